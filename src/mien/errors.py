@@ -1,0 +1,55 @@
+"""The errors that mien raises on purpose.
+
+    MienError
+    ├── UsageError        the call was wrong                  (exit status 2)
+    │   └── ConfigError   a setting or recipe was wrong       (exit status 2)
+    └── DataError         something in the input was wrong    (exit status 1)
+        ├── ImageError    an image cannot be read
+        ├── DatasetError  a dataset, table or manifest is not what it should be
+        └── ModelError    a model file is not what it should be
+
+The text of each says what came, what was expected and what to do. The command line prints it as
+one line; nothing else is printed unless ``--debug`` is given.
+"""
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DatasetError",
+    "ImageError",
+    "MienError",
+    "ModelError",
+    "UsageError",
+]
+
+
+class MienError(Exception):
+    """Base of every error that mien raises on purpose."""
+
+    exit_status = 1
+
+
+class UsageError(MienError):
+    """The call was wrong: an unknown name, an option that does not fit."""
+
+    exit_status = 2
+
+
+class ConfigError(UsageError):
+    """A setting, a recipe file or a ``--set`` was wrong; the text names the key."""
+
+
+class DataError(MienError):
+    """Something in the input was wrong."""
+
+
+class ImageError(DataError):
+    """An image cannot be read or is too large."""
+
+
+class DatasetError(DataError):
+    """A dataset folder, a label table or a manifest is not what it should be."""
+
+
+class ModelError(DataError):
+    """A model or run is missing, damaged or of another kind."""

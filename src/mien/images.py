@@ -1,0 +1,76 @@
+"""Reading images that people really have, and writing them back.
+
+Everything comes out upright, as uint8: (H, W, 3) in RGB order, or (H, W) where the file is grey.
+Knows nothing of faces.
+"""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from mien.errors import ImageError
+
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "read_image", "write_image"]
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm", ".ppm"}
+)
+MAX_PIXELS = 64_000_000
+"""Larger images are refused before they are decoded: a small file may unpack to gigabytes."""
+
+_GREY_MODES = frozenset({"1", "L", "LA"})
+_DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+
+
+def read_image(source: str | os.PathLike[str] | bytes | Image.Image) -> NDArray[np.uint8]:
+    """Read an image upright: RGB (H, W, 3), or (H, W) where it is grey; uint8, 0..255.
+
+    Transparency is laid on white; of an animation the first frame is taken; 16-bit grey is scaled
+    to 8 bits.
+
+    Raises:
+        ImageError: the file is missing, is no image, is damaged, or has over ``MAX_PIXELS``.
+    """
+    if isinstance(source, Image.Image):
+        return _to_array(source)
+    try:
+        data: io.BytesIO | str = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+        with Image.open(data) as image:
+            return _to_array(image)
+    except FileNotFoundError:
+        raise ImageError(f"no such file: {source!r}") from None
+    except ImageError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        # Pillow raises all of these for damaged files, each with its own wording.
+        name = "the data" if isinstance(source, bytes) else str(source)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"not a readable image: {name} ({reason})") from None
+
+
+def write_image(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
+    """Write RGB (H, W, 3) or grey (H, W) uint8 pixels; the suffix chooses the format."""
+    Image.fromarray(pixels).save(Path(path), quality=92)
+
+
+def _to_array(image: Image.Image) -> NDArray[np.uint8]:
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(
+            f"image of {image.width}x{image.height} pixels is too large: expected at most "
+            f"{MAX_PIXELS // 1_000_000} million; scale it down first"
+        )
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _DEEP_GREY_MODES:
+        deep = np.asarray(image).astype(np.float64)
+        return np.clip(deep / 257.0, 0, 255).round().astype(np.uint8)
+    if "A" in image.mode or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+        return np.asarray(image, dtype=np.uint8)
+    mode = "L" if image.mode in _GREY_MODES else "RGB"
+    return np.asarray(image.convert(mode), dtype=np.uint8)

@@ -1,0 +1,96 @@
+"""THE way from pixels to what a network sees: crop, grey or colour, resize.
+
+Import, training, evaluation and recognition all go through `face_crop` and `to_batch`, so a model
+sees the same thing everywhere. Brightness normalisation is not done here: it is the first layer of
+every network and travels inside its file.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import ConfigError
+from mien.records import Box
+
+__all__ = ["InputSpec", "face_crop", "fit", "to_batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What a network sees.
+
+    Attributes:
+        size: side of the square input, pixels.
+        channels: 1 (grey) or 3 (RGB).
+        margin: how much the detector's box is widened on each side, as a share of its longer side.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    size: int = 48
+    channels: int = 1
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.size <= 512:
+            raise ConfigError(f"size {self.size}: expected 16 to 512 pixels")
+        if self.channels not in (1, 3):
+            raise ConfigError(f"channels {self.channels}: expected 1 (grey) or 3 (RGB)")
+        if not -0.4 <= self.margin <= 2.0:
+            raise ConfigError(f"margin {self.margin}: expected -0.4 to 2.0")
+
+
+def face_crop(image: NDArray[np.uint8], box: Box | None, spec: InputSpec) -> NDArray[np.uint8]:
+    """Cut a face out of an image and fit it to a network's input.
+
+    Args:
+        image: RGB (H, W, 3) or grey (H, W), uint8.
+        box: the face; None takes the whole image, stretched to a square.
+        spec: what the network sees.
+
+    Returns:
+        uint8 (size, size, channels). Where the square reaches over the image's edge, the edge
+        pixels are repeated.
+    """
+    return fit(image if box is None else _cut_square(image, box, spec.margin), spec)
+
+
+def fit(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """Bring a whole image to (size, size, channels), uint8."""
+    image = _to_channels(image, spec.channels)
+    if image.shape[:2] != (spec.size, spec.size):
+        # Averaging over areas keeps small faces free of aliasing; enlarging needs a smooth curve.
+        smaller = min(image.shape[:2]) >= spec.size
+        how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, (spec.size, spec.size), interpolation=how), np.uint8)
+    return image.reshape(spec.size, spec.size, spec.channels)
+
+
+def to_batch(images: Sequence[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.float32]:
+    """Stack fitted images, each (size, size, channels) uint8, to float32 (N, C, H, W), 0..1."""
+    stacked = np.stack(images) if len(images) else np.empty((0, spec.size, spec.size, 1), np.uint8)
+    return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+
+
+def _to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    grey = image.ndim == 2 or image.shape[2] == 1
+    if channels == 1 and not grey:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    if channels == 3 and grey:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+    return image
+
+
+def _cut_square(image: NDArray[np.uint8], box: Box, margin: float) -> NDArray[np.uint8]:
+    side = max(1.0, max(box.width, box.height) * (1 + 2 * margin))
+    left = math.floor(box.x + box.width / 2 - side / 2 + 0.5)
+    top = math.floor(box.y + box.height / 2 - side / 2 + 0.5)
+    length = max(1, round(side))
+    rows = np.clip(np.arange(top, top + length), 0, image.shape[0] - 1)
+    columns = np.clip(np.arange(left, left + length), 0, image.shape[1] - 1)
+    return image[rows[:, None], columns[None, :]]

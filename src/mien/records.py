@@ -1,0 +1,116 @@
+"""The frozen records that travel through mien: a box, a face, a prediction, a sample.
+
+They hold values and turn themselves into JSON. They know nothing of images, models or files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+__all__ = ["SPLITS", "Box", "Detection", "Face", "Prediction", "Sample", "Split"]
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels: left, top, width, height. Its origin is the image's top left."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Where a detector saw a face, and how sure it was (0..1; None: nobody looked)."""
+
+    box: Box
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One recognised face.
+
+    Attributes:
+        box: the face in pixels of the upright image.
+        detection: the detector's score, 0..1, or None where the image was taken whole.
+        emotion: the most probable emotion.
+        confidence: its probability, 0..1.
+        probabilities: the probability of each emotion that the model knows; they sum to 1.
+    """
+
+    box: Box
+    detection: float | None
+    emotion: str
+    confidence: float
+    probabilities: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the face as the command line writes it."""
+        return {
+            "box": [round(value, 1) for value in self.box],
+            "detection": None if self.detection is None else round(self.detection, 4),
+            "emotion": self.emotion,
+            "confidence": round(self.confidence, 6),
+            "probabilities": {k: round(v, 6) for k, v in self.probabilities.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was seen in one image or frame, or why it could not be read.
+
+    Attributes:
+        source: the file or address as it was given.
+        width: pixels, after turning the image upright; 0 where it could not be read.
+        height: likewise.
+        faces: left to right.
+        error: the reason where it could not be read, else None.
+        frame: number within a video, from 0.
+        time_s: seconds from the video's start.
+    """
+
+    source: str
+    width: int = 0
+    height: int = 0
+    faces: tuple[Face, ...] = ()
+    error: str | None = None
+    frame: int = 0
+    time_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the prediction as one line of ``mien predict --json`` holds it."""
+        return {
+            "source": self.source,
+            "frame": self.frame,
+            "time_s": self.time_s,
+            "width": self.width,
+            "height": self.height,
+            "faces": [face.to_json() for face in self.faces],
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled image as a dataset's manifest describes it.
+
+    Attributes:
+        path: where the image came from, relative to the imported source, with ``/``.
+        split: train, valid or test.
+        label: the emotion, or None where there is none.
+        votes: the share of the annotators' votes for each of the eight emotions, in the order of
+            ``EMOTIONS``, summing to 1; empty where nobody voted.
+        excluded: why neither training nor evaluation may use the image, or None where they may.
+        box: the face in pixels of the source image, or None where the image is the face.
+    """
+
+    path: str
+    split: Split
+    label: str | None
+    votes: tuple[float, ...] = field(default=())
+    excluded: str | None = None
+    box: Box | None = None
