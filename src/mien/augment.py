@@ -1,0 +1,52 @@
+"""Variety for training, drawn anew for every image of a batch, on the batch's device.
+
+Works on float (N, C, H, W), 0..1, and returns the same shape and range.
+"""
+
+import kornia.augmentation as kornia
+from torch import Tensor, nn
+
+from mien.config import TrainConfig
+
+__all__ = ["Augmentation"]
+
+
+class Augmentation(nn.Module):
+    """Mirror, turn, shift, scale, brighten, change contrast, and blank a rectangle.
+
+    Random numbers come from torch's global generator, so a seed fixes them.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        steps: list[nn.Module] = []
+        if config.flip:
+            steps.append(kornia.RandomHorizontalFlip(p=config.flip))
+        if config.rotation or config.shift or config.scale:
+            steps.append(
+                kornia.RandomAffine(
+                    degrees=config.rotation,
+                    translate=(config.shift, config.shift),
+                    scale=(1 - config.scale, 1 + config.scale),
+                    padding_mode="border",
+                    p=1.0,
+                )
+            )
+        if config.brightness:
+            steps.append(kornia.RandomBrightness(_around_one(config.brightness), p=1.0))
+        if config.contrast:
+            steps.append(kornia.RandomContrast(_around_one(config.contrast), p=1.0))
+        if config.erasing:
+            area = (min(0.02, config.erasing_area), config.erasing_area)
+            # Mid-grey is what a network reads as nothing once brightness is evened out.
+            steps.append(kornia.RandomErasing(scale=area, value=0.5, p=config.erasing))
+        self.steps = nn.Sequential(*steps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return a varied copy of the batch."""
+        varied: Tensor = self.steps(images)
+        return varied.clamp(0, 1)
+
+
+def _around_one(share: float) -> tuple[float, float]:
+    return (1 - share, 1 + share)

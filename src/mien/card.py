@@ -1,0 +1,58 @@
+"""What a model must tell about itself: the card that travels inside every model file.
+
+JSON under the key ``mien`` of an ONNX file's metadata and of a safetensors header. Needs no torch.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mien.errors import ModelError
+from mien.preprocess import InputSpec
+
+__all__ = ["METADATA_KEY", "ModelCard"]
+
+METADATA_KEY = "mien"
+
+
+class ModelCard(BaseModel):
+    """A model's labels, input, origin and figures. Unknown keys of newer versions are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format_version: Literal[1] = 1
+    name: str
+    network: str
+    labels: tuple[str, ...] = Field(min_length=2, description="in the order of the outputs")
+    size: int = Field(description="side of the input, pixels")
+    channels: Literal[1, 3]
+    margin: float = Field(0.0, description="widening of the detector's box, share of its side")
+    normalisation: str = Field(
+        "in the file: each image is shifted and scaled to mean 0 and standard deviation 1; "
+        "feed pixels as 0..1"
+    )
+    parameters: int = Field(description="trained weights")
+    training: dict[str, Any] = Field(default_factory=dict, description="data, recipe, epochs")
+    figures: dict[str, Any] = Field(default_factory=dict, description="by split, as measured")
+    mien_version: str = ""
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the network sees."""
+        return InputSpec(size=self.size, channels=self.channels, margin=self.margin)
+
+    @classmethod
+    def parse(cls, text: str, *, source: str) -> "ModelCard":
+        """Read a card from JSON.
+
+        Raises:
+            ModelError: it is no card of this version.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise ModelError(
+                f"{source}: its card is broken at {where!r} ({problem['msg']})"
+            ) from None

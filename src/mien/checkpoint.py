@@ -1,0 +1,143 @@
+"""Writing and reading the state of a run, so that it can stop at any instant.
+
+A checkpoint is two files: ``epoch-0007.safetensors`` with every tensor and ``epoch-0007.json`` with
+everything else, readable. Each is written under another name and renamed; the JSON comes last, so
+a checkpoint that has one is whole. Knows tensors and JSON, not networks.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mien.card import METADATA_KEY, ModelCard
+from mien.errors import ModelError
+
+__all__ = [
+    "Checkpoint",
+    "latest_checkpoint",
+    "load_optimizer_tensors",
+    "optimizer_tensors",
+    "read_weights",
+    "write_checkpoint",
+    "write_text",
+    "write_weights",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A run's state after an epoch: named tensors, and the rest as JSON values."""
+
+    epoch: int
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically, then remove the ones before it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"epoch-{checkpoint.epoch:04d}"
+    _write_tensors(folder / f"{stem}.safetensors", checkpoint.tensors, {})
+    write_text(folder / f"{stem}.json", json.dumps(checkpoint.state, indent=1) + "\n")
+    for old in folder.iterdir():
+        if not old.name.startswith(f"{stem}."):
+            old.unlink()
+
+
+def latest_checkpoint(folder: Path) -> Checkpoint | None:
+    """Read the newest whole checkpoint; None where there is none.
+
+    Raises:
+        ModelError: the newest one is damaged.
+    """
+    states = sorted(folder.glob("epoch-*.json"))
+    if not states:
+        return None
+    newest = states[-1]
+    try:
+        state = json.loads(newest.read_text(encoding="utf-8"))
+        tensors, _ = _read_tensors(newest.with_suffix(".safetensors"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{newest}: damaged checkpoint ({error}); remove it to start over"
+        ) from None
+    return Checkpoint(int(newest.stem.removeprefix("epoch-")), tensors, state)
+
+
+def write_weights(path: Path, model: nn.Module, card: ModelCard) -> None:
+    """Write a model's weights with its card in the header, atomically."""
+    _write_tensors(path, model.state_dict(), {METADATA_KEY: card.model_dump_json()})
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
+    """Read what `write_weights` wrote.
+
+    Raises:
+        ModelError: missing, damaged, or without a card.
+    """
+    tensors, metadata = _read_tensors(path)
+    if METADATA_KEY not in metadata:
+        raise ModelError(f"{path}: weights without a mien card; expected a file of 'mien train'")
+    return tensors, ModelCard.parse(metadata[METADATA_KEY], source=str(path))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is never seen half written."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    _put_in_place(partial, path)
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return an optimizer's tensors by the number of the weight and the name of the moment."""
+    state: Mapping[int, Mapping[str, Tensor]] = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{name}": value
+        for number, moments in state.items()
+        for name, value in moments.items()
+    }
+
+
+def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave; rates and decays stay as the optimizer has them."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    # safetensors demands tensors in plain layout, one memory each.
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    save_file(plain, partial, metadata=metadata)
+    _put_in_place(partial, path)
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in names}
+            return tensors, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: not readable as safetensors ({error})") from None
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,114 @@
+"""Settings of a training run: typed, validated when made, read from TOML recipes.
+
+A recipe is a TOML file with any of the keys of `TrainConfig`; the package ships some in
+``mien/recipes``. Knows nothing of torch.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mien.errors import ConfigError
+
+__all__ = ["TrainConfig", "load_recipe", "recipe_names"]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class TrainConfig(BaseModel):
+    """Every setting of a training run. Defaults are those of the ``base`` recipe's network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    network: str = Field("residual", description="a name from mien.networks.NETWORKS")
+    size: int = Field(48, ge=16, le=512, description="side of the network's input, pixels")
+    channels: Literal[1, 3] = Field(1, description="1 grey, 3 RGB")
+    dropout: Share | None = Field(None, description="before the last layer; None: the network's")
+
+    epochs: int = Field(40, ge=1, le=10_000)
+    batch_size: int = Field(128, ge=2, le=65_536)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+
+    optimizer: Literal["adamw", "adamax"] = "adamw"
+    learning_rate: float = Field(2e-3, gt=0, le=10)
+    weight_decay: float = Field(0.05, ge=0, le=1, description="not on norms and biases")
+    clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: any")
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    warmup: Share = Field(0.05, description="share of all steps during which the rate rises")
+    plateau_factor: float = Field(0.5, gt=0, lt=1)
+    plateau_patience: int = Field(3, ge=0, description="epochs without a better validation loss")
+
+    soft_labels: bool = Field(True, description="learn the votes rather than the one label")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ema: float = Field(0.998, ge=0, lt=1, description="decay of averaged weights; 0: none")
+
+    flip: Share = Field(0.5, description="probability of mirroring")
+    rotation: float = Field(12.0, ge=0, le=180, description="degrees, either way")
+    shift: float = Field(0.08, ge=0, le=0.5, description="share of the side, either way")
+    scale: float = Field(0.12, ge=0, lt=1, description="share, either way")
+    brightness: Share = Field(0.25, description="share, either way")
+    contrast: Share = Field(0.25, description="share, either way")
+    erasing: Share = Field(0.3, description="probability of blanking a rectangle")
+    erasing_area: Share = Field(0.2, description="largest share of the picture blanked")
+
+
+def recipe_names() -> list[str]:
+    """Return the recipes that the package ships."""
+    folder = resources.files("mien") / "recipes"
+    return sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> TrainConfig:
+    """Read a recipe and apply ``key=value`` overrides.
+
+    Args:
+        name_or_path: a shipped recipe's name, or a TOML file.
+        overrides: each ``key=value``; a value is read as TOML, else as text.
+
+    Raises:
+        ConfigError: no such recipe, or a key or value does not fit; the text names the key.
+    """
+    values = _read_toml(name_or_path)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {override!r}: expected key=value")
+        values[key.strip()] = _toml_value(text.strip())
+    try:
+        return TrainConfig(**values)
+    except ValidationError as error:
+        raise ConfigError(f"recipe {name_or_path}: {_first_problem(error)}") from None
+
+
+def _read_toml(name_or_path: str) -> dict[str, Any]:
+    if name_or_path in recipe_names():
+        file = resources.files("mien") / "recipes" / f"{name_or_path}.toml"
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    try:
+        return tomllib.loads(Path(name_or_path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"no recipe {name_or_path!r}: expected a TOML file or one of "
+            f"{', '.join(recipe_names())}"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"recipe {name_or_path}: not readable as TOML ({error})") from None
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}; expected one of {', '.join(TrainConfig.model_fields)}"
+    return f"{key} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -1,0 +1,111 @@
+"""Optimizers and learning-rate schedules by name, as a `TrainConfig` asks for them."""
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from torch import nn
+from torch.optim import Adamax, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from mien.config import TrainConfig
+
+__all__ = ["OPTIMIZERS", "Schedule", "make_optimizer", "make_schedule"]
+
+OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = MappingProxyType(
+    {"adamw": AdamW, "adamax": Adamax}
+)
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+    """Build the optimizer; weight decay acts on matrices and filters, not on norms and biases."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in weights if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[config.optimizer](groups, lr=config.learning_rate)
+
+
+class Schedule(Protocol):
+    """How the learning rate changes: told of every step and of every epoch's validation loss."""
+
+    def after_step(self) -> None:
+        """One step was taken."""
+
+    def after_epoch(self, valid_loss: float) -> None:
+        """One epoch ended with that validation loss."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything to go on from here, as JSON values."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state_dict``."""
+
+
+def make_schedule(optimizer: Optimizer, config: TrainConfig, *, steps_per_epoch: int) -> Schedule:
+    """Build the schedule: ``cosine`` and ``constant`` go by steps, ``plateau`` by epochs."""
+    if config.schedule == "plateau":
+        return _Plateau(optimizer, config)
+    return _ByStep(optimizer, config, config.epochs * steps_per_epoch)
+
+
+class _ByStep:
+    """A rise over the warm-up, then half a cosine down to 0 (arXiv:1608.03983), or level."""
+
+    def __init__(self, optimizer: Optimizer, config: TrainConfig, steps: int) -> None:
+        warmup = config.warmup * steps
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / (warmup + 1)
+            if config.schedule == "constant":
+                return 1.0
+            return 0.5 + 0.5 * math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup))
+
+        self._scheduler = LambdaLR(optimizer, factor)
+
+    def after_step(self) -> None:
+        self._scheduler.step()
+
+    def after_epoch(self, valid_loss: float) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"last_epoch": self._scheduler.last_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        scheduler = self._scheduler
+        scheduler.last_epoch = state["last_epoch"]
+        for group, base in zip(scheduler.optimizer.param_groups, scheduler.base_lrs, strict=True):
+            group["lr"] = base * scheduler.lr_lambdas[0](scheduler.last_epoch)
+
+
+class _Plateau:
+    """Cuts the rate when the validation loss stops falling."""
+
+    def __init__(self, optimizer: Optimizer, config: TrainConfig) -> None:
+        self._optimizer = optimizer
+        self._scheduler = ReduceLROnPlateau(
+            optimizer, factor=config.plateau_factor, patience=config.plateau_patience
+        )
+
+    def after_step(self) -> None:
+        pass
+
+    def after_epoch(self, valid_loss: float) -> None:
+        self._scheduler.step(valid_loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "lr": [group["lr"] for group in self._optimizer.param_groups],
+            "best": self._scheduler.best,
+            "num_bad_epochs": self._scheduler.num_bad_epochs,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for group, rate in zip(self._optimizer.param_groups, state["lr"], strict=True):
+            group["lr"] = rate
+        self._scheduler.best = state["best"]
+        self._scheduler.num_bad_epochs = state["num_bad_epochs"]

@@ -1,0 +1,87 @@
+"""Pictures of figures: the curves of a run, a confusion matrix. Draws to files only."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from mien.metrics import Evaluation
+
+__all__ = ["save_confusion", "save_curves"]
+
+_INK = "#22303c"
+_FAINT = "#c9d3dc"
+_COLOURS = ("#0b7285", "#e8590c", "#5f3dc4")
+
+
+def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Draw loss and accuracy of every epoch; a dot marks the epoch with the lowest loss."""
+    epochs = [entry["epoch"] for entry in history]
+    best = min(history, key=lambda entry: entry["valid_loss"])
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    loss, share = figure.subplots(1, 2)
+    loss.plot(epochs, [e["train_loss"] for e in history], color=_COLOURS[1], label="training")
+    loss.plot(epochs, [e["valid_loss"] for e in history], color=_COLOURS[0], label="validation")
+    loss.plot(best["epoch"], best["valid_loss"], "o", color=_COLOURS[0])
+    loss.set_title(f"loss: {best['valid_loss']:.3f} in epoch {best['epoch']}", loc="left")
+    for key, colour in (("accuracy", _COLOURS[0]), ("macro_recall", _COLOURS[2])):
+        values = [entry[f"valid_{key}"] for entry in history]
+        share.plot(epochs, values, color=colour, label=key.replace("_", " "))
+        share.plot(best["epoch"], best[f"valid_{key}"], "o", color=colour)
+    share.set_title(
+        f"validation: accuracy {best['valid_accuracy']:.1%}, "
+        f"macro recall {best['valid_macro_recall']:.1%}",
+        loc="left",
+    )
+    share.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (loss, share):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        axes.legend(frameon=False)
+        _plain(axes)
+    _save(figure, path)
+
+
+def save_confusion(path: Path, evaluation: Evaluation, *, title: str) -> None:
+    """Draw the confusion matrix: rows are labels and sum to 100 %, cells hold share and count."""
+    counts = evaluation.confusion
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    k = len(evaluation.labels)
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="GnBu", vmin=0, vmax=1)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        axes.text(
+            column,
+            row,
+            f"{shares[row, column]:.0%}\n{counts[row, column]}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if shares[row, column] > 0.6 else _INK,
+        )
+    names = list(evaluation.labels)
+    axes.set_xticks(range(k), names, rotation=35, ha="right")
+    axes.set_yticks(range(k), [f"{n} ({evaluation.support[n]})" for n in names])
+    axes.set_xlabel("answer")
+    axes.set_ylabel("label")
+    axes.set_title(title, loc="left")
+    _plain(axes)
+    _save(figure, path)
+
+
+def _plain(axes: Axes) -> None:
+    axes.tick_params(colors=_INK, length=0)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name == "bottom")
+        spine.set_color(_FAINT)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    partial = path.with_name(f".{path.name}")
+    figure.savefig(partial, dpi=130, format="png")
+    partial.replace(path)

@@ -1,0 +1,63 @@
+"""A finished run opened again: its best weights as a model that can be asked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mien.card import ModelCard
+from mien.checkpoint import read_weights
+from mien.errors import ModelError
+from mien.networks import Classifier, build
+from mien.preprocess import to_batch
+from mien.train import BEST_NAME
+
+__all__ = ["TorchModel", "open_run"]
+
+
+class TorchModel:
+    """A network with its weights and card, asked like an `mien.model.OnnxModel`."""
+
+    def __init__(self, network: Classifier, card: ModelCard) -> None:
+        self.network = network.eval()
+        self._card = card
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model tells about itself."""
+        return self._card
+
+    def probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Map fitted faces, each uint8 (size, size, channels), to float32 (n, labels)."""
+        if not crops:
+            return np.empty((0, len(self._card.labels)), dtype=np.float32)
+        with torch.inference_mode():
+            logits = self.network(torch.from_numpy(to_batch(crops, self._card.spec)))
+            found: NDArray[np.float32] = logits.softmax(dim=1).numpy()
+        return found
+
+
+def open_run(run: Path) -> TorchModel:
+    """Open the best epoch of a run.
+
+    Raises:
+        ModelError: it is no run folder, it has no finished epoch, or its weights do not fit.
+    """
+    weights = run / BEST_NAME
+    if not weights.exists():
+        raise ModelError(
+            f"{run}: no {BEST_NAME} here; expected a run folder of 'mien train' with at least one "
+            "finished epoch"
+        )
+    tensors, card = read_weights(weights)
+    network = build(card.network, spec=card.spec, emotions=len(card.labels))
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{weights}: does not fit network {card.network!r} ({reason[:160]})"
+        ) from None
+    return TorchModel(network, card)
