@@ -1,0 +1,69 @@
+"""mien: facial emotion recognition that you train yourself.
+
+import mien
+
+recogniser = mien.load()
+for face in recogniser("photo.jpg"):
+    print(face.emotion, face.confidence)
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from mien.errors import (
+    ConfigError,
+    DataError,
+    DatasetError,
+    ImageError,
+    MienError,
+    ModelError,
+    UsageError,
+)
+from mien.labels import EMOTIONS
+from mien.records import Box, Face, Prediction
+from mien.version import __version__
+
+if TYPE_CHECKING:
+    from mien.detect import Detector
+    from mien.predictor import Recogniser
+
+__all__ = [
+    "EMOTIONS",
+    "Box",
+    "ConfigError",
+    "DataError",
+    "DatasetError",
+    "Face",
+    "ImageError",
+    "MienError",
+    "ModelError",
+    "Prediction",
+    "UsageError",
+    "__version__",
+    "load",
+]
+
+
+def load(
+    name_or_path: "str | os.PathLike[str]" = "base",
+    *,
+    detector: "str | Detector" = "auto",
+    device: str = "cpu",
+    threads: int = 0,
+) -> "Recogniser":
+    """Open a model and return a recogniser; see `mien.predictor.load`.
+
+    Args:
+        name_or_path: a shipped model's name or an ONNX file made by ``mien export``.
+        detector: a name (``auto``, ``haar``, ``none``) or an object that finds faces.
+        device: ``cpu`` or ``cuda``.
+        threads: at most so many threads for a call; 0 leaves it to ONNX Runtime.
+
+    Raises:
+        ModelError: there is no such model, or its file is not what it should be.
+        UsageError: an unknown detector or device.
+    """
+    # Here, not above: OpenCV and ONNX Runtime take longer to import than the rest together.
+    from mien.predictor import load as load_recogniser
+
+    return load_recogniser(name_or_path, detector=detector, device=device, threads=threads)

@@ -1,0 +1,93 @@
+"""Drawing what was recognised onto a copy of the picture."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from mien.records import Face
+
+__all__ = ["COLOURS", "annotate"]
+
+COLOURS: Mapping[str, str] = MappingProxyType(
+    {
+        "neutral": "#dfe4ea",
+        "happiness": "#ffd43b",
+        "sadness": "#74a9ff",
+        "surprise": "#63e6be",
+        "fear": "#d0a2f7",
+        "disgust": "#a9e34b",
+        "anger": "#ff7b72",
+        "contempt": "#ffb26b",
+    }
+)
+_INK = "#14181d"
+_PANEL = (20, 24, 29, 205)
+_TEXT = "#f3f5f7"
+_SMALLEST_FOR_BARS = 110
+
+
+def annotate(pixels: NDArray[np.uint8], faces: Iterable[Face]) -> NDArray[np.uint8]:
+    """Return a copy with each face's box, emotion and confidence, and bars where there is room.
+
+    Args:
+        pixels: RGB (H, W, 3) or grey (H, W), uint8; left as it is.
+        faces: what was recognised in it.
+
+    Returns:
+        RGB (H, W, 3), uint8.
+    """
+    image = Image.fromarray(pixels).convert("RGB")
+    draw = ImageDraw.Draw(image, "RGBA")
+    unit = max(10.0, min(image.size) / 42)
+    for face in faces:
+        _draw_box(draw, face, unit)
+        if face.box.width >= _SMALLEST_FOR_BARS:
+            _draw_bars(draw, face, unit * 0.8, image.size)
+        _draw_label(draw, face, unit, image.size)
+    return np.asarray(image)
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, face: Face, unit: float) -> None:
+    x, y, width, height = face.box
+    line = max(2, round(unit / 6))
+    # A dark rim on both sides keeps the line visible on any picture.
+    for grow, colour in ((1, _INK), (0, COLOURS[face.emotion])):
+        corners = (x - grow, y - grow, x + width + grow, y + height + grow)
+        draw.rounded_rectangle(corners, unit / 2, outline=colour, width=line + 2 * grow)
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, face: Face, unit: float, size: tuple[int, int]) -> None:
+    text = f"{face.emotion} {face.confidence:.0%}"
+    font = ImageFont.load_default(unit * 1.1)
+    width, height = draw.textlength(text, font) + unit, unit * 1.7
+    x = min(max(0.0, face.box.x), max(0.0, size[0] - width))
+    above = face.box.y - height - unit / 4
+    y = above if above >= 0 else min(face.box.y + unit / 4, size[1] - height)
+    draw.rounded_rectangle((x, y, x + width, y + height), unit / 2, fill=COLOURS[face.emotion])
+    draw.text((x + width / 2, y + height / 2), text, fill=_INK, font=font, anchor="mm")
+
+
+def _draw_bars(draw: ImageDraw.ImageDraw, face: Face, unit: float, size: tuple[int, int]) -> None:
+    font = ImageFont.load_default(unit)
+    row, name_width, bar_width = unit * 1.35, unit * 5.2, unit * 5
+    width, height = name_width + bar_width + unit, row * len(face.probabilities) + unit * 0.7
+    left_of_box = face.box.x - width - unit / 2
+    x = face.box.x + face.box.width + unit / 2
+    if x + width > size[0]:
+        if left_of_box < 0:
+            return
+        x = left_of_box
+    y = min(max(0.0, face.box.y), max(0.0, size[1] - height))
+    draw.rounded_rectangle((x, y, x + width, y + height), unit / 2, fill=_PANEL)
+    for number, (emotion, probability) in enumerate(face.probabilities.items()):
+        middle = y + unit * 0.35 + row * (number + 0.5)
+        draw.text((x + unit / 2, middle), emotion, fill=_TEXT, font=font, anchor="lm")
+        start = x + unit / 2 + name_width
+        length = max(1.0, bar_width * probability)
+        draw.rectangle(
+            (start, middle - unit * 0.3, start + length, middle + unit * 0.3),
+            fill=COLOURS[emotion],
+        )

@@ -1,0 +1,447 @@
+"""The command line: the only place that prints errors and exits.
+
+Results go to standard output, progress to standard error. Exit status: 0 done; 1 something in the
+data was wrong and is reported; 2 the call was wrong. Each command imports what it needs when it
+runs, so that `mien predict` never waits for torch.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from mien.errors import MienError, UsageError
+from mien.records import SPLITS, Prediction
+from mien.version import __version__
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mien.evaluate import Report
+    from mien.model import EmotionModel
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Facial emotion recognition that you train yourself, from scratch.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Datasets: import what you have.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+out_console = Console(highlight=False)
+err_console = Console(stderr=True, highlight=False)
+
+
+def main() -> None:
+    """Run the command line; no traceback reaches a user, except with ``--debug``."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments, prog_name="mien")
+    except MienError as error:
+        if debug:
+            raise
+        _complain(str(error))
+        sys.exit(error.exit_status)
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        _complain(
+            f"this command needs {error.name}, which is not installed: pip install 'mien[train]'"
+        )
+        sys.exit(2)
+    except OSError as error:
+        if debug:
+            raise
+        _complain(f"{error.strerror or error}: {error.filename or 'while reading or writing'}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out_console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Options of every command."""
+
+
+# --- recognition --------------------------------------------------------------------------------
+
+
+@app.command()
+def predict(
+    sources: Annotated[list[str], typer.Argument(metavar="SRC...", help="Images, folders, globs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for annotated copies.", metavar="DIR")
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option(
+            "--json", help="One JSON object a line; - is standard output.", metavar="FILE"
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(help="A shipped model or an ONNX file.")] = "base",
+    detector: Annotated[
+        str, typer.Option(help="auto, haar, or none: each image is one face.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Find faces in pictures and name their emotions."""
+    from mien.inputs import find_images
+    from mien.predictor import load
+
+    recogniser = load(model, detector=detector, device=device)
+    paths = find_images(sources)
+    copies = _Copies(out) if out else None
+    failed = 0
+    with _json_lines(json_file) as lines, _progress() as bars:
+        task = bars.add_task("recognising", total=len(paths))
+        for prediction, pixels in recogniser.predict_files(paths):
+            if lines:
+                lines.write(json.dumps(prediction.to_json(), ensure_ascii=False) + "\n")
+            if json_file != "-":
+                _print_prediction(prediction)
+            if prediction.error:
+                failed += 1
+                _complain(prediction.error)
+            if copies and pixels is not None:
+                copies.add(prediction, pixels)
+            bars.advance(task)
+    if failed:
+        raise typer.Exit(1)
+
+
+class _Copies:
+    """Writes annotated copies into one folder, none over another."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._taken: set[str] = set()
+
+    def add(self, prediction: Prediction, pixels: "NDArray[np.uint8]") -> None:
+        from mien.annotate import annotate
+        from mien.images import write_image
+
+        stem, number = Path(prediction.source).stem, 1
+        name = f"{stem}.jpg"
+        while name in self._taken:
+            number += 1
+            name = f"{stem}-{number}.jpg"
+        self._taken.add(name)
+        write_image(self._folder / name, annotate(pixels, prediction.faces))
+
+
+@contextmanager
+def _json_lines(target: str | None) -> Iterator[IO[str] | None]:
+    if target is None:
+        yield None
+    elif target == "-":
+        yield sys.stdout
+    else:
+        with Path(target).open("w", encoding="utf-8") as file:
+            yield file
+
+
+def _print_prediction(prediction: Prediction) -> None:
+    if prediction.error:
+        return
+    faces = ", ".join(f"{face.emotion} {face.confidence:.0%}" for face in prediction.faces)
+    out_console.print(f"{escape(prediction.source)}: {faces or 'no face found'}", soft_wrap=True)
+
+
+@app.command()
+def models() -> None:
+    """List the models that the package ships."""
+    from mien.model import load_model, shipped_models
+
+    table = Table(
+        "name", "emotions", "input", "weights", "file", "accuracy", "measured on", box=None
+    )
+    for name, path in shipped_models().items():
+        card = load_model(name).card
+        split = "test" if "test" in card.figures else "valid"
+        figures = card.figures[split]
+        data = card.training["dataset"]["source_format"]
+        table.add_row(
+            name,
+            str(len(card.labels)),
+            f"{card.size}x{card.size} {'grey' if card.channels == 1 else 'RGB'}",
+            f"{card.parameters / 1e6:.2f} M",
+            f"{path.stat().st_size / 1e6:.1f} MB",
+            f"{figures['accuracy']:.2%}",
+            f"{data} {split}" + (f", n = {figures['n']:,}" if "n" in figures else ""),
+        )
+    out_console.print(table)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder to make.", metavar="DIR")],
+) -> None:
+    """Go the whole way once on drawn faces: data, training, judgement, recognition."""
+    from mien.demo import demonstrate
+
+    if out.exists():
+        raise UsageError(f"{out} exists already: choose another --out, or remove it first")
+    with _progress() as bars:
+
+        def track(items: Iterable[Any], *, total: int) -> Iterable[Any]:
+            return bars.track(items, total=total)
+
+        result = demonstrate(out, say=err_console.print, track=track, on_epoch=_print_epoch)
+    for name, faces in (("photo", result.photo), ("drawn scene", result.drawn)):
+        _print_prediction(Prediction(name, faces=tuple(faces)))
+    _print_report(result.report)
+    out_console.print("look at:")
+    for path, says in result.files.items():
+        out_console.print(f"  {escape(str(path))}  {says}", soft_wrap=True)
+
+
+# --- data ---------------------------------------------------------------------------------------
+
+
+@data_app.command("import")
+def data_import(
+    format_name: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="ferplus, fer2013 or folder.")
+    ],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or table.")],
+    out: Annotated[Path, typer.Option(help="The dataset folder to make.", metavar="DATASET")],
+    size: Annotated[
+        int | None, typer.Option(help="Side of the packed images, pixels (the format's own).")
+    ] = None,
+    channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB (the format's own).")] = None,
+) -> None:
+    """Import labelled images into one dataset folder."""
+    from mien.data.importers import import_dataset
+
+    with _progress() as bars:
+
+        def show(items: Iterable[Any], *, total: int) -> Iterable[Any]:
+            return bars.track(items, total=total, description="importing")
+
+        info = import_dataset(format_name, source, out, size=size, channels=channels, progress=show)
+    _print_dataset(out, info)
+
+
+def _print_dataset(path: Path, info: dict[str, Any]) -> None:
+    table = Table("emotion", *SPLITS, box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for emotion in info["labels"]:
+        table.add_row(emotion, *(f"{info['counts'][s].get(emotion, 0):,}" for s in SPLITS))
+    table.add_row("all", *(f"{sum(info['counts'][s].values()):,}" for s in SPLITS), style="bold")
+    out_console.print(table)
+    for split in SPLITS:
+        for reason, count in info["excluded"][split].items():
+            out_console.print(f"left out of {split}: {count:,} {escape(reason)}", soft_wrap=True)
+    out_console.print(f"dataset: {escape(str(path))}", soft_wrap=True)
+
+
+@data_app.command("draw")
+def data_draw(
+    out: Annotated[Path, typer.Option(help="The folder to make.", metavar="DIR")],
+    count: Annotated[int, typer.Option(help="How many faces.", min=8)] = 4000,
+    size: Annotated[int, typer.Option(help="Side, pixels.", min=16, max=1024)] = 48,
+    seed: Annotated[int, typer.Option(help="Another seed, other faces.", min=0)] = 0,
+) -> None:
+    """Draw faces: a labelled folder of images for a first try, without anyone's photo."""
+    from mien.data.drawn_folder import draw_folder
+
+    with _progress() as bars:
+
+        def show(items: Iterable[Any], *, total: int) -> Iterable[Any]:
+            return bars.track(items, total=total, description="drawing")
+
+        draw_folder(out, count=count, size=size, seed=seed, progress=show)
+    out_console.print(f"{count:,} drawn faces: {escape(str(out))}", soft_wrap=True)
+
+
+# --- training and judgement ---------------------------------------------------------------------
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option(help="A dataset folder.", metavar="DATASET")],
+    recipe: Annotated[str, typer.Option(help="A shipped recipe or a TOML file.")] = "base",
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; runs/RECIPE if not given.", metavar="RUN")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last epoch.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the recipe, key=value.", metavar="KEY=VALUE"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Train a network from scratch."""
+    from mien.config import load_recipe
+    from mien.data.dataset import Dataset
+    from mien.train import train as run_training
+
+    config = load_recipe(recipe, settings or ())
+    dataset = Dataset.open(data)
+    run = out or Path("runs") / Path(recipe).stem
+    with _progress() as bars:
+        task = bars.add_task("starting", total=None)
+
+        def show(batches: Iterable[Any], *, total: int, epoch: int) -> Iterator[Any]:
+            bars.reset(task, total=total, description=f"epoch {epoch}/{config.epochs}")
+            for batch in batches:
+                yield batch
+                bars.advance(task)
+
+        result = run_training(
+            dataset,
+            config,
+            run,
+            resume=resume,
+            device=device,
+            progress=show,
+            on_epoch=_print_epoch,
+        )
+    best = result.history[result.best_epoch - 1]
+    out_console.print(
+        f"best epoch {result.best_epoch}: validation loss {best['valid_loss']:.4f}, "
+        f"accuracy {best['valid_accuracy']:.2%}, macro recall {best['valid_macro_recall']:.2%}"
+    )
+    out_console.print(f"run: {escape(str(run))} (curves: {run / 'curves.png'})", soft_wrap=True)
+
+
+def _print_epoch(entry: dict[str, Any]) -> None:
+    err_console.print(
+        f"epoch {entry['epoch']:>3}  train loss {entry['train_loss']:.4f}  "
+        f"valid loss {entry['valid_loss']:.4f}  accuracy {entry['valid_accuracy']:.2%}  "
+        f"macro recall {entry['valid_macro_recall']:.2%}  {entry['seconds']:.0f} s"
+    )
+
+
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A shipped model, file or run.")],
+    data: Annotated[Path, typer.Option(help="A dataset folder.", metavar="DATASET")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report; RUN/eval-SPLIT if a run.", metavar="DIR"),
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Measure a model on a split of a dataset."""
+    from mien.data.dataset import Dataset
+    from mien.evaluate import evaluate as run_evaluation
+
+    if split not in SPLITS:
+        raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
+    dataset = Dataset.open(data)
+    opened = _open_model(model)
+    with _progress() as bars:
+        report = run_evaluation(
+            opened, dataset, split, progress=lambda items: bars.track(list(items))
+        )
+    folder = out or (Path(model) / f"eval-{split}" if Path(model).is_dir() else None)
+    with _json_lines(json_file) as lines:
+        if lines:
+            lines.write(json.dumps(report.to_json(), indent=2) + "\n")
+    if json_file != "-":
+        _print_report(report)
+    for path in report.save(folder) if folder else ():
+        err_console.print(f"wrote {escape(str(path))}", soft_wrap=True)
+
+
+def _open_model(name_or_path: str) -> "EmotionModel":
+    if Path(name_or_path).is_dir():
+        from mien.runs import open_run
+
+        return open_run(Path(name_or_path))
+    from mien.model import load_model
+
+    return load_model(name_or_path)
+
+
+def _print_report(report: "Report") -> None:
+    figures = report.evaluation
+    out_console.print(
+        f"[bold]{escape(report.model)}[/] on {report.dataset['source_format']} {report.split}, "
+        f"n = {figures.count:,}: accuracy {figures.accuracy:.2%}, "
+        f"macro recall {figures.macro_recall:.2%}, NLL {figures.nll:.4f}",
+        soft_wrap=True,
+    )
+    table = Table("emotion", "n", "recall", box=None)
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for emotion, recall in figures.recall.items():
+        shown = "-" if recall is None else f"{recall:.1%}"
+        table.add_row(emotion, f"{figures.support[emotion]:,}", shown)
+    out_console.print(table)
+    for label, count in report.left_out.items():
+        out_console.print(f"left out: {count:,} {label}, which the model does not know")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of 'mien train'.")],
+    out: Annotated[Path, typer.Option(help="The file to write.", metavar="FILE.onnx")],
+) -> None:
+    """Write a run's best epoch as a file that runs without torch."""
+    from mien.export import export_run
+
+    started = time.perf_counter()
+    card, difference = export_run(run, out)
+    out_console.print(
+        f"{escape(str(out))}: {card.network}, {card.parameters:,} weights, "
+        f"{out.stat().st_size / 1e6:.2f} MB; differs from the run by at most {difference:.1e} "
+        f"({time.perf_counter() - started:.1f} s)",
+        soft_wrap=True,
+    )
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err_console,
+        transient=True,
+        disable=not err_console.is_terminal,
+    )
+
+
+def _complain(text: str) -> None:
+    # One line, whatever a file name holds.
+    line = " ".join(text.split())
+    err_console.print(f"[bold red]mien:[/] {escape(line)}", soft_wrap=True)

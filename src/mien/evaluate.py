@@ -1,0 +1,113 @@
+"""Judging a model on a split of a dataset, and the report it leaves. No torch of its own."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien import plots
+from mien.data.dataset import Dataset
+from mien.errors import DatasetError
+from mien.metrics import Evaluation, evaluate_probabilities
+from mien.model import EmotionModel
+from mien.preprocess import fit
+from mien.records import Split
+
+__all__ = ["REPORT_NAME", "Report", "evaluate"]
+
+REPORT_NAME = "evaluation.json"
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The figures of a model on a split, and what they stand on.
+
+    Attributes:
+        model: the name on the model's card.
+        split: train, valid or test.
+        dataset: fingerprint and source format of the data.
+        evaluation: the figures.
+        left_out: images whose label the model does not know, by label.
+    """
+
+    model: str
+    split: str
+    dataset: dict[str, Any]
+    evaluation: Evaluation
+    left_out: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        return {
+            "model": self.model,
+            "split": self.split,
+            "dataset": self.dataset,
+            "left_out": self.left_out,
+            **self.evaluation.to_json(),
+        }
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write ``evaluation.json`` and ``confusion.png`` and return their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        report, picture = folder / REPORT_NAME, folder / "confusion.png"
+        report.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+        figures = self.evaluation
+        title = (
+            f"{self.model} on {self.dataset['source_format']} {self.split} "
+            f"(n = {figures.count:,}): accuracy {figures.accuracy:.1%}"
+        )
+        plots.save_confusion(picture, figures, title=title)
+        return [report, picture]
+
+
+def evaluate(
+    model: EmotionModel,
+    dataset: Dataset,
+    split: Split,
+    *,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Report:
+    """Ask a model for every usable image of a split and compute its figures.
+
+    Images whose label the model does not know (contempt, for one trained on FER2013) are left out
+    and counted.
+
+    Raises:
+        DatasetError: nothing is left to evaluate.
+    """
+    labels = model.card.labels
+    rows, left_out = _known(dataset, split, labels)
+    if len(rows) == 0:
+        raise DatasetError(
+            f"{dataset.path}: split {split!r} has no usable image with a label among "
+            f"{', '.join(labels)}"
+        )
+    spec = model.card.spec
+    batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+    parts = [
+        model.probabilities([fit(image, spec) for image in dataset.images(batch)])
+        for batch in progress(batches)
+    ]
+    truth = dataset.labels(rows, labels)
+    return Report(
+        model=model.card.name,
+        split=split,
+        dataset={key: dataset.info[key] for key in ("fingerprint", "source_format")},
+        evaluation=evaluate_probabilities(np.concatenate(parts), truth, labels),
+        left_out=left_out,
+    )
+
+
+def _known(
+    dataset: Dataset, split: Split, labels: tuple[str, ...]
+) -> tuple[NDArray[np.int64], dict[str, int]]:
+    rows = dataset.usable(split)
+    names = np.array(dataset.column("label"), dtype=object)[rows]
+    known = np.isin(names.astype(str), labels)
+    unknown, counts = np.unique(names[~known].astype(str), return_counts=True)
+    return rows[known], {str(n): int(c) for n, c in zip(unknown, counts, strict=True)}

@@ -1,0 +1,115 @@
+"""From a run to one file that runs without torch, checked against the original."""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from mien.card import METADATA_KEY, ModelCard
+from mien.errors import ModelError
+from mien.evaluate import REPORT_NAME
+from mien.model import OnnxModel
+from mien.runs import TorchModel, open_run
+
+__all__ = ["TOLERANCE", "export_run"]
+
+TOLERANCE = 1e-4
+"""Largest difference allowed between a probability of the file and of the original."""
+
+
+class _Exported(nn.Module):
+    """The network with the softmax that turns logits into probabilities."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        probabilities: Tensor = self.network(pixels).softmax(dim=1)
+        return probabilities
+
+
+def export_run(run: Path, out: Path) -> tuple[ModelCard, float]:
+    """Write a run's best epoch as ONNX with its card inside.
+
+    Figures of ``mien eval RUN`` that lie in the run folder go into the card.
+
+    Returns:
+        The card, and the largest difference found between the file's probabilities and torch's.
+
+    Raises:
+        ModelError: there is no finished run, or the file answers otherwise than the original.
+    """
+    original = open_run(run)
+    figures = dict(original.card.figures) | _reported_figures(run)
+    card = original.card.model_copy(update={"name": out.stem, "figures": figures})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    _write_onnx(original, card, partial)
+    try:
+        difference = _largest_difference(original, OnnxModel(partial))
+        if difference > TOLERANCE:
+            raise ModelError(
+                f"{out}: the exported file differs from the run by {difference:.2e}, expected at "
+                f"most {TOLERANCE:.0e}; nothing was written"
+            )
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return card, difference
+
+
+def _reported_figures(run: Path) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for path in sorted(run.glob(f"eval-*/{REPORT_NAME}")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        kept = ("n", "accuracy", "macro_recall", "nll", "recall", "dataset")
+        figures[report["split"]] = {key: report[key] for key in kept}
+    return figures
+
+
+def _write_onnx(original: TorchModel, card: ModelCard, path: Path) -> None:
+    # Two images, because a batch of one would be taken for a constant.
+    example = torch.zeros(2, card.channels, card.size, card.size)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # The exporter warns of its own internals, which a user can do nothing about.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            _Exported(original.network).eval(),
+            (example,),
+            input_names=["pixels"],
+            output_names=["probabilities"],
+            dynamic_shapes={"pixels": {0: torch.export.Dim("n")}},
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    if program is None:
+        raise ModelError(f"{path}: torch gave no ONNX program")
+    proto = program.model_proto
+    proto.metadata_props.add(key=METADATA_KEY, value=card.model_dump_json())
+    for node in proto.graph.node:
+        # Names of source files and lines of the machine that exported: nobody's business.
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.save_model(proto, str(path))
+
+
+def _largest_difference(original: TorchModel, exported: OnnxModel) -> float:
+    spec = original.card.spec
+    shape = (spec.size, spec.size, spec.channels)
+    rng = np.random.default_rng(0)
+    crops = [rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(16)]
+    # Smooth, flat and one-colour pictures too: noise alone would leave the extremes untried.
+    ramp = np.linspace(0, 255, spec.size, dtype=np.uint8)
+    crops += [np.broadcast_to(ramp[:, None, None], shape), np.zeros(shape, np.uint8)]
+    crops += [np.full(shape, 255, np.uint8)]
+    difference = np.abs(original.probabilities(crops) - exported.probabilities(crops))
+    return float(difference.max())

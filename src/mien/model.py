@@ -1,0 +1,136 @@
+"""A model file at work: an ONNX file with its card, run by ONNX Runtime. No torch.
+
+The file takes float32 ``pixels`` (N, channels, size, size), 0..1, and gives float32
+``probabilities`` (N, labels).
+"""
+
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from mien.card import METADATA_KEY, ModelCard
+from mien.errors import ModelError, UsageError
+from mien.preprocess import to_batch
+
+__all__ = ["DEFAULT_MODEL", "EmotionModel", "OnnxModel", "load_model", "shipped_models"]
+
+DEFAULT_MODEL = "base"
+
+
+class EmotionModel(Protocol):
+    """Anything that names emotions: an ONNX file, or a run that was just trained."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model tells about itself."""
+
+    def probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Map fitted faces, each uint8 (size, size, channels), to float32 (n, labels)."""
+
+
+class OnnxModel:
+    """A model file opened with ONNX Runtime. Safe to call from several threads.
+
+    Args:
+        path: the file.
+        device: ``cpu`` or ``cuda`` (needs the onnxruntime-gpu package).
+        threads: at most so many threads for one call; 0 leaves it to ONNX Runtime.
+
+    Raises:
+        ModelError: the file is missing, damaged, or was not made by mien.
+        UsageError: the device is unknown or not there.
+    """
+
+    def __init__(self, path: Path, *, device: str = "cpu", threads: int = 0) -> None:
+        if path.is_dir():
+            raise ModelError(
+                f"{path} is a folder; expected an ONNX file. Of a training run, make one with "
+                f"'mien export {path} --out FILE.onnx'"
+            )
+        if not path.exists():
+            raise ModelError(f"{path}: no such model file; 'mien models' lists the shipped ones")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Errors come back as exceptions; the log would only print them twice.
+        options.log_severity_level = 4
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=[_provider(device)]
+            )
+        except (UsageError, ModelError):
+            raise
+        except Exception as error:  # ONNX Runtime raises a dozen types that share no base.
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{path}: not a readable ONNX model ({reason[:160]})") from None
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in metadata:
+            raise ModelError(
+                f"{path}: an ONNX file without a mien card; expected one of 'mien export'"
+            )
+        self._card = ModelCard.parse(metadata[METADATA_KEY], source=str(path))
+        self._check_shapes(path)
+        self.path = path
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model tells about itself."""
+        return self._card
+
+    def probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Map fitted faces, each uint8 (size, size, channels), to float32 (n, labels)."""
+        if not crops:
+            return np.empty((0, len(self._card.labels)), dtype=np.float32)
+        batch = to_batch(crops, self._card.spec)
+        (found,) = self._session.run(["probabilities"], {"pixels": batch})
+        return np.asarray(found, dtype=np.float32)
+
+    def _check_shapes(self, path: Path) -> None:
+        spec = self._card.spec
+        ins, outs = self._session.get_inputs(), self._session.get_outputs()
+        expected = [spec.channels, spec.size, spec.size], [len(self._card.labels)]
+        if [ins[0].shape[1:], outs[0].shape[1:]] != list(expected):
+            raise ModelError(
+                f"{path}: takes {ins[0].shape} and gives {outs[0].shape}, but its card says "
+                f"(n, {', '.join(map(str, expected[0]))}) and (n, {expected[1][0]})"
+            )
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the models that the package ships, by name."""
+    folder = Path(str(resources.files("mien"))) / "models"
+    return {file.stem: file for file in sorted(folder.glob("*.onnx"))}
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL, *, device: str = "cpu", threads: int = 0
+) -> OnnxModel:
+    """Open a shipped model by name, or a file by path.
+
+    Raises:
+        ModelError: there is no such model, or its file is not what it should be.
+    """
+    shipped = shipped_models()
+    if isinstance(name_or_path, str) and name_or_path in shipped:
+        return OnnxModel(shipped[name_or_path], device=device, threads=threads)
+    path = Path(name_or_path)
+    if not path.exists() and not path.suffix:
+        raise ModelError(
+            f"no model {str(name_or_path)!r}: expected an ONNX file or one of "
+            f"{', '.join(shipped) or '(none shipped)'}"
+        )
+    return OnnxModel(path, device=device, threads=threads)
+
+
+def _provider(device: str) -> str:
+    providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+    if device not in providers:
+        raise UsageError(f"device {device!r}: expected cpu or cuda")
+    if providers[device] not in onnxruntime.get_available_providers():
+        raise UsageError("device 'cuda' is not there: install onnxruntime-gpu, or use --device cpu")
+    return providers[device]

@@ -1,0 +1,152 @@
+"""The recogniser: pictures in, faces with their emotions out.
+
+Joins a detector and a model. Reads pictures; neither draws nor prints.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.detect import Detector, make_detector
+from mien.errors import ImageError
+from mien.images import read_image
+from mien.model import DEFAULT_MODEL, EmotionModel, load_model
+from mien.preprocess import face_crop
+from mien.records import Detection, Face, Prediction
+
+__all__ = ["ImageLike", "Recogniser", "load"]
+
+ImageLike = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+
+
+class Recogniser:
+    """Finds faces and names their emotions.
+
+    Args:
+        model: names emotions.
+        detector: finds faces.
+    """
+
+    BATCH = 64
+
+    def __init__(self, model: EmotionModel, detector: Detector) -> None:
+        self.model = model
+        self.detector = detector
+
+    def __call__(self, image: ImageLike) -> list[Face]:
+        """Return the faces of one picture, left to right.
+
+        Args:
+            image: a path, the bytes of a file, a PIL image, or an array: RGB (H, W, 3) or grey
+                (H, W), uint8, 0..255.
+
+        Raises:
+            ImageError: it cannot be read, or an array has another shape or type.
+        """
+        pixels = as_pixels(image)
+        return list(self._recognise([pixels])[0])
+
+    def predict_files(
+        self, paths: Iterable[str]
+    ) -> Iterator[tuple[Prediction, NDArray[np.uint8] | None]]:
+        """Read pictures and recognise them in batches, in their order.
+
+        Yields:
+            What was seen, and the upright pixels; an unreadable file yields its reason and None.
+        """
+        remaining = iter(paths)
+        while batch := list(islice(remaining, self.BATCH)):
+            yield from self._predict_batch(batch)
+
+    def _predict_batch(
+        self, paths: list[str]
+    ) -> Iterator[tuple[Prediction, NDArray[np.uint8] | None]]:
+        images: list[NDArray[np.uint8]] = []
+        errors: dict[int, str] = {}
+        for number, path in enumerate(paths):
+            try:
+                images.append(read_image(path))
+            except ImageError as error:
+                errors[number] = str(error)
+        recognised = iter(zip(images, self._recognise(images), strict=True))
+        for number, path in enumerate(paths):
+            if number in errors:
+                yield Prediction(path, error=errors[number]), None
+                continue
+            pixels, faces = next(recognised)
+            height, width = pixels.shape[:2]
+            yield Prediction(path, width, height, faces), pixels
+
+    def _recognise(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[Face, ...]]:
+        spec = self.model.card.spec
+        found = [self.detector(image) for image in images]
+        crops = [
+            # What nobody looked for is the whole picture: there is no box to widen or square.
+            face_crop(image, None if detection.score is None else detection.box, spec)
+            for image, detections in zip(images, found, strict=True)
+            for detection in detections
+        ]
+        rows = iter(self.model.probabilities(crops))
+        return [
+            tuple(self._face(detection, next(rows)) for detection in detections)
+            for detections in found
+        ]
+
+    def _face(self, detection: Detection, row: NDArray[np.float32]) -> Face:
+        labels = self.model.card.labels
+        best = int(row.argmax())
+        return Face(
+            box=detection.box,
+            detection=detection.score,
+            emotion=labels[best],
+            confidence=float(row[best]),
+            probabilities={label: float(p) for label, p in zip(labels, row, strict=True)},
+        )
+
+
+def load(
+    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    detector: str | Detector = "auto",
+    device: str = "cpu",
+    threads: int = 0,
+) -> Recogniser:
+    """Open a model and return a recogniser.
+
+    Args:
+        name_or_path: a shipped model's name or an ONNX file made by ``mien export``.
+        detector: a name (``auto``, ``haar``, ``none``) or an object that finds faces.
+        device: ``cpu`` or ``cuda``.
+        threads: at most so many threads for a call; 0 leaves it to ONNX Runtime.
+
+    Raises:
+        ModelError: there is no such model, or its file is not what it should be.
+        UsageError: an unknown detector or device.
+    """
+    finder = make_detector(detector) if isinstance(detector, str) else detector
+    return Recogniser(load_model(name_or_path, device=device, threads=threads), finder)
+
+
+def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
+    """Return upright uint8 pixels, RGB (H, W, 3) or grey (H, W), of whatever a caller has.
+
+    Raises:
+        ImageError: it cannot be read, or an array has another shape or type.
+    """
+    if not isinstance(image, np.ndarray):
+        return read_image(image)
+    pixels: NDArray[Any] = image
+    grey = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1)
+    if pixels.dtype != np.uint8 or not (grey or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+        raise ImageError(
+            f"an array of {pixels.dtype} {pixels.shape}: expected uint8, "
+            "RGB (H, W, 3) or grey (H, W)"
+        )
+    if pixels.size == 0:
+        raise ImageError(f"an array of {pixels.shape} has no pixels")
+    return pixels.reshape(pixels.shape[:2]) if grey else pixels
