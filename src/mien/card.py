@@ -5,9 +5,10 @@ JSON under the key ``mien`` of an ONNX file's metadata and of a safetensors head
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mien.errors import ModelError
+from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
 
 __all__ = ["METADATA_KEY", "ModelCard"]
@@ -24,9 +25,11 @@ class ModelCard(BaseModel):
     name: str
     network: str
     labels: tuple[str, ...] = Field(min_length=2, description="in the order of the outputs")
-    size: int = Field(description="side of the input, pixels")
+    size: int = Field(ge=16, le=512, description="side of the input, pixels")
     channels: Literal[1, 3]
-    margin: float = Field(0.0, description="widening of the detector's box, share of its side")
+    margin: float = Field(
+        0.0, ge=-0.4, le=2.0, description="widening of the detector's box, share of its side"
+    )
     normalisation: str = Field(
         "in the file: each image is shifted and scaled to mean 0 and standard deviation 1; "
         "feed pixels as 0..1"
@@ -35,6 +38,13 @@ class ModelCard(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict, description="data, recipe, epochs")
     figures: dict[str, Any] = Field(default_factory=dict, description="by split, as measured")
     mien_version: str = ""
+
+    @field_validator("labels")
+    @classmethod
+    def _distinct_emotions(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) < len(labels) or not set(labels) <= set(EMOTIONS):
+            raise ValueError(f"expected different emotions of {', '.join(EMOTIONS)}")
+        return labels
 
     @property
     def spec(self) -> InputSpec:

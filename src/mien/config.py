@@ -22,7 +22,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class TrainConfig(BaseModel):
     """Every setting of a training run. Defaults are those of the ``base`` recipe's network."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     network: str = Field("residual", description="a name from mien.networks.NETWORKS")
     size: int = Field(48, ge=16, le=512, description="side of the network's input, pixels")

@@ -60,7 +60,8 @@ class Haar:
         grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         scale = min(1.0, self.LONGEST_SIDE / max(grey.shape))
         if scale < 1:
-            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            height, width = (max(1, round(side * scale)) for side in grey.shape)
+            grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
         smallest = max(self.SMALLEST_FACE, round(min(grey.shape) * self._min_share))
         boxes, _, weights = self._cascade.detectMultiScale3(
             cv2.equalizeHist(grey),

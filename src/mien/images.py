@@ -6,11 +6,12 @@ Knows nothing of faces.
 
 import io
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mien.errors import ImageError
 
@@ -35,19 +36,24 @@ def read_image(source: str | os.PathLike[str] | bytes | Image.Image) -> NDArray[
     Raises:
         ImageError: the file is missing, is no image, is damaged, or has over ``MAX_PIXELS``.
     """
-    if isinstance(source, Image.Image):
-        return _to_array(source)
+    name = "the data" if isinstance(source, bytes | Image.Image) else os.fspath(source)
     try:
-        data: io.BytesIO | str = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-        with Image.open(data) as image:
-            return _to_array(image)
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata and of sizes that are refused below anyway.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            if isinstance(source, Image.Image):
+                return _to_array(source)
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else name) as image:
+                return _to_array(image)
     except FileNotFoundError:
-        raise ImageError(f"no such file: {source!r}") from None
+        raise ImageError(f"no such file: {name!r}") from None
     except ImageError:
         raise
+    except UnidentifiedImageError:
+        # Pillow's own wording holds an address in memory, another one on every run.
+        raise ImageError(f"not a readable image: {name} (of no known image format)") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         # Pillow raises all of these for damaged files, each with its own wording.
-        name = "the data" if isinstance(source, bytes) else str(source)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"not a readable image: {name} ({reason})") from None
 
@@ -67,10 +73,8 @@ def _to_array(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode in _DEEP_GREY_MODES:
         deep = np.asarray(image).astype(np.float64)
         return np.clip(deep / 257.0, 0, 255).round().astype(np.uint8)
+    mode = "L" if image.mode in _GREY_MODES else "RGB"
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image).convert("RGB")
-        return np.asarray(image, dtype=np.uint8)
-    mode = "L" if image.mode in _GREY_MODES else "RGB"
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert(mode), dtype=np.uint8)

@@ -73,7 +73,8 @@ def fit(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
 
 def to_batch(images: Sequence[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.float32]:
     """Stack fitted images, each (size, size, channels) uint8, to float32 (N, C, H, W), 0..1."""
-    stacked = np.stack(images) if len(images) else np.empty((0, spec.size, spec.size, 1), np.uint8)
+    shape = (0, spec.size, spec.size, spec.channels)
+    stacked = np.stack(images) if len(images) else np.empty(shape, np.uint8)
     return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
 
 

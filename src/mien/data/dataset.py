@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mien.errors import DatasetError, UsageError
+from mien.errors import ConfigError, DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
 from mien.records import SPLITS, Sample, Split
@@ -36,6 +36,14 @@ __all__ = ["MANIFEST_SCHEMA", "Dataset", "DatasetWriter", "content_hash", "new_f
 
 FORMAT_VERSION: Final = 1
 _SHARD_BYTES: Final = 64 << 20
+_REQUIRED: Final = (
+    "source_format",
+    "labels",
+    "image_size",
+    "image_channels",
+    "shards",
+    "fingerprint",
+)
 
 
 def _column(name: str, kind: pa.DataType, says: str) -> pa.Field:
@@ -117,13 +125,27 @@ class Dataset:
                 for i in range(int(info["shards"]))
             )
             spec = InputSpec(size=info["image_size"], channels=info["image_channels"])
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            TypeError,
+            ConfigError,
+            pa.ArrowException,
+        ) as error:
             raise DatasetError(
                 f"{folder}: damaged dataset ({error}); import or clean it again"
             ) from None
         missing = set(MANIFEST_SCHEMA.names) - set(manifest.column_names)
         if missing:
             raise DatasetError(f"{folder}: the manifest lacks {', '.join(sorted(missing))}")
+        for field in MANIFEST_SCHEMA:
+            kind = manifest.schema.field(field.name).type
+            if kind != field.type:
+                raise DatasetError(
+                    f"{folder}: column {field.name!r} of the manifest is {kind}, "
+                    f"expected {field.type}"
+                )
         dataset = cls(folder, info, manifest, spec, shards)
         dataset._check_places()
         return dataset
@@ -178,8 +200,14 @@ class Dataset:
         return targets
 
     def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the packed images of some rows: uint8 (n, size, size, channels)."""
+        """Return the packed images of some rows: uint8 (n, size, size, channels).
+
+        Raises:
+            DatasetError: the image of a row was unreadable and is not held.
+        """
         shards, places = self._places
+        if (shards[rows] < 0).any():
+            raise DatasetError(f"{self.path}: a row without an image was asked for")
         size, channels = self.spec.size, self.spec.channels
         out = np.empty((len(rows), size, size, channels), dtype=np.uint8)
         for shard in np.unique(shards[rows]):
@@ -320,7 +348,7 @@ class DatasetWriter:
         return {
             "format_version": FORMAT_VERSION,
             "source_format": self._format,
-            "source": source,
+            "source": source.encode("utf-8", "replace").decode(),
             "emotions": list(EMOTIONS),
             "labels": [e for e in EMOTIONS if any(label == e for _, label in used)],
             "image_size": self._spec.size,
@@ -351,6 +379,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists already: choose another --out, or remove it first")
     path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()  # '.' has no name of its own, and a link cannot be replaced by a folder
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -383,6 +412,9 @@ def _read_info(folder: Path) -> dict[str, Any]:
             f"{folder}: dataset format {version!r}, this mien reads {FORMAT_VERSION}; "
             "import it again"
         )
+    missing = [key for key in _REQUIRED if key not in info]
+    if missing:
+        raise DatasetError(f"{folder}: dataset.json lacks {', '.join(missing)}; import it again")
     return dict(info)
 
 

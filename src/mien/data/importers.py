@@ -114,7 +114,9 @@ def import_dataset(
     if chosen is None:
         raise UsageError(f"unknown format {format_name!r}: expected one of {', '.join(FORMATS)}")
     spec = replace(
-        chosen.spec, size=size or chosen.spec.size, channels=channels or chosen.spec.channels
+        chosen.spec,
+        size=chosen.spec.size if size is None else size,
+        channels=chosen.spec.channels if channels is None else channels,
     )
     with chosen.read(source) as reading, new_folder(out) as folder:
         writer = DatasetWriter(folder, source_format=format_name, spec=spec)
@@ -145,7 +147,7 @@ def _read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         raise DatasetError(f"{path}: no such table") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text), restval="")
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = names
@@ -255,8 +257,8 @@ def _pixels(cell: str) -> Load:
     def load() -> NDArray[np.uint8]:
         try:
             values = np.array(cell.split(), dtype=np.int64)
-        except ValueError:
-            raise ImageError("pixels are not numbers") from None
+        except (ValueError, OverflowError):
+            raise ImageError("pixels are not numbers of 0 to 255") from None
         expected = _FER2013_SIDE * _FER2013_SIDE
         if len(values) != expected or values.min() < 0 or values.max() > 255:
             raise ImageError(f"{len(values)} pixels, expected {expected} of 0 to 255")

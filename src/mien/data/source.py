@@ -3,8 +3,10 @@
 Knows nothing of labels. Nothing is unpacked to disk, so no member can climb out of a folder.
 """
 
+import lzma
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -13,6 +15,16 @@ from mien.errors import DatasetError, ImageError
 from mien.images import IMAGE_SUFFIXES
 
 __all__ = ["FileTree"]
+
+# What zipfile raises for damaged, encrypted or exotic members, beside OSError.
+_BAD_MEMBER = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 class FileTree:
@@ -61,14 +73,16 @@ class FileTree:
         """
         member = self._members.get(path)
         if member is None:
-            raise ImageError(f"no such image: {path}")
+            raise ImageError("no such image in the source")
         try:
             if isinstance(member, Path):
                 return member.read_bytes()
             archive, info = member
             return archive.read(info)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-            raise ImageError(f"cannot read {path}: {error}") from None
+        except OSError as error:
+            raise ImageError(f"cannot be read ({error.strerror or error})") from None
+        except _BAD_MEMBER as error:
+            raise ImageError(f"damaged in its archive ({type(error).__name__})") from None
 
     def by_name(self) -> Mapping[str, list[str]]:
         """Return the paths that go by each bare file name."""
@@ -87,7 +101,7 @@ class FileTree:
     def _add_archive(self, path: Path) -> None:
         try:
             archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise DatasetError(f"{path}: not a readable zip archive ({error})") from None
         self._archives.append(archive)
         for info in archive.infolist():

@@ -1,0 +1,84 @@
+"""Augmentation varies what it should, within range, the same for the same seed."""
+
+import pytest
+import torch
+
+from mien.augment import Augmentation
+from mien.config import TrainConfig
+
+OFF = {
+    "flip": 0.0,
+    "rotation": 0.0,
+    "shift": 0.0,
+    "scale": 0.0,
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "erasing": 0.0,
+}
+
+
+def _augmentation(**on: float) -> Augmentation:
+    return Augmentation(TrainConfig(**(OFF | on)))  # type: ignore[arg-type]
+
+
+def _batch() -> torch.Tensor:
+    return torch.rand(16, 1, 48, 48, generator=torch.Generator().manual_seed(3))
+
+
+def test_nothing_asked_nothing_changed() -> None:
+    torch.testing.assert_close(_augmentation()(_batch()), _batch())
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        {"flip": 0.5},
+        {"rotation": 20.0},
+        {"shift": 0.1},
+        {"scale": 0.2},
+        {"brightness": 0.3},
+        {"contrast": 0.3},
+        {"erasing": 1.0},
+    ],
+    ids=lambda on: str(next(iter(on))),
+)
+def test_each_step_changes_images_and_keeps_shape_and_range(on: dict[str, float]) -> None:
+    torch.manual_seed(1)
+    varied = _augmentation(**on)(_batch())
+    assert varied.shape == (16, 1, 48, 48)
+    assert 0 <= float(varied.min()) and float(varied.max()) <= 1
+    changed = (varied - _batch()).abs().amax(dim=(1, 2, 3)) > 1e-4
+    assert changed.any()
+
+
+def test_flip_mirrors_about_half_and_only_mirrors() -> None:
+    torch.manual_seed(0)
+    batch = torch.rand(400, 1, 8, 8)
+    varied = _augmentation(flip=0.5)(batch)
+    mirrored = torch.isclose(varied, batch.flip(3)).all(dim=3).all(dim=2).all(dim=1)
+    same = torch.isclose(varied, batch).all(dim=3).all(dim=2).all(dim=1)
+    assert bool((mirrored ^ same).all())
+    assert 150 < int(mirrored.sum()) < 250
+
+
+def test_images_of_a_batch_differ_from_each_other() -> None:
+    torch.manual_seed(0)
+    one = torch.rand(1, 1, 48, 48).expand(6, 1, 48, 48).clone()
+    varied = _augmentation(rotation=20.0)(one)
+    assert len({tuple(image.flatten().tolist()) for image in varied}) == 6
+
+
+def test_erasing_stays_within_its_area() -> None:
+    torch.manual_seed(0)
+    white = torch.ones(64, 1, 48, 48)
+    erased = (_augmentation(erasing=1.0, erasing_area=0.1)(white) != 1).float().mean(dim=(1, 2, 3))
+    assert 0 < float(erased.max()) <= 0.12
+
+
+def test_same_seed_same_variety() -> None:
+    augment = Augmentation(TrainConfig())
+    results = []
+    for _ in range(2):
+        torch.manual_seed(9)
+        results.append(augment(_batch()))
+    assert torch.equal(results[0], results[1])

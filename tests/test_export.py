@@ -1,0 +1,95 @@
+"""A model file answers as its run does, carries its card, and never stands half written."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from mien import export
+from mien.errors import ModelError
+from mien.export import TOLERANCE, export_run
+from mien.model import OnnxModel
+from mien.networks import NETWORKS, build
+from mien.preprocess import InputSpec
+from mien.runs import TorchModel, open_run
+
+
+def test_file_answers_as_the_run_does(tiny_run: Path, tiny_onnx: Path) -> None:
+    rng = np.random.default_rng(1)
+    crops = [rng.integers(0, 256, (48, 48, 1), dtype=np.uint8) for _ in range(33)]
+    ours, theirs = (
+        open_run(tiny_run).probabilities(crops),
+        OnnxModel(tiny_onnx).probabilities(crops),
+    )
+    np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+    np.testing.assert_allclose(theirs.sum(axis=1), 1, atol=1e-5)
+
+
+def test_card_travels_inside(tiny_run: Path, tiny_onnx: Path) -> None:
+    card = OnnxModel(tiny_onnx).card
+    of_run = open_run(tiny_run).card
+    assert card.name == "tiny"
+    assert (card.labels, card.size, card.channels) == (of_run.labels, 48, 1)
+    assert card.training == of_run.training
+    assert card.figures["valid"]["accuracy"] == of_run.figures["valid"]["accuracy"]
+
+
+def test_reports_in_the_run_folder_go_onto_the_card(tiny_run: Path, tmp_path: Path) -> None:
+    report = {
+        "split": "test",
+        "n": 24,
+        "accuracy": 0.5,
+        "macro_recall": 0.4,
+        "nll": 1.5,
+        "recall": {},
+        "dataset": {"fingerprint": "ab", "source_format": "folder"},
+    }
+    folder = tiny_run / "eval-test"
+    folder.mkdir()
+    (folder / "evaluation.json").write_text(json.dumps(report))
+    try:
+        card, _ = export_run(tiny_run, tmp_path / "m.onnx")
+    finally:
+        (folder / "evaluation.json").unlink()
+        folder.rmdir()
+    assert card.figures["test"]["accuracy"] == 0.5
+    assert OnnxModel(tmp_path / "m.onnx").card.figures["test"]["n"] == 24
+
+
+def test_file_names_no_path_of_the_machine(tiny_onnx: Path) -> None:
+    raw = tiny_onnx.read_bytes()
+    assert b"site-packages" not in raw
+    assert b".py" not in raw
+
+
+def test_file_is_small_and_whole(tiny_onnx: Path) -> None:
+    model = onnx.load(tiny_onnx, load_external_data=False)
+    onnx.checker.check_model(model)
+    # 0.18 million float32 weights, and little besides.
+    assert tiny_onnx.stat().st_size < 900_000
+
+
+def test_another_answer_is_refused_and_nothing_is_left(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match="differs from the run"):
+        export_run(tiny_run, tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no best\.safetensors here"):
+        export_run(tmp_path, tmp_path / "m.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_exports(name: str, tiny_run: Path, tmp_path: Path) -> None:
+    card = open_run(tiny_run).card.model_copy(update={"network": name})
+    original = TorchModel(build(name, spec=InputSpec(), emotions=8), card)
+    export._write_onnx(original, card, tmp_path / "m.onnx")
+    difference = export._largest_difference(original, OnnxModel(tmp_path / "m.onnx"))
+    assert difference <= TOLERANCE

@@ -1,0 +1,130 @@
+"""Model files: the shipped ones open, everything else is refused in one clear line."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from mien.card import METADATA_KEY, ModelCard
+from mien.errors import ModelError, UsageError
+from mien.labels import EMOTIONS
+from mien.model import OnnxModel, load_model, shipped_models
+
+
+def _onnx_file(path: Path, *, card: str | None) -> Path:
+    """A valid file that is no emotion model: it passes four numbers on."""
+    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 4]) for n in ("a", "b")]
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["a"], ["b"])], "g", value[:1], value[1:]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    if card is not None:
+        model.metadata_props.add(key=METADATA_KEY, value=card)
+    onnx.save_model(model, str(path))
+    return path
+
+
+CARD = ModelCard(name="a", network="mini", labels=("x", "y"), size=48, channels=1, parameters=6)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "not a readable ONNX model"),
+        (b"\x89PNG\r\n not a model", "not a readable ONNX model"),
+        (b"x" * 100_000, "not a readable ONNX model"),
+    ],
+    ids=["empty", "a picture", "rubbish"],
+)
+def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=says) as caught:
+        OnnxModel(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        (None, "without a mien card"),
+        ("{not json", "card is broken"),
+        ('{"format_version": 2}', "format_version"),
+        (CARD.model_dump_json(), "its card says"),
+    ],
+    ids=["no card", "broken card", "newer card", "card of another model"],
+)
+def test_a_file_whose_card_does_not_fit_is_refused(
+    tmp_path: Path, card: str | None, says: str
+) -> None:
+    with pytest.raises(ModelError, match=says):
+        OnnxModel(_onnx_file(tmp_path / "m.onnx", card=card))
+
+
+def test_a_truncated_model_is_refused(tmp_path: Path, tiny_onnx: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(tiny_onnx.read_bytes()[:-20_000])
+    with pytest.raises(ModelError, match="not a readable ONNX model"):
+        OnnxModel(path)
+
+
+def test_a_run_folder_gets_told_of_export(tiny_run: Path) -> None:
+    with pytest.raises(ModelError, match="mien export"):
+        OnnxModel(tiny_run)
+
+
+def test_missing_file_and_unknown_name(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model file"):
+        load_model(tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"no model 'huge'.*base"):
+        load_model("huge")
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda"])
+def test_a_device_that_is_not_there(tiny_onnx: Path, device: str) -> None:
+    with pytest.raises(UsageError, match="device"):
+        OnnxModel(tiny_onnx, device=device)
+
+
+def test_no_crops_no_rows(tiny_onnx: Path) -> None:
+    assert OnnxModel(tiny_onnx).probabilities([]).shape == (0, 8)
+
+
+def test_batches_and_single_faces_agree(tiny_onnx: Path) -> None:
+    model, rng = OnnxModel(tiny_onnx), np.random.default_rng(0)
+    crops = [rng.integers(0, 256, (48, 48, 1), dtype=np.uint8) for _ in range(9)]
+    one_by_one = np.concatenate([model.probabilities([crop]) for crop in crops])
+    np.testing.assert_allclose(model.probabilities(crops), one_by_one, atol=1e-5)
+
+
+def test_several_threads_get_their_own_answers(tiny_onnx: Path) -> None:
+    model, rng = OnnxModel(tiny_onnx, threads=1), np.random.default_rng(0)
+    crops = [rng.integers(0, 256, (48, 48, 1), dtype=np.uint8) for _ in range(8)]
+    expected = [model.probabilities([crop]) for crop in crops]
+    wrong: list[int] = []
+
+    def ask(number: int) -> None:
+        for _ in range(20):
+            if not np.allclose(model.probabilities([crops[number]]), expected[number], atol=1e-6):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_every_shipped_model_opens_and_has_a_whole_card() -> None:
+    assert "base" in shipped_models()
+    for name in shipped_models():
+        card = load_model(name).card
+        assert card.name == name
+        assert set(card.labels) <= set(EMOTIONS)
+        assert card.figures["test"]["n"] > 3000
+        assert card.training["dataset"]["source_format"] == "ferplus"
+        assert 0 < card.figures["test"]["accuracy"] < 1

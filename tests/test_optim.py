@@ -1,0 +1,110 @@
+"""Optimizers and schedules do what their names say, and go on where they were."""
+
+from typing import Literal
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import Adamax, AdamW, Optimizer
+
+from mien.config import TrainConfig
+from mien.optim import make_optimizer, make_schedule
+
+ScheduleName = Literal["cosine", "plateau", "constant"]
+
+
+def _optimizer(config: TrainConfig) -> Optimizer:
+    return make_optimizer(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), config)
+
+
+def _rate(optimizer: Optimizer) -> float:
+    return float(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamw", AdamW), ("adamax", Adamax)])
+def test_optimizer_by_name(name: Literal["adamw", "adamax"], kind: type[Optimizer]) -> None:
+    optimizer = _optimizer(TrainConfig(optimizer=name, weight_decay=0.3))
+    assert type(optimizer) is kind
+    matrices, vectors = optimizer.param_groups
+    assert [p.ndim for p in matrices["params"]] == [2]
+    assert [p.ndim for p in vectors["params"]] == [1, 1, 1]
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.3, 0.0)
+
+
+def _rates(config: TrainConfig, steps_per_epoch: int) -> list[float]:
+    optimizer = _optimizer(config)
+    schedule = make_schedule(optimizer, config, steps_per_epoch=steps_per_epoch)
+    rates = []
+    for _ in range(config.epochs * steps_per_epoch):
+        rates.append(_rate(optimizer))
+        optimizer.step()
+        schedule.after_step()
+    return rates
+
+
+def test_cosine_rises_then_falls_to_zero() -> None:
+    config = TrainConfig(epochs=10, learning_rate=1.0, warmup=0.2, schedule="cosine")
+    rates = _rates(config, steps_per_epoch=10)
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert max(rates) == pytest.approx(1.0)
+    # Half-way down after half of the 80 falling steps.
+    assert rates[60] == pytest.approx(0.5)
+    assert 0 < rates[-1] < 0.01
+
+
+def test_constant_stays_after_the_warm_up() -> None:
+    rates = _rates(TrainConfig(epochs=2, learning_rate=0.5, warmup=0.1, schedule="constant"), 10)
+    assert set(rates[2:]) == {0.5}
+
+
+def test_plateau_halves_after_patience_runs_out() -> None:
+    config = TrainConfig(
+        schedule="plateau", learning_rate=1.0, plateau_factor=0.5, plateau_patience=2
+    )
+    optimizer = _optimizer(config)
+    schedule = make_schedule(optimizer, config, steps_per_epoch=1)
+    rates = []
+    for loss in (1.0, 0.9, 0.95, 0.95, 0.95, 0.95):
+        schedule.after_epoch(loss)
+        rates.append(_rate(optimizer))
+    # 0.9 is the best; the third epoch without a better one exceeds the patience of two.
+    assert rates == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("name", ["cosine", "plateau", "constant"])
+def test_schedule_goes_on_where_it_was(name: ScheduleName) -> None:
+    config = TrainConfig(epochs=6, schedule=name, learning_rate=1.0, plateau_patience=0)
+    losses = [1.0, 0.8, 0.9, 0.7, 0.75, 0.74]
+
+    def go(
+        optimizer: Optimizer, losses: list[float], state: object = None
+    ) -> tuple[list[float], object]:
+        schedule = make_schedule(optimizer, config, steps_per_epoch=3)
+        if isinstance(state, dict):
+            schedule.load_state_dict(state)
+        rates = []
+        for loss in losses:
+            for _ in range(3):
+                rates.append(_rate(optimizer))
+                optimizer.step()
+                schedule.after_step()
+            schedule.after_epoch(loss)
+        return rates, schedule.state_dict()
+
+    undisturbed, _ = go(_optimizer(config), losses)
+    first, state = go(_optimizer(config), losses[:3])
+    second, _ = go(_optimizer(config), losses[3:], state)
+    assert first + second == undisturbed
+
+
+def test_weight_decay_spares_norms() -> None:
+    config = TrainConfig(learning_rate=0.1, weight_decay=0.5)
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    optimizer = make_optimizer(model, config)
+    before = [p.detach().clone() for p in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    shrunk = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+    assert shrunk == [True, False, False, False]

@@ -1,0 +1,114 @@
+"""The recogniser: any kind of input, the same answer; batches keep their order."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+import mien
+from mien.detect import Whole
+from mien.drawn import draw_face, sample_parameters
+from mien.errors import ImageError, UsageError
+from mien.predictor import Recogniser, load
+from mien.records import Box, Detection, Face
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> Recogniser:
+    return mien.load()
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> NDArray[np.uint8]:
+    return np.asarray(data.astronaut(), np.uint8)
+
+
+def test_the_astronaut_smiles(recogniser: Recogniser, astronaut: NDArray[np.uint8]) -> None:
+    (face,) = recogniser(astronaut)
+    assert face.emotion == "happiness"
+    assert face.confidence == max(face.probabilities.values()) > 0.5
+    assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    # Her face, by eye: from about (175, 60) to (275, 170).
+    x, y = face.box.x + face.box.width / 2, face.box.y + face.box.height / 2
+    assert 200 < x < 250 and 90 < y < 140
+
+
+def test_every_kind_of_input_gives_the_same(
+    recogniser: Recogniser, astronaut: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(astronaut).save(path)
+    expected = recogniser(astronaut)
+    data = path.read_bytes()
+    for same in (path, str(path), data, Image.open(BytesIO(data)), Image.fromarray(astronaut)):
+        assert recogniser(same) == expected
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "float32"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "expected uint8, RGB"),
+        (np.zeros((0, 4, 3), np.uint8), "no pixels"),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(
+    recogniser: Recogniser, array: NDArray[np.uint8], says: str
+) -> None:
+    with pytest.raises(ImageError, match=says):
+        recogniser(array)
+
+
+def test_grey_arrays_of_both_shapes_agree(recogniser: Recogniser) -> None:
+    grey = np.asarray(data.astronaut()).mean(axis=2).astype(np.uint8)
+    assert recogniser(grey) == recogniser(grey[..., None])
+
+
+def test_files_keep_their_order_and_the_bad_ones_their_reason(tmp_path: Path) -> None:
+    recogniser = load(detector="none")
+    paths = []
+    for number in range(recogniser.BATCH + 5):
+        path = tmp_path / f"{number:03d}.png"
+        if number % 7 == 3:
+            path.write_text("no picture")
+        else:
+            face = sample_parameters(mien.EMOTIONS[number % 8], seed=number)
+            Image.fromarray(draw_face(face, size=48)).save(path)
+        paths.append(str(path))
+    results = [prediction for prediction, _ in recogniser.predict_files(paths)]
+    assert [prediction.source for prediction in results] == paths
+    for number, prediction in enumerate(results):
+        if number % 7 == 3:
+            assert prediction.error is not None and "not a readable image" in prediction.error
+            assert prediction.faces == ()
+        else:
+            assert (prediction.error, len(prediction.faces)) == (None, 1)
+            assert prediction.faces[0].detection is None
+            alone = recogniser(paths[number])[0]
+            assert alone.probabilities == pytest.approx(prediction.faces[0].probabilities, abs=1e-5)
+
+
+def test_a_detector_of_your_own(astronaut: NDArray[np.uint8]) -> None:
+    class TwoFaces:
+        def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
+            return [Detection(Box(10, 10, 50, 50), 0.5), Detection(Box(176, 65, 97, 97), 0.9)]
+
+    faces: list[Face] = mien.load(detector=TwoFaces())(astronaut)
+    assert [face.detection for face in faces] == [0.5, 0.9]
+    assert faces[1].emotion == "happiness"
+
+
+def test_whole_images_have_no_score() -> None:
+    recogniser = Recogniser(mien.load().model, Whole())
+    (face,) = recogniser(np.full((30, 40), 128, np.uint8))
+    assert (face.detection, face.box) == (None, Box(0, 0, 40, 30))
+
+
+def test_unknown_detector_is_named() -> None:
+    with pytest.raises(UsageError, match=r"'yolo'.*auto, haar, none"):
+        mien.load(detector="yolo")

@@ -1,0 +1,136 @@
+"""Training learns, leaves everything a run needs, and resumes exactly."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mien.checkpoint import read_weights
+from mien.config import TrainConfig
+from mien.data.dataset import Dataset
+from mien.errors import DataError, UsageError
+from mien.train import BEST_NAME, _Trainer, train
+
+
+class Stop(Exception):
+    """Ends a run from outside, like a closed lid."""
+
+
+def _stop_after(epoch: int, entry: dict[str, object]) -> None:
+    if entry["epoch"] == epoch:
+        raise Stop
+
+
+def test_run_folder_holds_everything(tiny_run: Path, tiny_config: TrainConfig) -> None:
+    names = {path.name for path in tiny_run.iterdir()}
+    assert {"run.json", "history.jsonl", "curves.png", BEST_NAME, "checkpoints"} <= names
+    history = [json.loads(line) for line in (tiny_run / "history.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    description = json.loads((tiny_run / "run.json").read_text())
+    assert TrainConfig(**description["recipe"]) == tiny_config
+    assert description["dataset"]["train"] == 112
+
+
+def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
+    history = [json.loads(line) for line in (tiny_run / "history.jsonl").read_text().splitlines()]
+    best = min(history, key=lambda entry: entry["valid_loss"])
+    _, card = read_weights(tiny_run / BEST_NAME)
+    assert card.training["best_epoch"] == best["epoch"]
+    assert card.figures["valid"]["loss"] == best["valid_loss"]
+    assert card.figures["valid"]["accuracy"] == best["valid_accuracy"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "adamax", "schedule": "plateau", "plateau_patience": 0, "ema": 0.0},
+        {"soft_labels": False, "label_smoothing": 0.1, "network": "classic4"},
+    ],
+    ids=["adamw-cosine-ema", "adamax-plateau", "hard-labels-classic4"],
+)
+def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    changes: dict[str, object],
+) -> None:
+    config = TrainConfig(**(tiny_config.model_dump() | changes))
+    train(drawn_dataset, config, tmp_path / "whole", device="cpu")
+    with pytest.raises(Stop):
+        train(
+            drawn_dataset,
+            config,
+            tmp_path / "cut",
+            device="cpu",
+            on_epoch=lambda entry: _stop_after(1, entry),
+        )
+    # Whatever else the process drew in between must not matter.
+    torch.manual_seed(12345)
+    train(drawn_dataset, config, tmp_path / "cut", resume=True, device="cpu")
+    name = "checkpoints/epoch-0003.safetensors"
+    assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+    weights = [read_weights(tmp_path / run / BEST_NAME)[0] for run in ("whole", "cut")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_resuming_a_finished_run_changes_nothing(
+    tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    before = (tiny_run / "history.jsonl").read_text()
+    result = train(drawn_dataset, tiny_config, tiny_run, resume=True, device="cpu")
+    assert len(result.history) == 3
+    assert (tiny_run / "history.jsonl").read_text() == before
+
+
+def test_a_run_is_never_overwritten(
+    tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    with pytest.raises(UsageError, match="add --resume"):
+        train(drawn_dataset, tiny_config, tiny_run, device="cpu")
+
+
+def test_resuming_with_another_recipe_is_refused(
+    tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    other = TrainConfig(**(tiny_config.model_dump() | {"learning_rate": 0.1}))
+    with pytest.raises(UsageError, match=r"learning_rate = 0\.004, now it is 0\.1"):
+        train(drawn_dataset, other, tiny_run, resume=True, device="cpu")
+
+
+def test_a_folder_with_other_things_is_left_alone(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    (tmp_path / "thesis.tex").write_text("dear")
+    with pytest.raises(UsageError, match="not empty and no run"):
+        train(drawn_dataset, tiny_config, tmp_path, device="cpu")
+
+
+def test_divergence_stops_with_a_clear_line_and_keeps_the_last_good_epoch(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real_step = _Trainer._step
+
+    def step(self: _Trainer, positions: NDArray[np.int64]) -> torch.Tensor:
+        return real_step(self, positions) * (float("nan") if self.epoch == 1 else 1.0)
+
+    monkeypatch.setattr(_Trainer, "_step", step)
+    with pytest.raises(DataError, match=r"diverged in epoch 2 \(loss nan\).*lower learning_rate"):
+        train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
+    assert len((tmp_path / "run" / "history.jsonl").read_text().splitlines()) == 1
+    assert (tmp_path / "run" / "checkpoints" / "epoch-0001.json").exists()
+
+
+def test_training_learns(tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig) -> None:
+    calm = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast", "erasing"), 0.0)
+    config = TrainConfig(**(tiny_config.model_dump() | calm | {"epochs": 20, "batch_size": 16}))
+    history = train(drawn_dataset, config, tmp_path / "run", device="cpu").history
+    # A blind guess among eight gets ln 8 = 2.08; 112 faces can be learnt by heart.
+    assert history[0]["train_loss"] > 1.9
+    assert history[-1]["train_loss"] < 1.5
