@@ -2,13 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.importers import import_dataset
+from mien.drawn import draw_face, sample_parameters
 from mien.export import export_run
+from mien.images import write_image
+from mien.labels import FERPLUS_VOTE_COLUMNS
+from mien.images import write_image
+from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
+from mien.preprocess import InputSpec, fit
 from mien.train import train
 
 
@@ -43,3 +50,51 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
     out = tmp_path_factory.mktemp("models") / "tiny.onnx"
     export_run(tiny_run, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def ferplus_of_drawn_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn faces in the true layout of FER+: 64 to train, 16 to validate, 16 to test."""
+    root = tmp_path_factory.mktemp("ferplus")
+    lines = ["Usage,Image name," + ",".join((*FERPLUS_VOTE_COLUMNS, "unknown", "NF"))]
+    splits = [("Training", "Train", 64), ("PublicTest", "Valid", 16), ("PrivateTest", "Test", 16)]
+    number = 0
+    for usage, folder, count in splits:
+        (root / f"FER2013{folder}").mkdir()
+        for _ in range(count):
+            emotion, name = EMOTIONS[number % 8], f"fer{number:07d}.png"
+            pixels = fit(draw_face(sample_parameters(emotion, seed=number), size=48), InputSpec())
+            write_image(root / f"FER2013{folder}" / name, pixels[..., 0])
+            votes = ["8" if column == emotion else "0" for column in FERPLUS_VOTE_COLUMNS]
+            lines.append(",".join((usage, name, *votes, "2", "0")))
+            number += 1
+    (root / "fer2013new.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def ferplus_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FER+ in its true layout with made-up images: each emotion 4 x train, 2 x valid, 3 x test."""
+    folder = tmp_path_factory.mktemp("ferplus")
+    generator = np.random.default_rng(5)
+    lines = [f"Usage,Image name,{','.join(FERPLUS_VOTE_COLUMNS)},unknown,NF"]
+    splits = (("Training", "Train", 4), ("PublicTest", "Valid", 2), ("PrivateTest", "Test", 3))
+    for usage, place, count in splits:
+        (folder / f"FER2013{place}").mkdir()
+        for number in range(count * len(FERPLUS_VOTE_COLUMNS)):
+            votes = [0] * 10
+            votes[number % 8], votes[(number + 1) % 8] = 7, 3
+            name = f"fer{len(lines):07d}.png"
+            pixels = generator.integers(0, 256, (48, 48), dtype=np.uint8)
+            write_image(folder / f"FER2013{place}" / name, pixels)
+            lines.append(f"{usage},{name},{','.join(map(str, votes))}")
+    (folder / "fer2013new.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ferplus_dataset(tmp_path_factory: pytest.TempPathFactory, ferplus_source: Path) -> Dataset:
+    """The made-up FER+ as a dataset folder of grey 48x48 images; copy it before damaging it."""
+    out = tmp_path_factory.mktemp("datasets") / "ferplus"
+    import_dataset("ferplus", ferplus_source, out)
+    return Dataset.open(out)

@@ -53,7 +53,7 @@ def _modules() -> dict[str, Path]:
 
 
 def _imports(path: Path) -> set[str]:
-    """Modules imported when the file is imported; what functions and type checkers import is not."""
+    """Modules imported with the file; not what functions and type checkers import."""
     found: set[str] = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):

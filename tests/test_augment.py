@@ -46,7 +46,7 @@ def test_each_step_changes_images_and_keeps_shape_and_range(on: dict[str, float]
     torch.manual_seed(1)
     varied = _augmentation(**on)(_batch())
     assert varied.shape == (16, 1, 48, 48)
-    assert 0 <= float(varied.min()) and float(varied.max()) <= 1
+    assert float(varied.min()) >= 0 and float(varied.max()) <= 1
     changed = (varied - _batch()).abs().amax(dim=(1, 2, 3)) > 1e-4
     assert changed.any()
 

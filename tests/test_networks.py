@@ -1,5 +1,7 @@
 """Every network keeps one contract, and the two that this began with are exactly themselves."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -79,7 +81,7 @@ def test_classic4_is_the_first_network() -> None:
 def test_classic7_is_the_second_network() -> None:
     model = build("classic7", spec=GREY48, emotions=8)
     widths = [1, 32, 64, 64, 128, 256, 256, 512]
-    assert _convolutions(model) == list(zip(widths, widths[1:], strict=False))
+    assert _convolutions(model) == list(pairwise(widths))
     assert _linears(model) == [(18432, 512), (512, 8)]
     assert _pools_after(model) == [1, 4, 7]
     norms = [x for x in model.modules() if isinstance(x, nn.BatchNorm2d | nn.BatchNorm1d)]

@@ -15,13 +15,13 @@ from mien.errors import DataError, UsageError
 from mien.train import BEST_NAME, _Trainer, train
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Ends a run from outside, like a closed lid."""
 
 
 def _stop_after(epoch: int, entry: dict[str, object]) -> None:
     if entry["epoch"] == epoch:
-        raise Stop
+        raise StopError
 
 
 def test_run_folder_holds_everything(tiny_run: Path, tiny_config: TrainConfig) -> None:
@@ -60,7 +60,7 @@ def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
 ) -> None:
     config = TrainConfig(**(tiny_config.model_dump() | changes))
     train(drawn_dataset, config, tmp_path / "whole", device="cpu")
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(
             drawn_dataset,
             config,

@@ -26,7 +26,9 @@ COLOURS: Mapping[str, str] = MappingProxyType(
 _INK = "#14181d"
 _PANEL = (20, 24, 29, 205)
 _TEXT = "#f3f5f7"
-_SMALLEST_FOR_BARS = 110
+_BARS = 3
+_UNITS_FOR_BARS = 11.5
+"""Narrower boxes, in the size of the writing, have no room for a name, a bar and a figure."""
 
 
 def annotate(pixels: NDArray[np.uint8], faces: Iterable[Face]) -> NDArray[np.uint8]:
@@ -44,8 +46,8 @@ def annotate(pixels: NDArray[np.uint8], faces: Iterable[Face]) -> NDArray[np.uin
     unit = max(10.0, min(image.size) / 42)
     for face in faces:
         _draw_box(draw, face, unit)
-        if face.box.width >= _SMALLEST_FOR_BARS:
-            _draw_bars(draw, face, unit * 0.8, image.size)
+        if face.box.width >= unit * _UNITS_FOR_BARS:
+            _draw_bars(draw, face, unit, image.height)
         _draw_label(draw, face, unit, image.size)
     return np.asarray(image)
 
@@ -70,24 +72,21 @@ def _draw_label(draw: ImageDraw.ImageDraw, face: Face, unit: float, size: tuple[
     draw.text((x + width / 2, y + height / 2), text, fill=_INK, font=font, anchor="mm")
 
 
-def _draw_bars(draw: ImageDraw.ImageDraw, face: Face, unit: float, size: tuple[int, int]) -> None:
+def _draw_bars(draw: ImageDraw.ImageDraw, face: Face, unit: float, height: int) -> None:
+    """Draw the most probable emotions below the box, as wide as it, where the picture has room."""
+    row = unit * 1.45
+    x, y = face.box.x, face.box.y + face.box.height + unit / 3
+    end = y + row * _BARS + unit / 2
+    if end > height:
+        return
     font = ImageFont.load_default(unit)
-    row, name_width, bar_width = unit * 1.35, unit * 5.2, unit * 5
-    width, height = name_width + bar_width + unit, row * len(face.probabilities) + unit * 0.7
-    left_of_box = face.box.x - width - unit / 2
-    x = face.box.x + face.box.width + unit / 2
-    if x + width > size[0]:
-        if left_of_box < 0:
-            return
-        x = left_of_box
-    y = min(max(0.0, face.box.y), max(0.0, size[1] - height))
-    draw.rounded_rectangle((x, y, x + width, y + height), unit / 2, fill=_PANEL)
-    for number, (emotion, probability) in enumerate(face.probabilities.items()):
-        middle = y + unit * 0.35 + row * (number + 0.5)
+    draw.rounded_rectangle((x, y, x + face.box.width, end), unit / 2, fill=_PANEL)
+    start, longest = x + unit * 5.8, face.box.width - unit * 8.6
+    ranked = sorted(face.probabilities.items(), key=lambda item: -item[1])[:_BARS]
+    for number, (emotion, probability) in enumerate(ranked):
+        middle = y + unit / 4 + row * (number + 0.5)
         draw.text((x + unit / 2, middle), emotion, fill=_TEXT, font=font, anchor="lm")
-        start = x + unit / 2 + name_width
-        length = max(1.0, bar_width * probability)
-        draw.rectangle(
-            (start, middle - unit * 0.3, start + length, middle + unit * 0.3),
-            fill=COLOURS[emotion],
-        )
+        bar = (start, middle - unit * 0.3, start + max(1.0, longest * probability))
+        draw.rectangle((*bar, middle + unit * 0.3), fill=COLOURS[emotion])
+        right = (x + face.box.width - unit / 2, middle)
+        draw.text(right, f"{probability:.0%}", fill=_TEXT, font=font, anchor="rm")

@@ -411,7 +411,7 @@ def _averaged(model: nn.Module, decay: float) -> AveragedModel:
     def average(averages: Any, currents: Any, steps: Any) -> None:
         # A short memory at first: else the random start would weigh on the first epochs.
         now = min(decay, (1 + int(steps)) / (10 + int(steps)))
-        get_ema_multi_avg_fn(now)(averages, currents, steps)  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(now)(averages, currents, steps)
 
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 

@@ -1,0 +1,256 @@
+"""The command line as people and scripts use it: output, one-line complaints, exit status."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from mien.cli import main
+from mien.data.dataset import Dataset
+from mien.drawn import draw_face, sample_parameters
+from mien.labels import EMOTIONS
+
+
+class Ran:
+    """What a command printed and how it ended."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> "Command":
+    return Command(monkeypatch, capsys)
+
+
+class Command:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str | Path) -> Ran:
+        self._monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
+        status = 0
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else 0
+        out, err = self._capsys.readouterr()
+        assert "Traceback" not in err
+        return Ran(status, out, err)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(path)
+    return path
+
+
+# --- predict ------------------------------------------------------------------------------------
+
+
+def test_predict_writes_what_the_contract_says(mien: Command, photo: Path, tmp_path: Path) -> None:
+    ran = mien("predict", photo, "--json", "-", "--out", tmp_path / "copies")
+    assert (ran.status, ran.err) == (0, "")
+    line = json.loads(ran.out)
+    assert list(line) == ["source", "frame", "time_s", "width", "height", "faces", "error"]
+    assert (line["source"], line["frame"], line["time_s"]) == (str(photo), 0, 0.0)
+    assert (line["width"], line["height"], line["error"]) == (512, 512, None)
+    (face,) = line["faces"]
+    assert list(face) == ["box", "detection", "emotion", "confidence", "probabilities"]
+    assert (face["emotion"], list(face["probabilities"])) == ("happiness", list(EMOTIONS))
+    copy = np.asarray(Image.open(tmp_path / "copies" / "astronaut.jpg"))
+    assert copy.shape == (512, 512, 3)
+    changed = np.abs(copy.astype(int) - data.astronaut().astype(int)).max(axis=2) > 60
+    assert changed[55:175, 170:280].any() and not changed[250:, :150].any()
+
+
+def test_predict_goes_on_after_what_cannot_be_read(
+    mien: Command, photo: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photo.read_bytes()[:5000])
+    lines = tmp_path / "lines.jsonl"
+    ran = mien("predict", broken, tmp_path / "missing.jpg", photo, "--json", lines)
+    assert ran.status == 1
+    first, second, third = map(json.loads, lines.read_text().splitlines())
+    assert first["faces"] == second["faces"] == []
+    assert "not a readable image" in first["error"]
+    assert "no such file" in second["error"]
+    assert third["faces"][0]["emotion"] == "happiness"
+    assert len(ran.err.splitlines()) == 2
+
+
+def test_predict_reads_folders_and_globs_and_keeps_copies_apart(
+    mien: Command, tmp_path: Path
+) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        face = draw_face(sample_parameters("anger", seed=1), size=48)
+        Image.fromarray(face).save(tmp_path / folder / "same.png")
+    (tmp_path / "two" / "notes.txt").write_text("no picture, not looked at")
+    copies = tmp_path / "copies"
+    ran = mien(
+        "predict",
+        tmp_path / "one",
+        tmp_path / "tw*" / "*.png",
+        "--detector",
+        "none",
+        "--out",
+        copies,
+    )
+    assert (ran.status, len(ran.out.splitlines())) == (0, 2)
+    assert sorted(path.name for path in copies.iterdir()) == ["same-2.jpg", "same.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["{tmp}/empty"], 1, "no image in this folder"),
+        (["{tmp}/*.png"], 1, "the pattern matches no image"),
+        (["{photo}", "--model", "{tmp}/text.onnx"], 1, "not a readable ONNX model"),
+        (["{photo}", "--model", "huge"], 1, "no model 'huge'"),
+        (["{photo}", "--detector", "yolo"], 2, "unknown detector 'yolo'"),
+        (["{photo}", "--device", "tpu"], 2, "device 'tpu'"),
+        (["{photo}", "--json", "{tmp}/nowhere/a.jsonl"], 1, "nowhere/a.jsonl"),
+    ],
+    ids=["empty folder", "glob", "no model", "unknown model", "detector", "device", "json folder"],
+)
+def test_predict_says_what_is_wrong_in_one_line(
+    mien: Command, photo: Path, tmp_path: Path, arguments: list[str], status: int, says: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.onnx").write_text("not a model")
+    filled = [argument.format(tmp=tmp_path, photo=photo) for argument in arguments]
+    ran = mien("predict", *filled)
+    assert ran.status == status
+    assert ran.err.startswith("mien: ") and says in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["predict"], ["predict", "a.png", "--nonsense"], ["nope"]])
+def test_a_wrong_call_ends_with_2(mien: Command, arguments: list[str]) -> None:
+    assert mien(*arguments).status == 2
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["mien", "predict", "a.png", "--model", "huge", "--debug"])
+    with pytest.raises(Exception, match="no model 'huge'"):
+        main()
+
+
+# --- the way from images to a model file --------------------------------------------------------
+
+
+def test_four_commands_from_votes_to_a_model_file(
+    mien: Command, ferplus_of_drawn_faces: Path, tmp_path: Path
+) -> None:
+    dataset, run, file = tmp_path / "dataset", tmp_path / "run", tmp_path / "mine.onnx"
+    ran = mien("data", "import", "ferplus", ferplus_of_drawn_faces, "--out", dataset)
+    assert ran.status == 0 and str(dataset) in ran.out
+    settings = ["--set", "epochs=1", "--set", "network=mini", "--set", "batch_size=16"]
+    ran = mien("train", "--data", dataset, "--out", run, "--device", "cpu", *settings)
+    assert ran.status == 0 and "best epoch 1" in ran.out
+    ran = mien("eval", run, "--data", dataset)
+    assert ran.status == 0 and "n = 16" in ran.out
+    assert (run / "eval-test" / "confusion.png").stat().st_size > 10_000
+    ran = mien("export", run, "--out", file)
+    assert ran.status == 0 and file.exists()
+
+    of_run = json.loads((run / "eval-test" / "evaluation.json").read_text())
+    ran = mien("eval", file, "--data", dataset, "--json", "-")
+    of_file = json.loads(ran.out)
+    assert of_file["confusion"] == of_run["confusion"]
+    assert of_file["nll"] == pytest.approx(of_run["nll"], abs=1e-4)
+
+    # The same figure through recognition, picture by picture.
+    ran = mien(
+        "predict", ferplus_of_drawn_faces / "FER2013Test", "--detector", "none", "--model", file,
+        "--json", "-",
+    )  # fmt: skip
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    opened = Dataset.open(dataset)
+    rows = opened.usable("test")
+    truth = {
+        str(ferplus_of_drawn_faces / opened.column("path")[row]): opened.column("label")[row]
+        for row in rows
+    }
+    right = [line["faces"][0]["emotion"] == truth[line["source"]] for line in lines]
+    assert np.mean(right) == pytest.approx(of_file["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["train", "--data", "{tmp}"], 1, "no dataset.json here"),
+        (["train", "--data", "{data}", "--recipe", "best-ever"], 2, "no recipe 'best-ever'"),
+        (["train", "--data", "{data}", "--set", "epochs"], 2, "expected key=value"),
+        (["train", "--data", "{data}", "--set", "epohcs=3"], 2, "unknown key 'epohcs'"),
+        (["train", "--data", "{data}", "--set", "epochs=0"], 2, "epochs = 0"),
+        (["train", "--data", "{data}", "--set", "network='vgg'"], 2, "network 'vgg'"),
+        (["eval", "{tmp}", "--data", "{data}"], 1, "no best.safetensors here"),
+        (["eval", "base", "--data", "{data}", "--split", "dev"], 2, "split 'dev'"),
+        (["export", "{tmp}", "--out", "{tmp}/a.onnx"], 1, "no best.safetensors here"),
+        (["data", "import", "fer2012", "{tmp}", "--out", "{tmp}/d"], 2, "unknown format 'fer2012'"),
+        (["data", "import", "folder", "{tmp}", "--out", "{data}"], 1, "none in a folder named"),
+        (["data", "import", "ferplus", "{tmp}", "--out", "{tmp}/d"], 1, "no fer2013new.csv here"),
+    ],
+)
+def test_every_command_says_what_is_wrong_in_one_line(
+    mien: Command,
+    drawn_dataset: Dataset,
+    tmp_path: Path,
+    arguments: list[str],
+    status: int,
+    says: str,
+) -> None:
+    filled = [argument.format(tmp=tmp_path, data=drawn_dataset.path) for argument in arguments]
+    if arguments[0] == "train":
+        filled += ["--out", str(tmp_path / "run")]
+    ran = mien(*filled)
+    assert ran.status == status
+    assert ran.err.startswith("mien: ") and says in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_a_vote_table_without_a_column_is_one_line(
+    mien: Command, ferplus_of_drawn_faces: Path, tmp_path: Path
+) -> None:
+    table = (ferplus_of_drawn_faces / "fer2013new.csv").read_text().replace("contempt", "scorn")
+    (tmp_path / "fer2013new.csv").write_text(table)
+    ran = mien("data", "import", "ferplus", tmp_path, "--out", tmp_path / "dataset")
+    assert ran.status == 1
+    assert "column 'contempt' is missing" in ran.err and len(ran.err.splitlines()) == 1
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_models_lists_what_is_shipped(mien: Command) -> None:
+    ran = mien("models")
+    assert ran.status == 0
+    assert "base" in ran.out and "n = 3,153" in ran.out
+
+
+def test_version_and_help(mien: Command) -> None:
+    assert mien("--version").out.strip().count(".") == 2
+    ran = mien("--help")
+    assert ran.status == 0
+    for command in ("predict", "data", "train", "eval", "export", "models", "demo"):
+        assert command in ran.out
+
+
+def test_demo_goes_the_whole_way(
+    mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.demo.FACES", 320)
+    ran = mien("demo", "--out", tmp_path / "demo")
+    assert ran.status == 0
+    assert "photo: happiness" in ran.out
+    named = [line.split()[0] for line in ran.out.split("look at:")[1].splitlines() if line.strip()]
+    assert len(named) == 5
+    assert all(Path(name).stat().st_size > 1000 for name in named)
+    ran = mien("demo", "--out", tmp_path / "demo")
+    assert ran.status == 2 and "exists already" in ran.err

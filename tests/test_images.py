@@ -1,0 +1,266 @@
+"""Tests of reading and writing images: every mode, every kind of damage."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien import images
+from mien.errors import ImageError
+from mien.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image, write_image
+
+Pixels = NDArray[np.uint8]
+Transform = Callable[[Pixels], Pixels]
+
+RANDOM = np.random.default_rng(1)
+GREY = RANDOM.integers(0, 256, (5, 7), dtype=np.uint8)
+RGB = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+RGBA = RANDOM.integers(0, 256, (5, 7, 4), dtype=np.uint8)
+GREY_ALPHA = RGBA[..., :2]
+CMYK = RGBA
+DEEP = RANDOM.integers(0, 65536, (5, 7)).astype(np.uint16)
+BITS = GREY > 127
+
+
+def _on_white(colour: Pixels, alpha: Pixels) -> Pixels:
+    share = alpha.astype(float) / 255
+    if colour.ndim > share.ndim:
+        share = share[..., None]
+    return (colour * share + 255 * (1 - share)).round().astype(np.uint8)
+
+
+def _palette(transparent: int | None) -> Image.Image:
+    image = Image.new("P", (3, 1))
+    image.putpalette([250, 0, 0, 0, 250, 0, 0, 0, 250])
+    for x in range(3):
+        image.putpixel((x, 0), x)
+    if transparent is not None:
+        image.info["transparency"] = transparent
+    return image
+
+
+def _encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _png_that_claims(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size that its few bytes of pixels do not hold."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0" * 9)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+PALETTE_RGB = np.array([[[250, 0, 0], [0, 250, 0], [0, 0, 250]]], dtype=np.uint8)
+PALETTE_CLEAR = np.array([[[250, 0, 0], [255, 255, 255], [0, 0, 250]]], dtype=np.uint8)
+INKS = 255.0 - CMYK.astype(float)
+
+MODES = [
+    pytest.param(Image.fromarray(BITS), "PNG", np.where(BITS, 255, 0), 0, id="1"),
+    pytest.param(Image.fromarray(GREY), "PNG", GREY, 0, id="L"),
+    pytest.param(
+        Image.fromarray(GREY_ALPHA),
+        "PNG",
+        _on_white(GREY_ALPHA[..., 0], GREY_ALPHA[..., 1]),
+        1,
+        id="LA-stays-grey-on-white",
+    ),
+    pytest.param(_palette(None), "PNG", PALETTE_RGB, 0, id="P"),
+    pytest.param(_palette(1), "PNG", PALETTE_CLEAR, 0, id="P-transparent-is-white"),
+    pytest.param(_palette(1), "GIF", PALETTE_CLEAR, 0, id="P-transparent-gif"),
+    pytest.param(Image.fromarray(RGB), "PNG", RGB, 0, id="RGB"),
+    pytest.param(Image.fromarray(RGB), "BMP", RGB, 0, id="RGB-bmp"),
+    pytest.param(
+        Image.fromarray(RGBA), "PNG", _on_white(RGBA[..., :3], RGBA[..., 3]), 1, id="RGBA-on-white"
+    ),
+    pytest.param(
+        Image.fromarray(CMYK, mode="CMYK"),
+        "TIFF",
+        INKS[..., :3] * INKS[..., 3:] / 255,
+        1,
+        id="CMYK",
+    ),
+    pytest.param(Image.fromarray(DEEP), "PNG", (DEEP / 257).round(), 0, id="I;16"),
+    pytest.param(
+        Image.fromarray(DEEP.astype(np.int32)), "TIFF", (DEEP / 257).round(), 0, id="I-32-bit"
+    ),
+]
+
+
+@pytest.mark.parametrize("given", ["path", "text", "bytes", "pil"])
+@pytest.mark.parametrize(("image", "kind", "expected", "tolerance"), MODES)
+def test_modes(
+    tmp_path: Path,
+    image: Image.Image,
+    kind: str,
+    expected: NDArray[np.float64],
+    tolerance: int,
+    given: str,
+) -> None:
+    data = _encode(image, kind)
+    file = tmp_path / "image"
+    file.write_bytes(data)
+    sources = {"path": file, "text": str(file), "bytes": data, "pil": image}
+    found = read_image(sources[given])  # type: ignore[arg-type]
+    assert found.dtype == np.uint8
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(float) - expected).max() <= tolerance
+
+
+def test_16_bit_grey_uses_the_whole_range() -> None:
+    deep = np.array([[0, 128, 129, 257, 65535]], dtype=np.uint16)
+    assert read_image(Image.fromarray(deep)).tolist() == [[0, 0, 1, 1, 255]]
+
+
+TURNS: list[tuple[str, Transform]] = [
+    ("upright", lambda a: a),
+    ("mirrored", lambda a: a[:, ::-1]),
+    ("half-turn", lambda a: a[::-1, ::-1]),
+    ("upside-down-mirrored", lambda a: a[::-1]),
+    ("transposed", lambda a: a.swapaxes(0, 1)),
+    ("quarter-clockwise", lambda a: np.rot90(a, -1)),
+    ("transversed", lambda a: a[::-1, ::-1].swapaxes(0, 1)),
+    ("quarter-anticlockwise", lambda a: np.rot90(a)),
+]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [pytest.param(n, turn, id=f"{n}-{name}") for n, (name, turn) in enumerate(TURNS, start=1)],
+)
+def test_exif_orientation(orientation: int, turn: Transform) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = read_image(_encode(Image.fromarray(RGB), "PNG", exif=exif))
+    np.testing.assert_array_equal(found, turn(RGB))
+
+
+def test_first_frame_of_an_animation() -> None:
+    frames = [Image.fromarray(np.full((4, 4, 3), v, dtype=np.uint8)) for v in (10, 200)]
+    data = _encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert Image.open(io.BytesIO(data)).n_frames == 2  # type: ignore[attr-defined]
+    assert (read_image(data) == 10).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        pytest.param(b"", "not a readable image", id="0-bytes"),
+        pytest.param(b"I am a text.\n", "of no known image format", id="text-named-jpg"),
+        pytest.param(_encode(Image.fromarray(RGB), "JPEG")[:-200], "not a readable", id="cut-jpeg"),
+        pytest.param(_encode(Image.fromarray(RGB), "PNG")[:-60], "truncated", id="cut-png"),
+        pytest.param(_encode(Image.fromarray(RGB), "PNG")[:12], "not a readable", id="only-header"),
+        pytest.param(b"GIF89a", "not a readable image", id="gif-without-frames"),
+    ],
+)
+@pytest.mark.parametrize("given", ["file", "bytes"])
+def test_damaged(tmp_path: Path, data: bytes, says: str, given: str) -> None:
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(data)
+    with pytest.raises(ImageError, match=says) as caught:
+        read_image(file if given == "file" else data)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert " at 0x" not in text, "an address in memory would differ from run to run"
+    assert ("photo.jpg" in text) == (given == "file")
+
+
+def test_damaged_pil_image() -> None:
+    # Pillow reads pixels late: the damage shows only when they are asked for.
+    cut = Image.open(io.BytesIO(_encode(Image.fromarray(RGB), "PNG")[:-60]))
+    with pytest.raises(ImageError, match="truncated"):
+        read_image(cut)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_missing_file(tmp_path: Path, kind: Callable[[Path], str | Path]) -> None:
+    missing = tmp_path / "none.jpg"
+    with pytest.raises(ImageError) as caught:
+        read_image(kind(missing))
+    assert str(caught.value) == f"no such file: '{missing}'"
+
+
+def test_folder_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="not a readable image"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [
+        pytest.param(8001, 8000, id="just-over"),
+        pytest.param(10_000, 10_000, id="where-pillow-warns"),
+        pytest.param(40_000, 40_000, id="where-pillow-refuses"),
+    ],
+)
+def test_huge_image_is_refused_before_it_is_decoded(width: int, height: int) -> None:
+    # Decoding would fail in another way: the pixels are not there.
+    with pytest.raises(ImageError, match=r"too large|exceeds limit"):
+        read_image(_png_that_claims(width, height))
+
+
+def test_largest_image_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_PIXELS == 64_000_000
+    monkeypatch.setattr(images, "MAX_PIXELS", GREY.size)
+    np.testing.assert_array_equal(read_image(Image.fromarray(GREY)), GREY)
+    monkeypatch.setattr(images, "MAX_PIXELS", GREY.size - 1)
+    with pytest.raises(ImageError, match="7x5 pixels is too large"):
+        read_image(Image.fromarray(GREY))
+
+
+def test_odd_metadata_is_no_warning() -> None:
+    data = bytearray(_encode(Image.fromarray(RGB), "TIFF", description="x" * 40))
+    # The count of the description's letters, far beyond the end of the file.
+    entry = data.index(struct.pack("<HH", 270, 2))
+    data[entry + 4 : entry + 8] = struct.pack("<I", 1_000_000)
+    with pytest.warns(UserWarning, match="Tag data larger than file"):
+        Image.open(io.BytesIO(bytes(data))).load()
+    np.testing.assert_array_equal(read_image(bytes(data)), RGB)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM"])
+def test_any_damage_is_an_image_error(kind: str) -> None:
+    whole = _encode(Image.fromarray(RGB), kind)
+    draw = np.random.default_rng(2)
+    refused = 0
+    for number in range(150):
+        data = bytearray(whole)
+        if number % 3 == 0:
+            data = data[: draw.integers(len(data))]
+        else:
+            for place in draw.integers(len(data), size=1 + number % 8):
+                data[place] = draw.integers(256)
+        try:
+            found = read_image(bytes(data))
+        except ImageError:
+            refused += 1
+        else:
+            assert found.dtype == np.uint8
+            assert found.ndim in (2, 3)
+    assert refused > 5
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+@pytest.mark.parametrize("colour", [True, False], ids=["rgb", "grey"])
+def test_written_images_come_back(tmp_path: Path, suffix: str, colour: bool) -> None:
+    ramp = np.add.outer(np.arange(32), np.arange(32)).astype(np.uint8) * 4
+    pixels = np.repeat(ramp[..., None], 3, axis=2) if colour else ramp
+    file = tmp_path / f"x{suffix}"
+    write_image(file, pixels)
+    found = read_image(file)
+    if found.ndim > pixels.ndim:  # WebP and GIF know no grey.
+        found = found[..., 0]
+    assert found.shape == pixels.shape
+    tolerance = 4 if suffix in {".jpg", ".jpeg", ".webp"} else 0
+    assert np.abs(found.astype(int) - pixels).max() <= tolerance

@@ -1,0 +1,78 @@
+"""Tests of turning what a user named into image files."""
+
+from pathlib import Path
+
+import pytest
+
+from mien.errors import DataError
+from mien.inputs import find_images
+
+FILES = (
+    "a.jpg",
+    "b.PNG",
+    "notes.txt",
+    "portrait",
+    "odd[1].jpg",
+    "deep/c.webp",
+    "deep/er/d.tif",
+    "texts/readme.md",
+)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in FILES:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"content does not matter here")
+    (tmp_path / "a_folder.jpg").mkdir()
+    (tmp_path / "a_folder.jpg" / "e.gif").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param(["a.jpg"], ["a.jpg"], id="file"),
+        pytest.param(["notes.txt"], ["notes.txt"], id="file-of-any-suffix"),
+        pytest.param(["portrait"], ["portrait"], id="file-without-suffix"),
+        pytest.param(["gone.jpg"], ["gone.jpg"], id="missing-is-kept-to-be-reported"),
+        pytest.param(["b.PNG", "a.jpg"], ["b.PNG", "a.jpg"], id="order-is-the-users"),
+        pytest.param(["deep"], ["deep/c.webp", "deep/er/d.tif"], id="folder-is-searched-whole"),
+        pytest.param(["deep/"], ["deep/c.webp", "deep/er/d.tif"], id="folder-with-slash"),
+        pytest.param(["a_folder.jpg"], ["a_folder.jpg/e.gif"], id="folder-named-like-an-image"),
+        pytest.param(["*.PNG"], ["b.PNG"], id="pattern"),
+        pytest.param(["a*"], ["a.jpg"], id="pattern-skips-folders"),
+        pytest.param(["*"], ["a.jpg", "b.PNG", "odd[1].jpg"], id="pattern-takes-images-only"),
+        pytest.param(["**/*.tif"], ["deep/er/d.tif"], id="recursive-pattern"),
+        pytest.param(["odd[1].jpg"], ["odd[1].jpg"], id="existing-file-is-no-pattern"),
+        pytest.param(
+            ["deep/er", "a.jpg", "deep/*"],
+            ["deep/er/d.tif", "a.jpg", "deep/c.webp"],
+            id="mixture",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_find(sources: list[str], expected: list[str]) -> None:
+    assert find_images(sources) == expected
+
+
+def test_absolute_pattern(here: Path) -> None:
+    assert find_images([f"{here}/deep/*"]) == [f"{here}/deep/c.webp"]
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        pytest.param("texts", "texts: no image in this folder; expected files ending in", id="dir"),
+        pytest.param("*.bmp", "the pattern matches no image", id="pattern"),
+        pytest.param("*.txt", "the pattern matches no image", id="pattern-of-texts"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_nothing_found(source: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        find_images(["a.jpg", source])

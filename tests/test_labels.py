@@ -1,0 +1,83 @@
+"""Tests of emotion names, aliases and code tables."""
+
+import pytest
+
+from mien.errors import DatasetError
+from mien.labels import (
+    AFFECTNET_CODES,
+    EMOTIONS,
+    FER2013_CODES,
+    FERPLUS_VOTE_COLUMNS,
+    canonical,
+    find_alias,
+)
+
+
+def test_emotions_keep_their_order() -> None:
+    assert EMOTIONS == (
+        "neutral",
+        "happiness",
+        "sadness",
+        "surprise",
+        "fear",
+        "disgust",
+        "anger",
+        "contempt",
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        pytest.param(AFFECTNET_CODES, {0: "neutral", 1: "happiness", 7: "contempt"}, id="affectnet"),
+        pytest.param(FER2013_CODES, {0: "anger", 3: "happiness", 6: "neutral"}, id="fer2013"),
+        pytest.param(
+            FERPLUS_VOTE_COLUMNS, {0: "neutral", 2: "surprise", 7: "contempt"}, id="ferplus"
+        ),
+    ],
+)
+def test_tables_hold_each_emotion_once(table: tuple[str, ...], expected: dict[int, str]) -> None:
+    assert {code: table[code] for code in expected} == expected
+    assert len(set(table)) == len(table)
+    assert set(table) == set(EMOTIONS) - ({"contempt"} if len(table) == 7 else set())
+
+
+@pytest.mark.parametrize(
+    ("name", "emotion"),
+    [
+        *(pytest.param(emotion, emotion, id=f"own-name-{emotion}") for emotion in EMOTIONS),
+        pytest.param("happy", "happiness", id="happy"),
+        pytest.param("joy", "happiness", id="joy"),
+        pytest.param("sad", "sadness", id="sad"),
+        pytest.param("surprised", "surprise", id="surprised"),
+        pytest.param("suprise", "surprise", id="common-misspelling"),
+        pytest.param("fearful", "fear", id="fearful"),
+        pytest.param("disgusted", "disgust", id="disgusted"),
+        pytest.param("angry", "anger", id="angry"),
+        pytest.param("contemptuous", "contempt", id="contemptuous"),
+        pytest.param("HAPPY", "happiness", id="capitals"),
+        pytest.param("  sad\n", "sadness", id="blanks-around"),
+        pytest.param("No_Emotion", "neutral", id="underscore"),
+        pytest.param("no-emotion", "neutral", id="hyphen"),
+    ],
+)
+def test_alias(name: str, emotion: str) -> None:
+    assert find_alias(name) == emotion
+    assert canonical(name) == emotion
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("0", id="number"),
+        pytest.param("7", id="number-of-contempt"),
+        pytest.param("happiness2", id="with-a-tail"),
+        pytest.param("unknown", id="unknown"),
+        pytest.param("NF", id="no-face"),
+    ],
+)
+def test_no_alias(name: str) -> None:
+    assert find_alias(name) is None
+    with pytest.raises(DatasetError, match=f"unknown emotion '{name}': expected one of neutral"):
+        canonical(name)

@@ -1,0 +1,122 @@
+"""Tests of the figures: by hand, and against scikit-learn."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn import metrics as reference
+
+from mien.errors import DatasetError
+from mien.labels import EMOTIONS
+from mien.metrics import (
+    SMALLEST_PROBABILITY,
+    accuracy,
+    confusion_matrix,
+    evaluate_probabilities,
+    macro_recall,
+    negative_log_likelihood,
+    recall_per_class,
+)
+
+
+def _random(
+    n: int, k: int, seed: int, classes: list[int] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    draw = np.random.default_rng(seed)
+    labels = draw.choice(classes or list(range(k)), n).astype(np.int64)
+    scores = draw.normal(size=(n, k))
+    scores[np.arange(n), labels] += draw.normal(1.0, size=n)
+    shares = np.exp(scores)
+    return shares / shares.sum(axis=1, keepdims=True), labels
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "classes"),
+    [
+        pytest.param(1, 8, None, id="one-image"),
+        pytest.param(50, 2, None, id="two-classes"),
+        pytest.param(500, 7, None, id="fer2013"),
+        pytest.param(2000, 8, None, id="eight"),
+        pytest.param(300, 8, [0, 3, 6], id="classes-without-images"),
+        pytest.param(40, 8, [5], id="one-class-only"),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_agrees_with_scikit_learn(n: int, k: int, classes: list[int] | None, seed: int) -> None:
+    probabilities, labels = _random(n, k, seed, classes)
+    found = evaluate_probabilities(probabilities, labels, EMOTIONS[:k])
+    answers, every = probabilities.argmax(axis=1), list(range(k))
+    present = sorted(set(labels.tolist()))
+    assert found.accuracy == pytest.approx(reference.accuracy_score(labels, answers), abs=1e-6)
+    assert found.macro_recall == pytest.approx(
+        reference.recall_score(labels, answers, labels=present, average="macro"), abs=1e-6
+    )
+    assert found.nll == pytest.approx(
+        reference.log_loss(labels, probabilities, labels=every), abs=1e-6
+    )
+    np.testing.assert_array_equal(
+        found.confusion, reference.confusion_matrix(labels, answers, labels=every)
+    )
+    recalls = reference.recall_score(labels, answers, labels=present, average=None)
+    for number, recall in zip(present, recalls, strict=True):
+        assert found.recall[EMOTIONS[number]] == pytest.approx(recall, abs=1e-6)
+    absent = set(every) - set(present)
+    assert all(found.recall[EMOTIONS[number]] is None for number in absent)
+    assert (found.count, sum(found.support.values())) == (n, n)
+
+
+def test_float32_probabilities_agree_with_float64() -> None:
+    probabilities, labels = _random(400, 8, 9)
+    single = evaluate_probabilities(probabilities.astype(np.float32), labels, EMOTIONS)
+    double = evaluate_probabilities(probabilities, labels, EMOTIONS)
+    assert single.nll == pytest.approx(double.nll, abs=1e-6)
+    assert single.accuracy == double.accuracy
+
+
+ONE_HOT = np.eye(3)
+THREE = np.arange(3, dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "right", "loss"),
+    [
+        pytest.param(ONE_HOT, THREE, 1.0, 0.0, id="all-right-and-sure"),
+        pytest.param(
+            ONE_HOT, (THREE + 1) % 3, 0.0, -math.log(SMALLEST_PROBABILITY), id="sure-and-wrong"
+        ),
+        pytest.param(np.full((3, 3), 1 / 3), THREE, 1 / 3, math.log(3), id="blind-guess"),
+        pytest.param(ONE_HOT[[0, 0, 2]], THREE, 2 / 3, -math.log(1e-7) / 3, id="one-wrong"),
+    ],
+)
+def test_by_hand(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], right: float, loss: float
+) -> None:
+    assert accuracy(probabilities, labels) == pytest.approx(right)
+    assert negative_log_likelihood(probabilities, labels) == pytest.approx(loss, abs=1e-9)
+
+
+def test_confusion_has_labels_in_rows() -> None:
+    labels = np.array([0, 0, 1], dtype=np.int64)
+    confusion = confusion_matrix(ONE_HOT[[0, 2, 1]], labels)
+    assert confusion.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
+    np.testing.assert_array_equal(recall_per_class(confusion), [0.5, 1.0, np.nan])
+    assert macro_recall(confusion) == 0.75
+
+
+def test_json_is_plain_and_complete() -> None:
+    probabilities, labels = _random(60, 8, 4, [0, 1, 2])
+    found = evaluate_probabilities(probabilities, labels, EMOTIONS)
+    written = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert written["n"] == 60
+    assert written["labels"] == list(EMOTIONS)
+    assert written["recall"]["contempt"] is None
+    assert written["support"]["contempt"] == 0
+    assert np.array(written["confusion"]).sum() == 60
+    assert {"accuracy", "macro_recall", "nll"} < written.keys()
+
+
+def test_no_image_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="the split is empty"):
+        evaluate_probabilities(np.empty((0, 8)), np.empty(0, dtype=np.int64), EMOTIONS)
