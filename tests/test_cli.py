@@ -1,6 +1,7 @@
 """The command line as people and scripts use it: output, one-line complaints, exit status."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def test_predict_reads_folders_and_globs_and_keeps_copies_apart(
     )
     assert (ran.status, len(ran.out.splitlines())) == (0, 2)
     assert sorted(path.name for path in copies.iterdir()) == ["same-2.jpg", "same.jpg"]
+
+
+@pytest.mark.parametrize("name", [b"line\nbreak.png", b"\xff\xfe.png", "лицо [red].png".encode()])
+@pytest.mark.parametrize("content", [b"no picture", None], ids=["broken", "whole"])
+def test_predict_takes_any_file_name(
+    mien: Command, tmp_path: Path, name: bytes, content: bytes | None
+) -> None:
+    path = tmp_path / os.fsdecode(name)
+    face = draw_face(sample_parameters("anger", seed=1), size=48)
+    Image.fromarray(face).save(tmp_path / "face.png")
+    path.write_bytes(content or (tmp_path / "face.png").read_bytes())
+    ran = mien("predict", path, "--detector", "none", "--out", tmp_path / "copies")
+    assert ran.status == (1 if content else 0)
+    assert len((ran.out + ran.err).splitlines()) == 1
+    ran = mien("predict", path, "--detector", "none", "--json", "-")
+    assert json.loads(ran.out)["source"] == str(path)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +267,7 @@ def test_demo_goes_the_whole_way(
     assert ran.status == 0
     assert "photo: happiness" in ran.out
     named = [line.split()[0] for line in ran.out.split("look at:")[1].splitlines() if line.strip()]
-    assert len(named) == 5
+    assert len(named) == 6
     assert all(Path(name).stat().st_size > 1000 for name in named)
     ran = mien("demo", "--out", tmp_path / "demo")
     assert ran.status == 2 and "exists already" in ran.err

@@ -128,7 +128,7 @@ def predict(
         task = bars.add_task("recognising", total=len(paths))
         for prediction, pixels in recogniser.predict_files(paths):
             if lines:
-                lines.write(json.dumps(prediction.to_json(), ensure_ascii=False) + "\n")
+                lines.write(json.dumps(prediction.to_json()) + "\n")
             if json_file != "-":
                 _print_prediction(prediction)
             if prediction.error:
@@ -177,7 +177,7 @@ def _print_prediction(prediction: Prediction) -> None:
     if prediction.error:
         return
     faces = ", ".join(f"{face.emotion} {face.confidence:.0%}" for face in prediction.faces)
-    out_console.print(f"{escape(prediction.source)}: {faces or 'no face found'}", soft_wrap=True)
+    out_console.print(f"{_shown(prediction.source)}: {faces or 'no face found'}", soft_wrap=True)
 
 
 @app.command()
@@ -225,7 +225,7 @@ def demo(
     _print_report(result.report)
     out_console.print("look at:")
     for path, says in result.files.items():
-        out_console.print(f"  {escape(str(path))}  {says}", soft_wrap=True)
+        out_console.print(f"  {_shown(path)}  {says}", soft_wrap=True)
 
 
 # --- data ---------------------------------------------------------------------------------------
@@ -265,8 +265,8 @@ def _print_dataset(path: Path, info: dict[str, Any]) -> None:
     out_console.print(table)
     for split in SPLITS:
         for reason, count in info["excluded"][split].items():
-            out_console.print(f"left out of {split}: {count:,} {escape(reason)}", soft_wrap=True)
-    out_console.print(f"dataset: {escape(str(path))}", soft_wrap=True)
+            out_console.print(f"left out of {split}: {count:,} {_shown(reason)}", soft_wrap=True)
+    out_console.print(f"dataset: {_shown(path)}", soft_wrap=True)
 
 
 @data_app.command("draw")
@@ -285,7 +285,7 @@ def data_draw(
             return bars.track(items, total=total, description="drawing")
 
         draw_folder(out, count=count, size=size, seed=seed, progress=show)
-    out_console.print(f"{count:,} drawn faces: {escape(str(out))}", soft_wrap=True)
+    out_console.print(f"{count:,} drawn faces: {_shown(out)}", soft_wrap=True)
 
 
 # --- training and judgement ---------------------------------------------------------------------
@@ -336,7 +336,7 @@ def train(
         f"best epoch {result.best_epoch}: validation loss {best['valid_loss']:.4f}, "
         f"accuracy {best['valid_accuracy']:.2%}, macro recall {best['valid_macro_recall']:.2%}"
     )
-    out_console.print(f"run: {escape(str(run))} (curves: {run / 'curves.png'})", soft_wrap=True)
+    out_console.print(f"run: {_shown(run)} (curves: {_shown(run / 'curves.png')})", soft_wrap=True)
 
 
 def _print_epoch(entry: dict[str, Any]) -> None:
@@ -380,7 +380,7 @@ def evaluate(
     if json_file != "-":
         _print_report(report)
     for path in report.save(folder) if folder else ():
-        err_console.print(f"wrote {escape(str(path))}", soft_wrap=True)
+        err_console.print(f"wrote {_shown(path)}", soft_wrap=True)
 
 
 def _open_model(name_or_path: str) -> "EmotionModel":
@@ -396,7 +396,7 @@ def _open_model(name_or_path: str) -> "EmotionModel":
 def _print_report(report: "Report") -> None:
     figures = report.evaluation
     out_console.print(
-        f"[bold]{escape(report.model)}[/] on {report.dataset['source_format']} {report.split}, "
+        f"[bold]{_shown(report.model)}[/] on {report.dataset['source_format']} {report.split}, "
         f"n = {figures.count:,}: accuracy {figures.accuracy:.2%}, "
         f"macro recall {figures.macro_recall:.2%}, NLL {figures.nll:.4f}",
         soft_wrap=True,
@@ -422,7 +422,7 @@ def export(
     started = time.perf_counter()
     card, difference = export_run(run, out)
     out_console.print(
-        f"{escape(str(out))}: {card.network}, {card.parameters:,} weights, "
+        f"{_shown(out)}: {card.network}, {card.parameters:,} weights, "
         f"{out.stat().st_size / 1e6:.2f} MB; differs from the run by at most {difference:.1e} "
         f"({time.perf_counter() - started:.1f} s)",
         soft_wrap=True,
@@ -442,6 +442,10 @@ def _progress() -> Progress:
 
 
 def _complain(text: str) -> None:
-    # One line, whatever a file name holds.
-    line = " ".join(text.split())
-    err_console.print(f"[bold red]mien:[/] {escape(line)}", soft_wrap=True)
+    err_console.print(f"[bold red]mien:[/] {_shown(text)}", soft_wrap=True)
+
+
+def _shown(text: object) -> str:
+    """Make one printable line of a path or message, whatever bytes and breaks a name holds."""
+    line = " ".join(str(text).split())
+    return escape(line.encode("utf-8", "replace").decode())

@@ -29,7 +29,7 @@ from mien.train import train
 __all__ = ["Demonstration", "demonstrate"]
 
 FACES = 4000
-SCENE = ("happiness", "surprise", "anger", "sadness")
+SCENE = ("surprise", "happiness", "neutral", "sadness")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,8 @@ def demonstrate(
     report = evaluate(open_run(run), dataset, "test")
     report.save(run / "eval-test")
     export_run(run, out / "mine.onnx")
+    scene = pictures["scene"]
+    write_image(out / "scene-mine.jpg", annotate(scene, load(out / "mine.onnx")(scene)))
     return Demonstration(
         photo=found["astronaut"],
         drawn=found["scene"],
@@ -93,6 +95,7 @@ def demonstrate(
         files={
             out / "astronaut.jpg": "a photo, read by the shipped model",
             out / "scene.jpg": "drawn people, read by the shipped model",
+            out / "scene-mine.jpg": "the same people, read by your network",
             run / "curves.png": "loss and accuracy of every epoch of your network",
             run / "eval-test" / "confusion.png": "what it confuses with what",
             out / "mine.onnx": "your network in one file: mien predict --model ...",

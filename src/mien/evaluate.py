@@ -1,7 +1,7 @@
 """Judging a model on a split of a dataset, and the report it leaves. No torch of its own."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from mien.data.dataset import Dataset
 from mien.errors import DatasetError
 from mien.metrics import Evaluation, evaluate_probabilities
 from mien.model import EmotionModel
-from mien.preprocess import fit
+from mien.preprocess import InputSpec, fit
 from mien.records import Split
 
-__all__ = ["REPORT_NAME", "Report", "evaluate"]
+__all__ = ["REPORT_NAME", "Report", "ask_for_rows", "evaluate"]
 
 REPORT_NAME = "evaluation.json"
 _BATCH = 256
@@ -87,20 +87,40 @@ def evaluate(
             f"{dataset.path}: split {split!r} has no usable image with a label among "
             f"{', '.join(labels)}"
         )
-    spec = model.card.spec
-    batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    parts = [
-        model.probabilities([fit(image, spec) for image in dataset.images(batch)])
-        for batch in progress(batches)
-    ]
+    found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec, progress=progress)
     truth = dataset.labels(rows, labels)
     return Report(
         model=model.card.name,
         split=split,
         dataset={key: dataset.info[key] for key in ("fingerprint", "source_format")},
-        evaluation=evaluate_probabilities(np.concatenate(parts), truth, labels),
+        evaluation=evaluate_probabilities(found, truth, labels),
         left_out=left_out,
     )
+
+
+def ask_for_rows(
+    ask: Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]],
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    spec: InputSpec,
+    *,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> NDArray[np.float32]:
+    """Put some rows of a dataset to a model, batch by batch.
+
+    Args:
+        ask: maps fitted faces to probabilities, as `EmotionModel.probabilities` does.
+        dataset: holds the images.
+        rows: numbers of rows in the manifest; at least one.
+        spec: what the model sees.
+        progress: wraps the batches to show how far it is.
+
+    Returns:
+        float32 (n, labels), in the order of ``rows``.
+    """
+    batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+    parts = [ask([fit(image, spec) for image in dataset.images(b)]) for b in progress(batches)]
+    return np.concatenate(parts)
 
 
 def _known(

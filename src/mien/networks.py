@@ -6,18 +6,27 @@ brightness, so that whoever runs a model feeds plain pixels. To add a network, w
 and name it in `NETWORKS`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import ConfigError
-from mien.preprocess import InputSpec
+from mien.preprocess import InputSpec, to_batch
 
-__all__ = ["NETWORKS", "Classifier", "build", "multiply_adds", "parameter_count"]
+__all__ = [
+    "NETWORKS",
+    "Classifier",
+    "build",
+    "multiply_adds",
+    "parameter_count",
+    "torch_probabilities",
+]
 
 CLASSIC_SIDE: Final = 48
 
@@ -59,6 +68,29 @@ def build(name: str, *, spec: InputSpec, emotions: int, dropout: float | None = 
     if builder is None:
         raise ConfigError(f"network {name!r}: expected one of {', '.join(NETWORKS)}")
     return Classifier(builder(spec, emotions, dropout))
+
+
+def torch_probabilities(
+    model: nn.Module, crops: Sequence[NDArray[np.uint8]], spec: InputSpec
+) -> NDArray[np.float32]:
+    """Ask a classifier, as it stands, on the device it is on.
+
+    Args:
+        model: maps pixels to logits.
+        crops: fitted faces, each uint8 (size, size, channels).
+        spec: what the network sees.
+
+    Returns:
+        float32 (n, emotions); every row sums to 1.
+    """
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(to_batch(crops, spec)).to(device))
+        found: NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
+    model.train(was_training)
+    return found
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -28,9 +28,10 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     loss.plot(epochs, [e["valid_loss"] for e in history], color=_COLOURS[0], label="validation")
     loss.plot(best["epoch"], best["valid_loss"], "o", color=_COLOURS[0])
     loss.set_title(f"loss: {best['valid_loss']:.3f} in epoch {best['epoch']}", loc="left")
-    for key, colour in (("accuracy", _COLOURS[0]), ("macro_recall", _COLOURS[2])):
+    # Dashes, because the two coincide where every emotion has as many images.
+    for key, colour, line in (("accuracy", _COLOURS[0], "-"), ("macro_recall", _COLOURS[2], "--")):
         values = [entry[f"valid_{key}"] for entry in history]
-        share.plot(epochs, values, color=colour, label=key.replace("_", " "))
+        share.plot(epochs, values, line, color=colour, label=key.replace("_", " "))
         share.plot(best["epoch"], best[f"valid_{key}"], "o", color=colour)
     share.set_title(
         f"validation: accuracy {best['valid_accuracy']:.1%}, "

@@ -5,7 +5,6 @@ Joins a detector and a model. Reads pictures; neither draws nor prints.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from mien.records import Detection, Face, Prediction
 
 __all__ = ["ImageLike", "Recogniser", "load"]
 
+_Read = tuple[str, NDArray[np.uint8] | ImageError]
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 
@@ -33,6 +33,7 @@ class Recogniser:
     """
 
     BATCH = 64
+    BATCH_VALUES = 100_000_000
 
     def __init__(self, model: EmotionModel, detector: Detector) -> None:
         self.model = model
@@ -59,28 +60,27 @@ class Recogniser:
         Yields:
             What was seen, and the upright pixels; an unreadable file yields its reason and None.
         """
-        remaining = iter(paths)
-        while batch := list(islice(remaining, self.BATCH)):
-            yield from self._predict_batch(batch)
+        for batch in self._batches(map(_read, paths)):
+            recognised = iter(self._recognise([x for _, x in batch if isinstance(x, np.ndarray)]))
+            for path, read in batch:
+                if isinstance(read, ImageError):
+                    yield Prediction(path, error=str(read)), None
+                else:
+                    height, width = read.shape[:2]
+                    yield Prediction(path, width, height, next(recognised)), read
 
-    def _predict_batch(
-        self, paths: list[str]
-    ) -> Iterator[tuple[Prediction, NDArray[np.uint8] | None]]:
-        images: list[NDArray[np.uint8]] = []
-        errors: dict[int, str] = {}
-        for number, path in enumerate(paths):
-            try:
-                images.append(read_image(path))
-            except ImageError as error:
-                errors[number] = str(error)
-        recognised = iter(zip(images, self._recognise(images), strict=True))
-        for number, path in enumerate(paths):
-            if number in errors:
-                yield Prediction(path, error=errors[number]), None
-                continue
-            pixels, faces = next(recognised)
-            height, width = pixels.shape[:2]
-            yield Prediction(path, width, height, faces), pixels
+    def _batches(self, pictures: Iterable[_Read]) -> Iterator[list[_Read]]:
+        """Gather pictures until there are enough for the model or too many pixels for memory."""
+        batch: list[_Read] = []
+        pixels = 0
+        for path, read in pictures:
+            batch.append((path, read))
+            pixels += 0 if isinstance(read, ImageError) else read.size
+            if len(batch) == self.BATCH or pixels > self.BATCH_VALUES:
+                yield batch
+                batch, pixels = [], 0
+        if batch:
+            yield batch
 
     def _recognise(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[Face, ...]]:
         spec = self.model.card.spec
@@ -150,3 +150,10 @@ def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
     if pixels.size == 0:
         raise ImageError(f"an array of {pixels.shape} has no pixels")
     return pixels.reshape(pixels.shape[:2]) if grey else pixels
+
+
+def _read(path: str) -> _Read:
+    try:
+        return path, read_image(path)
+    except ImageError as error:
+        return path, error

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mien.card import ModelCard
 from mien.checkpoint import read_weights
 from mien.errors import ModelError
-from mien.networks import Classifier, build
-from mien.preprocess import to_batch
+from mien.networks import Classifier, build, torch_probabilities
 from mien.train import BEST_NAME
 
 __all__ = ["TorchModel", "open_run"]
@@ -33,10 +31,7 @@ class TorchModel:
         """Map fitted faces, each uint8 (size, size, channels), to float32 (n, labels)."""
         if not crops:
             return np.empty((0, len(self._card.labels)), dtype=np.float32)
-        with torch.inference_mode():
-            logits = self.network(torch.from_numpy(to_batch(crops, self._card.spec)))
-            found: NDArray[np.float32] = logits.softmax(dim=1).numpy()
-        return found
+        return torch_probabilities(self.network, crops, self._card.spec)
 
 
 def open_run(run: Path) -> TorchModel:

@@ -14,7 +14,7 @@ Fabric's business; the loop is ours.
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,14 +43,21 @@ from mien.checkpoint import (
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import DataError, DatasetError, UsageError
+from mien.evaluate import ask_for_rows
 from mien.metrics import Evaluation, evaluate_probabilities
-from mien.networks import Classifier, build, multiply_adds, parameter_count
+from mien.networks import (
+    Classifier,
+    build,
+    multiply_adds,
+    parameter_count,
+    torch_probabilities,
+)
 from mien.optim import make_optimizer, make_schedule
 from mien.preprocess import InputSpec, fit, to_batch
 from mien.records import Split
 from mien.version import __version__
 
-__all__ = ["Labelled", "RunResult", "predict_probabilities", "train"]
+__all__ = ["BEST_NAME", "Labelled", "RunResult", "train"]
 
 BEST_NAME = "best.safetensors"
 History = list[dict[str, Any]]
@@ -115,21 +122,6 @@ class Labelled:
         """Return float32 (n, C, H, W), 0..1, of the samples at some positions."""
         images = self.dataset.images(self.rows[positions])
         return torch.from_numpy(to_batch([fit(image, self.spec) for image in images], self.spec))
-
-
-def predict_probabilities(
-    model: nn.Module, data: Labelled, *, device: torch.device, batch_size: int = 256
-) -> NDArray[np.float32]:
-    """Return the model's probabilities, float32 (n, k), without training it."""
-    was_training = model.training
-    model.eval()
-    parts: list[Tensor] = []
-    with torch.inference_mode():
-        for start in range(0, len(data), batch_size):
-            positions = np.arange(start, min(start + batch_size, len(data)))
-            parts.append(model(data.pixels(positions).to(device)).float().softmax(dim=1).cpu())
-    model.train(was_training)
-    return torch.cat(parts).numpy()
 
 
 def train(
@@ -286,6 +278,7 @@ class _Trainer:
     def run_epoch(self, progress: StepProgress | None) -> dict[str, Any]:
         """Train one epoch, judge it, and return its entry of the history."""
         started = time.perf_counter()
+        rate = self.optimizer.param_groups[0]["lr"]
         torch.manual_seed(self.config.seed * 100_003 + self.epoch)
         self.model.train()
         batches: Iterable[NDArray[np.int64]] = self._batches()
@@ -301,7 +294,6 @@ class _Trainer:
                 f"training diverged in epoch {self.epoch} (loss {train_loss}): the last good epoch "
                 f"is kept in {self.run}; try a lower learning_rate or a clip_norm above 0"
             )
-        rate = self.optimizer.param_groups[0]["lr"]
         self.schedule.after_epoch(valid.nll)
         entry = {
             "epoch": self.epoch,
@@ -377,10 +369,13 @@ class _Trainer:
         return torch.from_numpy(self.train_data.labels[positions])
 
     def _evaluate(self) -> Evaluation:
-        probabilities = predict_probabilities(
-            self.judged, self.valid_data, device=self.fabric.device
-        )
-        return evaluate_probabilities(probabilities, self.valid_data.labels, self.emotions)
+        spec = self.valid_data.spec
+
+        def ask(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+            return torch_probabilities(self.judged, crops, spec)
+
+        found = ask_for_rows(ask, self.dataset, self.valid_data.rows, spec)
+        return evaluate_probabilities(found, self.valid_data.labels, self.emotions)
 
     def _card(self) -> ModelCard:
         entry = self.history[-1]
