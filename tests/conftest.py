@@ -12,8 +12,6 @@ from mien.data.importers import import_dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.export import export_run
 from mien.images import write_image
-from mien.labels import FERPLUS_VOTE_COLUMNS
-from mien.images import write_image
 from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
 from mien.preprocess import InputSpec, fit
 from mien.train import train

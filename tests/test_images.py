@@ -55,7 +55,9 @@ def _png_that_claims(width: int, height: int) -> bytes:
     """A PNG whose header claims a size that its few bytes of pixels do not hold."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0" * 9)), chunk(b"IEND", b"")
@@ -131,7 +133,7 @@ TURNS: list[tuple[str, Transform]] = [
     ("transposed", lambda a: a.swapaxes(0, 1)),
     ("quarter-clockwise", lambda a: np.rot90(a, -1)),
     ("transversed", lambda a: a[::-1, ::-1].swapaxes(0, 1)),
-    ("quarter-anticlockwise", lambda a: np.rot90(a)),
+    ("quarter-anticlockwise", np.rot90),
 ]
 
 

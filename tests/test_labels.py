@@ -29,7 +29,9 @@ def test_emotions_keep_their_order() -> None:
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        pytest.param(AFFECTNET_CODES, {0: "neutral", 1: "happiness", 7: "contempt"}, id="affectnet"),
+        pytest.param(
+            AFFECTNET_CODES, {0: "neutral", 1: "happiness", 7: "contempt"}, id="affectnet"
+        ),
         pytest.param(FER2013_CODES, {0: "anger", 3: "happiness", 6: "neutral"}, id="fer2013"),
         pytest.param(
             FERPLUS_VOTE_COLUMNS, {0: "neutral", 2: "surprise", 7: "contempt"}, id="ferplus"

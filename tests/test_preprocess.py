@@ -62,6 +62,7 @@ def test_same_size_is_bit_exact(image: Pixels, channels: int) -> None:
         pytest.param(Box(14, 24, 8, 8), 0.5, 10, 20, id="margin-half-a-side"),
         pytest.param(Box(6, 6, 32, 32), -0.25, 14, 14, id="negative-margin-cuts"),
         pytest.param(Box(10.4, 19.6, 16, 16), 0, 10, 20, id="fractions-are-rounded"),
+        pytest.param(Box(10.6, 19.4, 16, 16), 0, 11, 19, id="fractions-are-rounded-2"),
         pytest.param(Box(-5, -3, 16, 16), 0, -5, -3, id="over-the-top-left"),
         pytest.param(Box(50, 30, 16, 16), 0, 50, 30, id="over-the-bottom-right"),
         pytest.param(Box(52, 30, 4, 4), 1.5, 46, 24, id="margin-over-the-edge"),

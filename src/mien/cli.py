@@ -66,7 +66,8 @@ def main() -> None:
         if debug:
             raise
         _complain(
-            f"this command needs {error.name}, which is not installed: pip install 'mien[train]'"
+            f"this command needs {error.name}, which is not installed: in mien's source folder, "
+            "pip install '.[train]'"
         )
         sys.exit(2)
     except OSError as error:

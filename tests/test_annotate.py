@@ -1,0 +1,112 @@
+"""Tests of drawing onto a copy of a picture."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import ImageColor
+
+from mien.annotate import COLOURS, annotate
+from mien.labels import EMOTIONS
+from mien.records import Box, Face
+
+EVEN = dict.fromkeys(EMOTIONS, 1 / 8)
+
+
+def _face(box: Box, emotion: str = "fear") -> Face:
+    return Face(box, None, emotion, 0.9, EVEN)
+
+
+def _changed(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    same = before if before.ndim == 3 else np.repeat(before[..., None], 3, axis=2)
+    changed: NDArray[np.bool_] = (same != after).any(axis=2)
+    return changed
+
+
+def test_every_emotion_has_its_own_colour() -> None:
+    assert tuple(COLOURS) == EMOTIONS
+    assert len(set(COLOURS.values())) == len(EMOTIONS)
+
+
+@pytest.mark.parametrize("shape", [(200, 300), (200, 300, 3)], ids=["grey", "rgb"])
+def test_without_faces_the_copy_is_the_same(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    copy = annotate(pixels, [])
+    assert copy.shape == (200, 300, 3)
+    assert copy.dtype == np.uint8
+    assert not np.shares_memory(copy, pixels)
+    assert not _changed(pixels, copy).any()
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_box_and_label_bear_the_emotions_colour(emotion: str) -> None:
+    pixels = np.zeros((300, 300, 3), dtype=np.uint8)
+    found = annotate(pixels, [_face(Box(100, 120, 80, 90), emotion)])
+    assert not pixels.any(), "the given picture is left as it is"
+    colour = ImageColor.getrgb(COLOURS[emotion])
+    middle_of_left_line = found[165, 101]
+    assert tuple(middle_of_left_line) == colour
+    label = (found[98:118, 100:180] == colour).all(axis=2)
+    assert label.any(), "the label lies above the box"
+
+
+def test_only_the_surroundings_of_the_face_change() -> None:
+    pixels = np.full((400, 400), 60, dtype=np.uint8)
+    changed = _changed(pixels, annotate(pixels, [_face(Box(150, 150, 80, 80))]))
+    assert changed[149:232, 149:232].any()
+    assert not changed[165:215, 165:215].any(), "the face itself stays visible"
+    assert not changed[250:].any()
+    assert not changed[:, :140].any()
+
+
+@pytest.mark.parametrize(
+    ("box", "below"),
+    [
+        pytest.param(Box(50, 100, 120, 120), True, id="room-below"),
+        pytest.param(Box(270, 100, 120, 120), True, id="room-below-at-the-edge"),
+        pytest.param(Box(50, 100, 100, 100), False, id="too-small-for-bars"),
+        pytest.param(Box(50, 230, 120, 140), False, id="no-room-below"),
+        pytest.param(Box(20, 20, 360, 360), False, id="fills-the-picture"),
+    ],
+)
+def test_bars_are_drawn_below_where_there_is_room(box: Box, below: bool) -> None:
+    pixels = np.full((400, 400, 3), 255, dtype=np.uint8)
+    changed = _changed(pixels, annotate(pixels, [_face(box)]))
+    bottom, left, right = int(box.y + box.height), int(box.x), int(box.x + box.width)
+    assert changed[bottom + 4 :].any() == below
+    # Neither panel nor label covers what is beside the face.
+    assert not changed[:, : left - 3].any()
+    assert not changed[:, right + 4 :].any()
+
+
+def test_bars_show_the_likeliest_emotions_in_their_colours() -> None:
+    shares = {"fear": 0.5, "anger": 0.1, "neutral": 0.05, "disgust": 0.35}
+    face = Face(Box(100, 50, 200, 200), 0.9, "fear", 0.5, shares)
+    found = annotate(np.zeros((400, 400, 3), dtype=np.uint8), [face])[254:]
+    areas = {e: int((found == ImageColor.getrgb(COLOURS[e])).all(axis=2).sum()) for e in EMOTIONS}
+    assert areas["fear"] > areas["disgust"] > areas["anger"] > 0
+    assert not any(areas[emotion] for emotion in EMOTIONS if emotion not in shares)
+    assert areas["neutral"] == 0, "only three are shown"
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (2, 9), (5, 60), (60, 5), (30, 30, 3), (400, 150)], ids=str
+)
+@pytest.mark.parametrize(
+    "box",
+    [
+        pytest.param(Box(0, 0, 1, 1), id="a-pixel"),
+        pytest.param(Box(0, 0, 0, 0), id="empty"),
+        pytest.param(Box(-50, -50, 900, 900), id="larger-than-the-picture"),
+        pytest.param(Box(1000, 1000, 150, 150), id="outside"),
+        pytest.param(Box(0.4, 0.6, 3.3, 2.2), id="fractions"),
+    ],
+)
+def test_any_picture_and_box_can_be_drawn(shape: tuple[int, ...], box: Box) -> None:
+    pixels = np.zeros(shape, dtype=np.uint8)
+    assert annotate(pixels, [_face(box), _face(box, "anger")]).shape == (*shape[:2], 3)
+
+
+def test_a_model_with_fewer_emotions() -> None:
+    face = Face(Box(10, 10, 150, 150), 0.8, "anger", 0.6, {"anger": 0.6, "fear": 0.4})
+    pixels = np.zeros((300, 400, 3), dtype=np.uint8)
+    assert _changed(pixels, annotate(pixels, [face])).any()

@@ -1,0 +1,131 @@
+"""Tests of recipes and settings."""
+
+import math
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from mien.config import TrainConfig, load_recipe, recipe_names
+from mien.errors import ConfigError
+
+
+def test_shipped_recipes() -> None:
+    assert recipe_names() == ["base", "fast", "first", "second"]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipe_loads_and_comes_back_from_json(name: str) -> None:
+    config = load_recipe(name)
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_the_recipes_differ() -> None:
+    assert len({load_recipe(name).model_dump_json() for name in recipe_names()}) == 4
+    assert load_recipe("base") == TrainConfig()
+    assert load_recipe("first").network == "classic4"
+
+
+def test_config_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        TrainConfig().epochs = 3  # type: ignore[misc]
+
+
+def test_recipe_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('network = "mini"\nepochs = 3 # few\nlearning_rate = 1\n', encoding="utf-8")
+    config = load_recipe(str(file))
+    assert (config.network, config.epochs, config.learning_rate) == ("mini", 3, 1.0)
+    assert config.batch_size == TrainConfig().batch_size
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        pytest.param("epochs=3", "epochs", 3, id="integer"),
+        pytest.param(" epochs = 3 ", "epochs", 3, id="blanks"),
+        pytest.param("learning_rate=1e-3", "learning_rate", 1e-3, id="float"),
+        pytest.param("weight_decay=0", "weight_decay", 0.0, id="integer-for-a-float"),
+        pytest.param("soft_labels=false", "soft_labels", False, id="bool"),
+        pytest.param("network=classic7", "network", "classic7", id="text-without-quotes"),
+        pytest.param('network="classic7"', "network", "classic7", id="text-with-quotes"),
+        pytest.param("network=a=b", "network", "a=b", id="second-equals-sign"),
+        pytest.param("dropout=0.3", "dropout", 0.3, id="optional"),
+        pytest.param("erasing=1", "erasing", 1.0, id="end-of-the-range"),
+    ],
+)
+def test_override(override: str, key: str, value: object) -> None:
+    config = load_recipe("base", [override])
+    assert getattr(config, key) == value
+    assert config.model_dump() == load_recipe("base").model_dump() | {key: value}
+
+
+def test_the_last_override_wins() -> None:
+    assert load_recipe("fast", ["epochs=3", "seed=1", "epochs=5"]).epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        pytest.param("epoch=3", "unknown key 'epoch'; expected one of network, size", id="unknown"),
+        pytest.param("=3", "unknown key ''", id="no-key"),
+        pytest.param("epochs", "--set 'epochs': expected key=value", id="no-value"),
+        pytest.param("epochs=", "epochs = ''", id="empty"),
+        pytest.param("epochs=many", "epochs = 'many': input should be a valid int", id="text"),
+        pytest.param("epochs=true", "epochs = True", id="bool-for-a-number"),
+        pytest.param("epochs=2.5", "epochs = 2.5", id="fraction"),
+        pytest.param("epochs=[1]", "epochs = ", id="list"),
+        pytest.param("soft_labels=1", "soft_labels = 1", id="number-for-a-bool"),
+        pytest.param("network=5", "network = 5", id="number-for-a-text"),
+        pytest.param("epochs=0", "epochs = 0: input should be greater", id="too-small"),
+        pytest.param("size=513", "size = 513", id="too-large"),
+        pytest.param("channels=2", "channels = 2", id="none-of-the-choices"),
+        pytest.param("optimizer=sgd", "optimizer = 'sgd'", id="none-of-the-names"),
+        pytest.param("learning_rate=0", "learning_rate = 0", id="zero-rate"),
+        pytest.param("learning_rate=nan", "learning_rate = nan", id="nan"),
+        pytest.param("clip_norm=inf", "clip_norm = inf", id="infinite"),
+        pytest.param("ema=1.0", "ema = 1.0", id="end-is-out"),
+        pytest.param("dropout=1.5", "dropout = 1.5", id="optional-out-of-range"),
+    ],
+)
+@pytest.mark.parametrize("where", ["override", "file"])
+def test_bad_setting_names_the_key(tmp_path: Path, override: str, says: str, where: str) -> None:
+    key, separator, value = override.partition("=")
+    recipe, overrides = "base", [override]
+    if where == "file" and key and separator:
+        bare = value[:1].isdigit() or value in {"true", "nan", "inf", "[1]"}
+        recipe, overrides = str(tmp_path / "mine.toml"), []
+        text = f"{key} = {value}" if bare else f'{key} = "{value}"'
+        Path(recipe).write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(recipe, overrides)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param(None, "no recipe '.*': expected a TOML file or one of base, fast", id="gone"),
+        pytest.param(b"epochs = ", "not readable as TOML", id="broken"),
+        pytest.param(b"epochs = 1\nepochs = 2", "not readable as TOML", id="key-twice"),
+        pytest.param(b"# \xff", "not readable as TOML", id="not-utf-8"),
+        pytest.param(b"[train]\nepochs = 1", "unknown key 'train'", id="table"),
+    ],
+)
+def test_bad_recipe_file(tmp_path: Path, content: bytes | None, says: str) -> None:
+    file = tmp_path / "mine.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=says):
+        load_recipe(str(file))
+
+
+def test_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not readable as TOML"):
+        load_recipe(str(tmp_path))
+
+
+def test_construction_in_python_is_checked_too() -> None:
+    with pytest.raises(ValidationError, match="learning_rate"):
+        TrainConfig(learning_rate=math.nan)

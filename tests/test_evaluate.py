@@ -1,0 +1,167 @@
+"""Tests of judging a model on a split, with a made-up model that knows the answers."""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien import evaluate as module
+from mien.card import ModelCard
+from mien.data.dataset import Dataset
+from mien.data.importers import import_dataset
+from mien.errors import DatasetError
+from mien.evaluate import REPORT_NAME, evaluate
+from mien.labels import EMOTIONS
+
+
+class Remembers:
+    """Knows every image of a dataset by its pixels; answers some emotions wrongly on demand."""
+
+    def __init__(
+        self, dataset: Dataset, labels: tuple[str, ...], *, wrong: dict[str, str] | None = None
+    ) -> None:
+        self.card = ModelCard(
+            name="remembers", network="none", labels=labels, size=48, channels=1, parameters=0
+        )
+        rows = np.flatnonzero([shard is not None for shard in dataset.column("shard")])
+        names = [dataset.column("label")[row] for row in rows]
+        images = dataset.images(rows)
+        self.known = {image.tobytes(): name for image, name in zip(images, names, strict=True)}
+        self.wrong = wrong or {}
+        self.asked: list[int] = []
+
+    def probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        self.asked.append(len(crops))
+        k = len(self.card.labels)
+        out = np.full((len(crops), k), 0.1 / (k - 1), dtype=np.float32)
+        for row, crop in zip(out, crops, strict=True):
+            label = self.known[crop.tobytes()]
+            row[self.card.labels.index(self.wrong.get(label, label))] = 0.9
+        return out
+
+
+def test_a_model_that_knows_everything(ferplus_dataset: Dataset) -> None:
+    report = evaluate(Remembers(ferplus_dataset, EMOTIONS), ferplus_dataset, "test")
+    figures = report.evaluation
+    assert (figures.accuracy, figures.macro_recall, figures.count) == (1.0, 1.0, 24)
+    assert figures.nll == pytest.approx(-np.log(0.9), abs=1e-6)
+    assert figures.support == dict.fromkeys(EMOTIONS, 3)
+    assert report.left_out == {}
+    assert (report.model, report.split) == ("remembers", "test")
+    assert report.dataset == {
+        "fingerprint": ferplus_dataset.info["fingerprint"],
+        "source_format": "ferplus",
+    }
+
+
+def test_labels_in_another_order_and_one_confusion(ferplus_dataset: Dataset) -> None:
+    labels = EMOTIONS[::-1]
+    model = Remembers(ferplus_dataset, labels, wrong={"fear": "surprise"})
+    figures = evaluate(model, ferplus_dataset, "test").evaluation
+    assert figures.labels == labels
+    assert figures.recall == {name: 0.0 if name == "fear" else 1.0 for name in labels}
+    assert figures.accuracy == pytest.approx(21 / 24)
+    assert figures.confusion[labels.index("fear"), labels.index("surprise")] == 3
+
+
+def test_unknown_labels_are_left_out_and_counted(ferplus_dataset: Dataset) -> None:
+    labels = tuple(e for e in EMOTIONS if e not in {"contempt", "fear"})
+    report = evaluate(Remembers(ferplus_dataset, labels), ferplus_dataset, "valid")
+    assert report.left_out == {"contempt": 2, "fear": 2}
+    assert (report.evaluation.count, report.evaluation.accuracy) == (12, 1.0)
+    assert report.to_json()["left_out"] == {"contempt": 2, "fear": 2}
+
+
+def test_batches_do_not_change_the_figures(
+    monkeypatch: pytest.MonkeyPatch, ferplus_dataset: Dataset
+) -> None:
+    model = Remembers(ferplus_dataset, EMOTIONS, wrong={"anger": "disgust"})
+    whole = evaluate(model, ferplus_dataset, "test").to_json()
+    monkeypatch.setattr(module, "_BATCH", 7)
+    shown: list[int] = []
+
+    def progress(batches: Iterable[Any]) -> Iterable[Any]:
+        for batch in batches:
+            shown.append(len(batch))
+            yield batch
+
+    assert evaluate(model, ferplus_dataset, "test", progress=progress).to_json() == whole
+    assert model.asked == [24, 7, 7, 7, 3]
+    assert shown == [7, 7, 7, 3]
+
+
+class Blind:
+    """Answers the same for all and remembers the shapes that it was given."""
+
+    def __init__(self, size: int, channels: int) -> None:
+        values = {"size": size, "channels": channels}
+        self.card = ModelCard.model_validate(
+            {"name": "b", "network": "none", "labels": EMOTIONS, "parameters": 0} | values
+        )
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        self.shapes |= {crop.shape for crop in crops}
+        return np.full((len(crops), 8), 1 / 8, dtype=np.float32)
+
+
+@pytest.mark.parametrize(("size", "channels"), [(48, 1), (48, 3), (32, 1), (64, 3)])
+def test_images_are_fitted_to_the_model(ferplus_dataset: Dataset, size: int, channels: int) -> None:
+    model = Blind(size, channels)
+    report = evaluate(model, ferplus_dataset, "test")
+    assert model.shapes == {(size, size, channels)}
+    assert report.evaluation.nll == pytest.approx(np.log(8))
+
+
+def test_excluded_images_are_not_asked_for(tmp_path: Path, ferplus_source: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(ferplus_source, source)
+    table = source / "fer2013new.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    name = lines[-1].split(",")[1]
+    lines[-1] = f"PrivateTest,{name},5,5,0,0,0,0,0,0,0,0"  # no majority
+    table.write_text("\n".join(lines), encoding="utf-8")
+    import_dataset("ferplus", source, tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    assert evaluate(Blind(48, 1), dataset, "test").evaluation.count == 23
+
+
+@pytest.mark.parametrize(
+    ("labels", "split"),
+    [
+        pytest.param(("anger", "fear"), "train", id="no-label-known"),
+        pytest.param(EMOTIONS, "valid", id="empty-split"),
+    ],
+)
+def test_nothing_to_evaluate(tmp_path: Path, labels: tuple[str, ...], split: Any) -> None:
+    for number, emotion in enumerate(("happy", "sad")):
+        folder = tmp_path / "faces" / "train" / emotion
+        folder.mkdir(parents=True)
+        Image.new("L", (20, 20), 50 + number).save(folder / "a.png")
+    import_dataset("folder", tmp_path / "faces", tmp_path / "d", size=48, channels=1)
+    dataset = Dataset.open(tmp_path / "d")
+    model = Remembers(dataset, labels)
+    with pytest.raises(DatasetError, match=f"split '{split}' has no usable image with a label"):
+        evaluate(model, dataset, split)
+    assert model.asked == []
+
+
+def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
+    labels = EMOTIONS[:7]
+    report = evaluate(Remembers(ferplus_dataset, labels), ferplus_dataset, "test")
+    written = report.save(tmp_path / "deep" / "report")
+    assert [path.name for path in written] == [REPORT_NAME, "confusion.png"]
+    assert sorted(written) == sorted((tmp_path / "deep" / "report").iterdir())
+    content = json.loads(written[0].read_text(encoding="utf-8"))
+    assert content == report.to_json()
+    assert content["left_out"] == {"contempt": 3}
+    assert content["n"] == 21
+    with Image.open(written[1]) as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 500

@@ -1,0 +1,588 @@
+"""Tests of the importers: protocols row by row, leaks, damage, half-finished imports."""
+
+import json
+import shutil
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from mien.data.dataset import MANIFEST_SCHEMA, Dataset, sample_id
+from mien.data.drawn_folder import draw_folder
+from mien.data.importers import FORMATS, Item, import_dataset
+from mien.errors import ConfigError, DatasetError, UsageError
+from mien.images import read_image, write_image
+from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
+
+HEADER = f"Usage,Image name,{','.join(FERPLUS_VOTE_COLUMNS)},unknown,NF"
+CLEAR = "9,1,0,0,0,0,0,0,0,0"
+FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
+FACE = "PrivateTest,safe.png,0,9,0,0,0,0,0,0,0,0"
+"""A row that is always usable, so that an import does not fail for want of images."""
+
+
+def _image(seed: int, shape: tuple[int, ...] = (48, 48)) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _ferplus(source: Path, rows: list[str], *, images: dict[str, int] | None = None) -> Path:
+    """Write a vote table, and for each named image the pixels of its seed (its own by default)."""
+    source.mkdir(parents=True, exist_ok=True)
+    (source / "fer2013new.csv").write_text("\n".join([HEADER, *rows]) + "\n", encoding="utf-8")
+    for number, row in enumerate(rows):
+        usage, name = row.split(",")[:2]
+        if usage in FOLDERS and name:
+            seed = (images or {}).get(name, 1000 + number)
+            file = source / FOLDERS[usage] / name
+            file.parent.mkdir(exist_ok=True)
+            write_image(file, _image(seed))
+    return source
+
+
+def _rows(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    return {row["path"].rpartition("/")[2]: row for row in dataset.manifest.to_pylist()}
+
+
+def _import(name: str, source: Path, **options: Any) -> Dataset:
+    out = source.parent / f"{source.name}.dataset"
+    import_dataset(name, source, out, **options)
+    return Dataset.open(out)
+
+
+# --- any format ---------------------------------------------------------------------------------
+
+
+def test_unknown_format(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown format 'coco': expected one of ferplus, "):
+        import_dataset("coco", tmp_path, tmp_path / "out")
+
+
+def test_whole_dataset_of_ferplus(ferplus_dataset: Dataset, ferplus_source: Path) -> None:
+    info = ferplus_dataset.info
+    assert info["rows"] == 72
+    assert info["counts"] == {
+        "train": dict.fromkeys(EMOTIONS, 4),
+        "valid": dict.fromkeys(EMOTIONS, 2),
+        "test": dict.fromkeys(EMOTIONS, 3),
+    }
+    assert info["excluded"] == {"train": {}, "valid": {}, "test": {}}
+    assert (info["image_size"], info["image_channels"], info["source_format"]) == (48, 1, "ferplus")
+    schema = pq.read_schema(ferplus_dataset.path / "manifest.parquet")
+    assert (schema.names, schema.types) == (MANIFEST_SCHEMA.names, MANIFEST_SCHEMA.types)
+    every = np.arange(len(ferplus_dataset))
+    packed = ferplus_dataset.images(every)
+    for row, path in zip(every, ferplus_dataset.column("path"), strict=True):
+        np.testing.assert_array_equal(packed[row, ..., 0], read_image(ferplus_source / path))
+
+
+def test_ids_and_fingerprint_are_stable(
+    tmp_path: Path, ferplus_source: Path, ferplus_dataset: Dataset
+) -> None:
+    info = import_dataset("ferplus", ferplus_source, tmp_path / "again")
+    again = Dataset.open(tmp_path / "again")
+    assert again.manifest.equals(ferplus_dataset.manifest)
+    assert info == ferplus_dataset.info
+    ids = again.column("id")
+    assert len(set(ids)) == len(ids)
+    assert ids[0] == sample_id("ferplus", again.column("path")[0])
+
+
+def test_zip_gives_the_same_dataset(
+    tmp_path: Path, ferplus_source: Path, ferplus_dataset: Dataset
+) -> None:
+    source = tmp_path / "zipped"
+    source.mkdir()
+    shutil.copy(ferplus_source / "fer2013new.csv", source)
+    with zipfile.ZipFile(source / "images.zip", "w") as archive:
+        for file in ferplus_source.rglob("*.png"):
+            archive.write(file, file.relative_to(ferplus_source).as_posix())
+    dataset = _import("ferplus", source)
+    assert dataset.manifest.equals(ferplus_dataset.manifest)
+
+
+@pytest.mark.parametrize(("size", "channels"), [(32, 1), (48, 3), (None, None)])
+def test_size_and_channels(
+    tmp_path: Path, ferplus_source: Path, size: int | None, channels: int | None
+) -> None:
+    import_dataset("ferplus", ferplus_source, tmp_path / "d", size=size, channels=channels)
+    found = Dataset.open(tmp_path / "d").images(np.array([0, 71]))
+    assert found.shape == (2, size or 48, size or 48, channels or 1)
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 0}, {"size": 9999}, {"channels": 0}, {"channels": 2}], ids=str
+)
+def test_bad_size_or_channels(
+    tmp_path: Path, ferplus_source: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        import_dataset("ferplus", ferplus_source, tmp_path / "d", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_out_exists(tmp_path: Path, ferplus_source: Path) -> None:
+    out = tmp_path / "d"
+    out.mkdir()
+    (out / "precious").write_text("x", encoding="utf-8")
+    with pytest.raises(UsageError, match="exists already"):
+        import_dataset("ferplus", ferplus_source, out)
+    assert [p.name for p in out.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_interrupted_import_leaves_nothing_and_starts_again(
+    tmp_path: Path, ferplus_source: Path, error: type[BaseException]
+) -> None:
+    def interrupt(items: Iterable[Item], *, total: int) -> Iterable[Item]:
+        for number, item in enumerate(items):
+            if number == total // 2:
+                raise error
+            yield item
+
+    with pytest.raises(error):
+        import_dataset("ferplus", ferplus_source, tmp_path / "d", progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+    import_dataset("ferplus", ferplus_source, tmp_path / "d")
+    assert len(Dataset.open(tmp_path / "d")) == 72
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_missing_source(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DatasetError, match="nowhere"):
+        import_dataset(name, tmp_path / "nowhere", tmp_path / "d")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- ferplus ------------------------------------------------------------------------------------
+
+NO_FACE, NO_MAJORITY = "voted unknown or no face", "no emotion has a majority of the votes"
+
+PROTOCOL = [
+    # Columns: neutral happiness surprise sadness anger disgust fear contempt unknown NF.
+    pytest.param("10,0,0,0,0,0,0,0,0,0", "neutral", None, None, {"neutral": 1}, id="all-agree"),
+    pytest.param("0,0,8,0,0,0,2,0,0,0", "surprise", None, None, {"surprise": 0.8, "fear": 0.2},
+                 id="clear-majority"),
+    pytest.param("0,0,0,7,1,1,1,0,0,0", "sadness", None, None, {"sadness": 1},
+                 id="single-votes-are-noise"),
+    pytest.param("5,4,1,0,0,0,0,0,0,0", "neutral", None, None,
+                 {"neutral": 5 / 9, "happiness": 4 / 9},
+                 id="majority-once-the-single-vote-is-gone"),
+    pytest.param("4,3,0,0,3,0,0,0,0,0", "neutral", None, NO_MAJORITY,
+                 {"neutral": 0.4, "happiness": 0.3, "anger": 0.3}, id="plurality-only"),
+    pytest.param("5,5,0,0,0,0,0,0,0,0", "neutral", None, NO_MAJORITY,
+                 {"neutral": 0.5, "happiness": 0.5}, id="exactly-half-is-no-majority"),
+    pytest.param("0,0,0,5,0,0,0,0,5,0", None, NO_FACE, NO_FACE, {}, id="as-many-for-unknown"),
+    pytest.param("0,0,0,4,0,0,0,2,4,0", None, NO_FACE, NO_FACE, {}, id="unknown-among-the-most"),
+    pytest.param("0,0,0,4,0,0,0,3,3,0", "sadness", None, NO_MAJORITY,
+                 {"sadness": 4 / 7, "contempt": 3 / 7}, id="unknown-counts-against-a-majority"),
+    pytest.param("0,6,0,0,0,0,0,0,4,0", "happiness", None, None, {"happiness": 1},
+                 id="unknown-is-no-soft-label"),
+    pytest.param("6,0,0,0,0,0,0,0,1,3", "neutral", None, None, {"neutral": 1},
+                 id="some-saw-no-face"),
+    pytest.param("0,0,0,0,0,0,0,0,0,10", None, NO_FACE, NO_FACE, {}, id="no-face"),
+    pytest.param("0,0,0,0,0,0,0,0,10,0", None, NO_FACE, NO_FACE, {}, id="unknown"),
+    pytest.param("1,1,1,1,1,1,1,1,1,1", None, NO_FACE, NO_FACE, {}, id="only-single-votes"),
+    pytest.param("0,0,0,0,0,0,0,0,0,0", None, NO_FACE, NO_FACE, {}, id="no-votes"),
+    pytest.param("0,0,0,0,0,0,0,2,0,0", "contempt", None, None, {"contempt": 1},
+                 id="two-votes-are-enough"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("usage", FOLDERS)
+@pytest.mark.parametrize(("votes", "label", "train", "judged", "shares"), PROTOCOL)
+def test_ferplus_protocol(
+    tmp_path: Path,
+    usage: str,
+    votes: str,
+    label: str | None,
+    train: str | None,
+    judged: str | None,
+    shares: dict[str, float],
+) -> None:
+    row = _rows(_import("ferplus", _ferplus(tmp_path / "s", [FACE, f"{usage},x.png,{votes}"])))
+    found = row["x.png"]
+    assert found["label"] == label
+    assert found["excluded"] == (train if usage == "Training" else judged)
+    assert found["split"] == {"Training": "train", "PublicTest": "valid"}.get(usage, "test")
+    expected = [shares.get(emotion, 0.0) for emotion in EMOTIONS] if shares else None
+    assert found["votes"] == (expected and pytest.approx(expected, abs=1e-6))
+    assert found["sha256"], "excluded images are packed too"
+
+
+def test_rows_without_an_image_name_stay_listed(tmp_path: Path) -> None:
+    source = _ferplus(tmp_path / "s", [FACE, f"Training,,{CLEAR}", f"PublicTest,,{CLEAR}"])
+    dataset = _import("ferplus", source)
+    nameless = [r for r in dataset.manifest.to_pylist() if r["path"].startswith("(row")]
+    assert [(r["split"], r["excluded"], r["shard"]) for r in nameless] == [
+        ("train", "no image in the vote table", None),
+        ("valid", "no image in the vote table", None),
+    ]
+    assert len({r["id"] for r in nameless}) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        pytest.param("missing", "unreadable: no such image in the source", id="missing"),
+        pytest.param("text", "unreadable: not a readable image: the data", id="text"),
+        pytest.param("empty", "unreadable: not a readable image: the data", id="empty"),
+        pytest.param("cut", "unreadable: not a readable image: the data", id="cut"),
+    ],
+)
+def test_bad_image_is_excluded_with_the_reason(tmp_path: Path, kind: str, reason: str) -> None:
+    source = _ferplus(tmp_path / "s", [FACE, f"Training,x.png,{CLEAR}", f"Training,y.png,{CLEAR}"])
+    for name in ("x.png", "y.png"):
+        file = source / "FER2013Train" / name
+        whole = file.read_bytes()
+        file.unlink()
+        if kind != "missing":
+            content = {"text": b"I am a text", "empty": b"", "cut": whole[:300]}[kind]
+            file.write_bytes(content)
+    dataset = _import("ferplus", source)
+    found = _rows(dataset)["x.png"]
+    assert found["excluded"].startswith(reason)
+    assert found["label"] == "neutral"
+    assert [found[key] for key in ("sha256", "width", "height", "shard", "row")] == [None] * 5
+    assert list(dataset.info["excluded"]["train"].values()) == [2], "equal reasons are one count"
+    assert dataset.usable("train").tolist() == []
+
+
+def test_unreadable_images_do_not_move_the_fingerprint(tmp_path: Path) -> None:
+    source = _ferplus(tmp_path / "s", [FACE, f"Training,x.png,{CLEAR}"])
+    (source / "FER2013Train" / "x.png").write_bytes(b"I am a text")
+    prints = {import_dataset("ferplus", source, tmp_path / f"{i}")["fingerprint"] for i in range(3)}
+    assert len(prints) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        pytest.param(HEADER.replace("Usage,", "Use,"), "column 'Usage' is missing", id="usage"),
+        pytest.param(HEADER.replace(",NF", ""), "column 'NF' is missing", id="nf"),
+        pytest.param(
+            HEADER.replace("fear,contempt", "x,y"), "column 'fear', 'contempt' is missing", id="two"
+        ),
+        pytest.param("", "found an empty file", id="empty"),
+    ],
+)
+def test_missing_column_is_named(tmp_path: Path, header: str, says: str) -> None:
+    source = _ferplus(tmp_path / "s", [FACE])
+    (source / "fer2013new.csv").write_text(header and f"{header}\n{FACE}\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=says) as caught:
+        import_dataset("ferplus", source, tmp_path / "d")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        pytest.param(
+            f"Train,x.png,{CLEAR}", "line 3: Usage 'Train', expected Training", id="usage"
+        ),
+        pytest.param(f",x.png,{CLEAR}", "line 3: Usage '', expected", id="no-usage"),
+        pytest.param(
+            "Training,x.png,a,1,0,0,0,0,0,0,0,0", "line 3: votes .*ten numbers", id="text"
+        ),
+        pytest.param("Training,x.png,,1,0,0,0,0,0,0,0,0", "line 3: votes .*ten", id="empty-vote"),
+        pytest.param("Training,x.png,9,1", "line 3: votes .*ten numbers", id="short-row"),
+        pytest.param("Training,x.png,-1,9,0,0,0,0,0,0,0,0", "line 3: .*0 or more", id="negative"),
+        pytest.param("Training,x.png,nan,9,0,0,0,0,0,0,0,0", "line 3: .*0 or more", id="nan"),
+        pytest.param("Training,x.png,inf,9,0,0,0,0,0,0,0,0", "line 3: .*0 or more", id="inf"),
+    ],
+)
+def test_bad_row_of_the_vote_table(tmp_path: Path, row: str, says: str) -> None:
+    source = _ferplus(tmp_path / "s", [FACE, row])
+    with pytest.raises(DatasetError, match=says):
+        import_dataset("ferplus", source, tmp_path / "d")
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+def test_table_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    source = _ferplus(tmp_path / "s", [FACE])
+    text = HEADER.replace("Usage", " Usage ") + f"\n{FACE}\n\n"
+    table = "\ufeff" + text.replace("\n", "\r\n")
+    (source / "fer2013new.csv").write_bytes(table.encode())
+    assert _rows(_import("ferplus", source))["safe.png"]["label"] == "happiness"
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        pytest.param("no-table", "no fer2013new.csv here; expected a folder", id="no-table"),
+        pytest.param("file", "no fer2013new.csv here", id="source-is-the-table"),
+        pytest.param("latin", "cannot be read as UTF-8", id="not-utf-8"),
+        pytest.param("rows", "none of 0 rows is usable .no rows", id="no-rows"),
+        pytest.param(
+            "no-images", "none of 1 rows is usable .1 unreadable: no such", id="no-images"
+        ),
+    ],
+)
+def test_nothing_to_import(tmp_path: Path, kind: str, says: str) -> None:
+    source = _ferplus(tmp_path / "s", [FACE])
+    table = source / "fer2013new.csv"
+    if kind == "no-table":
+        table.unlink()
+    elif kind == "file":
+        source = table
+    elif kind == "latin":
+        table.write_bytes(HEADER.encode() + b"\nPrivateTest,\xe9.png,9,1,0,0,0,0,0,0,0,0\n")
+    elif kind == "rows":
+        table.write_text(HEADER + "\n", encoding="utf-8")
+    else:
+        shutil.rmtree(source / "FER2013Test")
+    with pytest.raises(DatasetError, match=says):
+        import_dataset("ferplus", source, tmp_path / "d")
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+# --- leaks --------------------------------------------------------------------------------------
+
+LIKE_TEST, LIKE_VALID = "same pixels as a test image", "same pixels as a valid image"
+UNCLEAR = "4,3,0,0,3,0,0,0,0,0"
+
+
+def test_copies_leave_training_and_validation(tmp_path: Path) -> None:
+    """The number after a name's letter is the image's pixels."""
+    rows = {
+        "a1.png": ("PrivateTest", CLEAR, None),
+        "b1.png": ("PrivateTest", CLEAR, None),  # a copy within a split stays
+        "c1.png": ("PublicTest", CLEAR, LIKE_TEST),
+        "d1.png": ("Training", CLEAR, LIKE_TEST),
+        "e2.png": ("PublicTest", CLEAR, None),
+        "f2.png": ("Training", CLEAR, LIKE_VALID),
+        "g2.png": ("Training", CLEAR, LIKE_VALID),
+        "h3.png": ("PrivateTest", UNCLEAR, NO_MAJORITY),
+        "i3.png": ("Training", CLEAR, LIKE_TEST),  # of an excluded test image
+        "j3.png": ("PublicTest", CLEAR, LIKE_TEST),
+        "k4.png": ("PublicTest", UNCLEAR, NO_MAJORITY),
+        "l4.png": ("Training", CLEAR, LIKE_VALID),  # of an excluded validation image
+        "m5.png": ("Training", CLEAR, None),
+        "n5.png": ("Training", CLEAR, None),
+        "o1.png": ("Training", "0,0,0,0,0,0,0,0,0,9", NO_FACE),  # its own reason stays
+    }
+    lines = [f"{usage},{name},{votes}" for name, (usage, votes, _) in rows.items()]
+    images = {name: int(name[1]) for name in rows}
+    dataset = _import("ferplus", _ferplus(tmp_path / "s", lines, images=images))
+    found = {name: row["excluded"] for name, row in _rows(dataset).items()}
+    assert found == {name: reason for name, (_, _, reason) in rows.items()}
+    assert dataset.info["excluded"]["train"] == {LIKE_TEST: 2, LIKE_VALID: 3, NO_FACE: 1}
+    assert dataset.info["excluded"]["valid"] == {LIKE_TEST: 2, NO_MAJORITY: 1}
+    assert dataset.info["counts"]["train"] == {"neutral": 2}
+    hashes = {
+        split: {dataset.column("sha256")[row] for row in dataset.usable(split)}
+        for split in ("train", "valid", "test")
+    }
+    assert not hashes["train"] & hashes["test"]
+    assert not hashes["train"] & hashes["valid"]
+    assert not hashes["valid"] & hashes["test"]
+
+
+def test_a_copy_in_another_file_format_is_a_copy(tmp_path: Path) -> None:
+    grey = _image(1)
+    colour = np.repeat(grey[..., None], 3, axis=2)
+    for place, name, pixels in (
+        ("test/sad", "a.png", grey),
+        ("train/sad", "b.bmp", colour),
+        ("train/sad", "c.png", grey[:, ::-1]),
+    ):
+        (tmp_path / "s" / place).mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "s" / place / name, pixels)
+    found = _rows(_import("folder", tmp_path / "s"))
+    assert {n: r["excluded"] for n, r in found.items()} == {
+        "a.png": None,
+        "b.bmp": LIKE_TEST,
+        "c.png": None,
+    }
+
+
+# --- fer2013 ------------------------------------------------------------------------------------
+
+USAGES = ("Training", "PublicTest", "PrivateTest")
+
+
+def _cell(seed: int) -> str:
+    return " ".join(map(str, _image(seed).ravel()))
+
+
+def _fer2013(source: Path, rows: list[str], header: str = "emotion,pixels,Usage") -> Path:
+    source.mkdir(parents=True)
+    text = "\n".join([header, *rows]) + "\n"
+    (source / "fer2013.csv").write_text(text, encoding="utf-8")
+    return source
+
+
+@pytest.mark.parametrize("given", ["folder", "table"])
+def test_fer2013_comes_back(tmp_path: Path, given: str) -> None:
+    rows = [f"{i % 7},{_cell(i)},{USAGES[i % 3]}" for i in range(21)]
+    source = _fer2013(tmp_path / "s", rows)
+    dataset = _import("fer2013", source if given == "folder" else source / "fer2013.csv")
+    names = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+    assert dataset.column("label") == [names[i % 7] for i in range(21)]
+    assert dataset.column("split") == [("train", "valid", "test")[i % 3] for i in range(21)]
+    assert dataset.column("path")[0] == "fer2013.csv/00002"
+    assert set(dataset.column("width") + dataset.column("height")) == {48}
+    assert dataset.emotions == tuple(e for e in EMOTIONS if e != "contempt")
+    found = dataset.images(np.arange(21))[..., 0]
+    np.testing.assert_array_equal(found, [_image(i) for i in range(21)])
+
+
+GOOD = f"0,{_cell(1)},Training"
+
+
+@pytest.mark.parametrize(
+    ("row", "label", "reason"),
+    [
+        pytest.param(f"7,{_cell(2)},Training", None, "emotion '7' is none", id="no-such-code"),
+        pytest.param(f"-1,{_cell(2)},Training", None, "emotion '-1' is none", id="negative"),
+        pytest.param(f"happy,{_cell(2)},Training", None, "emotion 'happy' is none", id="a-name"),
+        pytest.param(f",{_cell(2)},Training", None, "emotion '' is none", id="no-code"),
+        pytest.param("3,1 2 3,Training", "happiness", "unreadable: 3 pixels, ex", id="few-pixels"),
+        pytest.param("3,,Training", "happiness", "unreadable: 0 pixels, expected 2304", id="none"),
+        pytest.param(f"3,{_cell(2)} 5,Training", "happiness", "unreadable: 2305", id="many"),
+        pytest.param("3,a b c,Training", "happiness", "unreadable: pixels are not", id="letters"),
+        pytest.param("3,1.5,Training", "happiness", "unreadable: pixels are not", id="fractions"),
+        pytest.param(f"3,{'9' * 30},Training", "happiness", "unreadable: pixels", id="overflow"),
+        pytest.param(
+            f"3,{'256 ' * 2304},Training", "happiness", "unreadable: 2304 pixels, ", id="over-255"
+        ),
+        pytest.param(
+            f"3,{'-1 ' * 2304},Training", "happiness", "unreadable: 2304 pixels, ", id="below-0"
+        ),
+    ],
+)
+def test_fer2013_defect_is_excluded(
+    tmp_path: Path, row: str, label: str | None, reason: str
+) -> None:
+    dataset = _import("fer2013", _fer2013(tmp_path / "s", [GOOD, row]))
+    assert dataset.column("label")[1] == label
+    assert dataset.column("excluded")[1].startswith(reason)
+    assert dataset.usable("train").tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "says"),
+    [
+        pytest.param([GOOD], "emotion,pixel,Usage", "column 'pixels' is missing", id="column"),
+        pytest.param([GOOD, f"1,{_cell(2)},Test"], None, "line 3: Usage 'Test'", id="usage"),
+        pytest.param([GOOD, "1,1 2 3"], None, "line 3: Usage ''", id="short-row"),
+        pytest.param(["Training"], "Usage,emotion,pixels", "none of 1 rows", id="only-a-usage"),
+    ],
+)
+def test_fer2013_broken_table(
+    tmp_path: Path, rows: list[str], header: str | None, says: str
+) -> None:
+    source = _fer2013(tmp_path / "s", rows, header or "emotion,pixels,Usage")
+    with pytest.raises(DatasetError, match=says):
+        import_dataset("fer2013", source, tmp_path / "d")
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+# --- folder -------------------------------------------------------------------------------------
+
+
+def _faces(source: Path, paths: Iterable[str]) -> Path:
+    for number, path in enumerate(paths):
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        write_image(source / path, _image(number, (20, 30, 3)))
+    return source
+
+
+@pytest.mark.parametrize(
+    ("path", "split", "label"),
+    [
+        pytest.param("train/happy/a.png", "train", "happiness", id="plain"),
+        pytest.param("Training/Sad/a.png", "train", "sadness", id="capitals"),
+        pytest.param("val/ANGRY/a.png", "valid", "anger", id="val"),
+        pytest.param("validation/surprised/a.png", "valid", "surprise", id="validation"),
+        pytest.param("PublicTest/fear/a.png", "valid", "fear", id="fer2013-valid"),
+        pytest.param("PrivateTest/disgusted/a.png", "test", "disgust", id="fer2013-test"),
+        pytest.param("test/contempt/person_1/a.png", "test", "contempt", id="folders-below"),
+        pytest.param("faces/v2/test/no_emotion/a.png", "test", "neutral", id="folders-above"),
+        pytest.param("happy/test/a.png", "test", "happiness", id="emotion-around-split"),
+    ],
+)
+def test_folder_with_splits(tmp_path: Path, path: str, split: str, label: str) -> None:
+    source = _faces(tmp_path / "s", ["train/anger/safe.png", path, "readme/a.png"])
+    rows = {r["path"]: r for r in _import("folder", source).manifest.to_pylist()}
+    assert (rows[path]["split"], rows[path]["label"], rows[path]["excluded"]) == (
+        split,
+        label,
+        None,
+    )
+    assert (rows[path]["width"], rows[path]["height"]) == (30, 20)
+    outside = rows["readme/a.png"]
+    assert (outside["label"], outside["excluded"]) == (None, "not in an emotion's folder")
+
+
+def test_folder_without_splits_is_split_80_10_10(tmp_path: Path) -> None:
+    names = [f"{emotion}/{i:02d}.png" for emotion in ("happy", "sad") for i in range(20)]
+    source = _faces(tmp_path / "s", names)
+    dataset = _import("folder", source)
+    for label in ("happiness", "sadness"):
+        rows = [r for r in dataset.manifest.to_pylist() if r["label"] == label]
+        assert Counter(r["split"] for r in rows) == {"train": 16, "valid": 2, "test": 2}
+    import_dataset("folder", source, tmp_path / "again")
+    assert Dataset.open(tmp_path / "again").column("split") == dataset.column("split")
+    # Not simply the first ones in the alphabet.
+    assert dataset.usable("test").tolist() != [0, 1, 20, 21]
+    assert dataset.spec.channels == 3
+    assert dataset.spec.size == 96
+
+
+def test_numbers_are_no_emotions(tmp_path: Path) -> None:
+    source = _faces(tmp_path / "s", ["0/a.png", "1/b.png"])
+    with pytest.raises(DatasetError, match="2 images, none in a folder named after an emotion"):
+        import_dataset("folder", source, tmp_path / "d")
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+def test_folder_with_only_broken_images(tmp_path: Path) -> None:
+    file = tmp_path / "s" / "happy" / "a.jpg"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"I am a text")
+    with pytest.raises(DatasetError, match=r"none of 1 rows is usable \(1 unreadable"):
+        import_dataset("folder", tmp_path / "s", tmp_path / "d")
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+def test_source_of_any_name(tmp_path: Path) -> None:
+    source = _faces(tmp_path / "not-utf-8-\udcff", ["train/happy/a.png"])
+    info = import_dataset("folder", source, tmp_path / "d")
+    assert json.loads((tmp_path / "d/dataset.json").read_text(encoding="utf-8")) == info
+    assert info["source"].endswith("not-utf-8-?")
+
+
+# --- drawn folder -------------------------------------------------------------------------------
+
+
+def test_drawn_folder_imports_evenly(drawn_dataset: Dataset) -> None:
+    assert drawn_dataset.info["counts"] == {
+        "train": dict.fromkeys(EMOTIONS, 14),
+        "valid": dict.fromkeys(EMOTIONS, 3),
+        "test": dict.fromkeys(EMOTIONS, 3),
+    }
+    assert len(set(drawn_dataset.column("sha256"))) == 160, "no face is drawn twice"
+
+
+def test_drawn_folder_follows_its_seed(tmp_path: Path) -> None:
+    def drawn(name: str, seed: int) -> dict[str, bytes]:
+        draw_folder(tmp_path / name, count=8, size=32, seed=seed)
+        files = (tmp_path / name).rglob("*.png")
+        return {f.relative_to(tmp_path / name).as_posix(): f.read_bytes() for f in files}
+
+    first = drawn("first", 3)
+    assert drawn("again", 3) == first
+    other = drawn("other", 4)
+    assert other.keys() == first.keys()
+    assert not set(other.values()) & set(first.values())
+    assert {Path(path).parent.name for path in first} == set(EMOTIONS)
+    assert read_image(tmp_path / "first" / min(first)).shape == (32, 32, 3)
+    with pytest.raises(UsageError, match="exists already"):
+        drawn("first", 3)

@@ -1,0 +1,141 @@
+"""Tests of reading image files from folders and zip archives."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mien.data.source import FileTree
+from mien.errors import DatasetError, ImageError
+
+
+def _zip(path: Path, members: dict[str, bytes], how: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", how) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def _folder(path: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+FILES = {"b/2.PNG": b"two", "a/1.jpg": b"one", "3.jpeg": b"three", "a/notes.txt": b"no image"}
+IMAGES = {"3.jpeg": b"three", "a/1.jpg": b"one", "b/2.PNG": b"two"}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "folder-with-zip", "folder-with-two-zips"])
+def test_images_of_any_source(tmp_path: Path, kind: str) -> None:
+    if kind == "folder":
+        root = _folder(tmp_path, FILES)
+    elif kind == "zip":
+        root = _zip(tmp_path / "images.zip", FILES, zipfile.ZIP_DEFLATED)
+    elif kind == "folder-with-zip":
+        root = _folder(tmp_path, {"3.jpeg": b"three"})
+        _zip(tmp_path / "rest.zip", {k: v for k, v in FILES.items() if k != "3.jpeg"})
+    else:
+        root = tmp_path
+        _zip(tmp_path / "x.zip", {"3.jpeg": b"three", "a/1.jpg": b"one"})
+        _zip(tmp_path / "y.zip", {"b/2.PNG": b"two"})
+    with FileTree(root) as tree:
+        assert tree.images == sorted(IMAGES)
+        assert {path: tree.read(path) for path in tree.images} == IMAGES
+        assert "a/1.jpg" in tree
+        assert "a/notes.txt" not in tree
+
+
+def test_a_file_goes_before_an_archives_member(tmp_path: Path) -> None:
+    _folder(tmp_path, {"a/1.jpg": b"unpacked"})
+    _zip(tmp_path / "images.zip", {"a/1.jpg": b"packed"})
+    with FileTree(tmp_path) as tree:
+        assert tree.read("a/1.jpg") == b"unpacked"
+
+
+def test_names(tmp_path: Path) -> None:
+    with FileTree(_folder(tmp_path, {"a/1.jpg": b"", "b/1.jpg": b"", "2.jpg": b""})) as tree:
+        assert tree.by_name() == {"2.jpg": ["2.jpg"], "1.jpg": ["a/1.jpg", "b/1.jpg"]}
+
+
+def test_members_that_would_climb_out_are_only_read(tmp_path: Path) -> None:
+    root = _zip(tmp_path / "evil.zip", {"../evil.jpg": b"x", "/etc/evil.png": b"y"})
+    with FileTree(root) as tree:
+        assert [tree.read(path) for path in tree.images] == [b"x", b"y"]
+    assert list(tmp_path.iterdir()) == [root]
+    assert not (tmp_path.parent / "evil.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param(None, "nothing there", id="missing"),
+        pytest.param(b"I am a text", "a file that is no zip archive", id="no-archive"),
+        pytest.param(b"", "a file that is no zip archive", id="empty"),
+    ],
+)
+def test_no_source(tmp_path: Path, content: bytes | None, says: str) -> None:
+    root = tmp_path / "source"
+    if content is not None:
+        root.write_bytes(content)
+    with pytest.raises(DatasetError, match=f"source: expected a folder or a zip .*{says}"):
+        FileTree(root)
+
+
+def test_damaged_archive_in_a_folder(tmp_path: Path) -> None:
+    _zip(tmp_path / "a.zip", {"1.jpg": b"fine"})
+    (tmp_path / "b.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:20])
+    with pytest.raises(DatasetError, match=r"b\.zip: not a readable zip archive"):
+        FileTree(tmp_path)
+
+
+METHODS = {
+    "stored": zipfile.ZIP_STORED,
+    "deflated": zipfile.ZIP_DEFLATED,
+    "bzip2": zipfile.ZIP_BZIP2,
+    "lzma": zipfile.ZIP_LZMA,
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("place", [0, 6, 11, 40], ids=lambda place: f"byte-{place}")
+def test_damaged_member(tmp_path: Path, method: str, place: int) -> None:
+    content = bytes(i * i % 251 for i in range(2000))
+    root = _zip(tmp_path / "x.zip", {"a.jpg": content, "b.jpg": b"whole"}, METHODS[method])
+    data = bytearray(root.read_bytes())
+    start = 30 + len("a.jpg") + place  # a local header has 30 bytes, then the name
+    data[start : start + 20] = b"\xff" * 20
+    root.write_bytes(bytes(data))
+    with FileTree(root) as tree:
+        with pytest.raises(ImageError, match=r"^(damaged in its archive|cannot be read)"):
+            tree.read("a.jpg")
+        assert tree.read("b.jpg") == b"whole"
+
+
+def test_encrypted_member(tmp_path: Path) -> None:
+    root = _zip(tmp_path / "x.zip", {"a.jpg": b"secret"})
+    data = bytearray(root.read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(header) + flags] |= 1
+    root.write_bytes(bytes(data))
+    with FileTree(root) as tree, pytest.raises(ImageError, match="damaged in its archive"):
+        tree.read("a.jpg")
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["never-there", "removed-meanwhile"])
+def test_missing_file(tmp_path: Path, gone: bool) -> None:
+    _folder(tmp_path, {"a.jpg": b"x"})
+    with FileTree(tmp_path) as tree:
+        (tmp_path / "a.jpg").unlink()
+        says = "cannot be read .No such file" if gone else "no such image in the source"
+        with pytest.raises(ImageError, match=says) as caught:
+            tree.read("a.jpg" if gone else "b.jpg")
+    assert str(tmp_path) not in str(caught.value), "reasons are counted: they name no file"
+
+
+def test_archives_are_closed(tmp_path: Path) -> None:
+    with FileTree(_zip(tmp_path / "x.zip", {"a.jpg": b"x"})) as tree:
+        assert tree.read("a.jpg") == b"x"
+    with pytest.raises(ValueError, match="closed"):
+        tree.read("a.jpg")
