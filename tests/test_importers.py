@@ -506,6 +506,7 @@ def _faces(source: Path, paths: Iterable[str]) -> Path:
         pytest.param("test/contempt/person_1/a.png", "test", "contempt", id="folders-below"),
         pytest.param("faces/v2/test/no_emotion/a.png", "test", "neutral", id="folders-above"),
         pytest.param("happy/test/a.png", "test", "happiness", id="emotion-around-split"),
+        pytest.param("happy/test/sad/a.png", "test", "sadness", id="innermost-emotion-counts"),
     ],
 )
 def test_folder_with_splits(tmp_path: Path, path: str, split: str, label: str) -> None:

@@ -81,7 +81,7 @@ def _draw_bars(draw: ImageDraw.ImageDraw, face: Face, unit: float, height: int) 
         return
     font = ImageFont.load_default(unit)
     draw.rounded_rectangle((x, y, x + face.box.width, end), unit / 2, fill=_PANEL)
-    start, longest = x + unit * 5.8, face.box.width - unit * 8.6
+    start, longest = x + unit * 5.8, face.box.width - unit * 9.1
     ranked = sorted(face.probabilities.items(), key=lambda item: -item[1])[:_BARS]
     for number, (emotion, probability) in enumerate(ranked):
         middle = y + unit / 4 + row * (number + 0.5)

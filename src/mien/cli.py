@@ -344,7 +344,8 @@ def _print_epoch(entry: dict[str, Any]) -> None:
     err_console.print(
         f"epoch {entry['epoch']:>3}  train loss {entry['train_loss']:.4f}  "
         f"valid loss {entry['valid_loss']:.4f}  accuracy {entry['valid_accuracy']:.2%}  "
-        f"macro recall {entry['valid_macro_recall']:.2%}  {entry['seconds']:.0f} s"
+        f"macro recall {entry['valid_macro_recall']:.2%}  {entry['seconds']:.0f} s",
+        soft_wrap=True,
     )
 
 
