@@ -162,6 +162,7 @@ def test_missing_source(tmp_path: Path, name: str) -> None:
 # --- ferplus ------------------------------------------------------------------------------------
 
 NO_FACE, NO_MAJORITY = "voted unknown or no face", "no emotion has a majority of the votes"
+NO_VOTES = "no choice has two votes"
 
 PROTOCOL = [
     # Columns: neutral happiness surprise sadness anger disgust fear contempt unknown NF.
@@ -187,8 +188,8 @@ PROTOCOL = [
                  id="some-saw-no-face"),
     pytest.param("0,0,0,0,0,0,0,0,0,10", None, NO_FACE, NO_FACE, {}, id="no-face"),
     pytest.param("0,0,0,0,0,0,0,0,10,0", None, NO_FACE, NO_FACE, {}, id="unknown"),
-    pytest.param("1,1,1,1,1,1,1,1,1,1", None, NO_FACE, NO_FACE, {}, id="only-single-votes"),
-    pytest.param("0,0,0,0,0,0,0,0,0,0", None, NO_FACE, NO_FACE, {}, id="no-votes"),
+    pytest.param("1,1,1,1,1,1,1,1,1,1", None, NO_VOTES, NO_VOTES, {}, id="only-single-votes"),
+    pytest.param("0,0,0,0,0,0,0,0,0,0", None, NO_VOTES, NO_VOTES, {}, id="no-votes"),
     pytest.param("0,0,0,0,0,0,0,2,0,0", "contempt", None, None, {"contempt": 1},
                  id="two-votes-are-enough"),
 ]  # fmt: skip
@@ -535,6 +536,20 @@ def test_folder_without_splits_is_split_80_10_10(tmp_path: Path) -> None:
     assert dataset.usable("test").tolist() != [0, 1, 20, 21]
     assert dataset.spec.channels == 3
     assert dataset.spec.size == 96
+
+
+def test_folder_without_a_validation_split_gets_one_from_train_alone(tmp_path: Path) -> None:
+    names = [
+        f"{s}/{e}/{i:02d}.png"
+        for s in ("train", "test")
+        for e in ("sad", "fear")
+        for i in range(20)
+    ]
+    rows = _import("folder", _faces(tmp_path / "s", names)).manifest.to_pylist()
+    for label in ("sadness", "fear"):
+        splits = Counter(r["split"] for r in rows if r["label"] == label)
+        assert splits == {"train": 18, "valid": 2, "test": 20}
+    assert all(r["path"].startswith("test") == (r["split"] == "test") for r in rows)
 
 
 def test_numbers_are_no_emotions(tmp_path: Path) -> None:

@@ -54,11 +54,6 @@ def test_a_file_goes_before_an_archives_member(tmp_path: Path) -> None:
         assert tree.read("a/1.jpg") == b"unpacked"
 
 
-def test_names(tmp_path: Path) -> None:
-    with FileTree(_folder(tmp_path, {"a/1.jpg": b"", "b/1.jpg": b"", "2.jpg": b""})) as tree:
-        assert tree.by_name() == {"2.jpg": ["2.jpg"], "1.jpg": ["a/1.jpg", "b/1.jpg"]}
-
-
 def test_members_that_would_climb_out_are_only_read(tmp_path: Path) -> None:
     root = _zip(tmp_path / "evil.zip", {"../evil.jpg": b"x", "/etc/evil.png": b"y"})
     with FileTree(root) as tree:

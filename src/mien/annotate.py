@@ -56,7 +56,7 @@ def _draw_box(draw: ImageDraw.ImageDraw, face: Face, unit: float) -> None:
     x, y, width, height = face.box
     line = max(2, round(unit / 6))
     # A dark rim on both sides keeps the line visible on any picture.
-    for grow, colour in ((1, _INK), (0, COLOURS[face.emotion])):
+    for grow, colour in ((1, _INK), (0, _colour(face.emotion))):
         corners = (x - grow, y - grow, x + width + grow, y + height + grow)
         draw.rounded_rectangle(corners, unit / 2, outline=colour, width=line + 2 * grow)
 
@@ -68,7 +68,7 @@ def _draw_label(draw: ImageDraw.ImageDraw, face: Face, unit: float, size: tuple[
     x = min(max(0.0, face.box.x), max(0.0, size[0] - width))
     above = face.box.y - height - unit / 4
     y = above if above >= 0 else min(face.box.y + unit / 4, size[1] - height)
-    draw.rounded_rectangle((x, y, x + width, y + height), unit / 2, fill=COLOURS[face.emotion])
+    draw.rounded_rectangle((x, y, x + width, y + height), unit / 2, fill=_colour(face.emotion))
     draw.text((x + width / 2, y + height / 2), text, fill=_INK, font=font, anchor="mm")
 
 
@@ -87,6 +87,11 @@ def _draw_bars(draw: ImageDraw.ImageDraw, face: Face, unit: float, height: int) 
         middle = y + unit / 4 + row * (number + 0.5)
         draw.text((x + unit / 2, middle), emotion, fill=_TEXT, font=font, anchor="lm")
         bar = (start, middle - unit * 0.3, start + max(1.0, longest * probability))
-        draw.rectangle((*bar, middle + unit * 0.3), fill=COLOURS[emotion])
+        draw.rectangle((*bar, middle + unit * 0.3), fill=_colour(emotion))
         right = (x + face.box.width - unit / 2, middle)
         draw.text(right, f"{probability:.0%}", fill=_TEXT, font=font, anchor="rm")
+
+
+def _colour(emotion: str) -> str:
+    # A model of other people's may know emotions beside the eight.
+    return COLOURS.get(emotion, COLOURS["neutral"])

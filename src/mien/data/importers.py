@@ -7,6 +7,7 @@ decoding, hashing, packing and keeping the splits apart happen once, for all for
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -213,13 +214,16 @@ def _ferplus_sample(path: str, split: Split, counted: NDArray[np.float64]) -> Sa
     """Apply the FER+ protocol of Barsoum et al. 2016 (arXiv:1608.01041) to one row of ten votes.
 
     Single votes count as noise. Evaluation needs an emotion with more than half of the votes
-    left; training learns from the votes, so there it is enough that no other choice has more.
+    left; training learns from the votes, so there it is enough that an emotion has more of them
+    than unknown and than no face.
     """
     votes = np.where(counted <= 1, 0.0, counted)
     of_emotions = dict(zip(FERPLUS_VOTE_COLUMNS, votes, strict=False))
     ordered = np.array([of_emotions[emotion] for emotion in EMOTIONS])
     best, rest = ordered.max(), votes[len(FERPLUS_VOTE_COLUMNS) :].max()
-    if best == 0 or best <= rest:
+    if votes.sum() == 0:
+        return Sample(path, split, None, excluded="no choice has two votes")
+    if best <= rest:
         return Sample(path, split, None, excluded="voted unknown or no face")
     label = EMOTIONS[int(ordered.argmax())]
     shares = tuple(float(share) for share in ordered / ordered.sum())
@@ -281,8 +285,10 @@ def _read_folder(source: Path) -> Reading:
             "valid, test)"
         )
     samples = [_folder_sample(path, split, emotion) for path, split, emotion in placed]
-    if not any(split for _, split, _ in placed):
-        samples = _split_at_random(samples)
+    present = {split for _, split, _ in placed if split}
+    if "valid" not in present:
+        # Without any split folder a test split is drawn too; a test split that exists stays alone.
+        samples = _split_off(samples, frozenset({"valid"} if present else {"valid", "test"}))
     return Reading(len(samples), ((s, _loader(tree, s.path)) for s in samples), tree)
 
 
@@ -306,16 +312,18 @@ def _folder_sample(path: str, split: Split | None, emotion: str | None) -> Sampl
     return Sample(path, split or "train", emotion)
 
 
-def _split_at_random(samples: list[Sample]) -> list[Sample]:
-    """Give each emotion's images 80 % to train, 10 % to valid, 10 % to test, by a fixed draw."""
-    order = np.random.default_rng(0).permutation(len(samples))
-    taken = dict.fromkeys((sample.label for sample in samples), 0)
-    split: list[Sample] = list(samples)
-    tenths: tuple[Split, ...] = ("valid", *("train",) * 4, "test", *("train",) * 4)
-    for i in order:
-        label = samples[i].label
-        split[i] = replace(samples[i], split=tenths[taken[label] % 10])
-        taken[label] += 1
+def _split_off(samples: list[Sample], wanted: frozenset[Split]) -> list[Sample]:
+    """Give a tenth of each emotion's training images to each wanted split, by a fixed draw."""
+    # Not the first two: an emotion of one or two images had better be learnt.
+    tenths: dict[int, Split] = {2: "valid", 5: "test"}
+    taken: Counter[str | None] = Counter()
+    split = list(samples)
+    for i in np.random.default_rng(0).permutation(len(samples)):
+        sample = samples[i]
+        if sample.split == "train":
+            chosen = tenths.get(taken[sample.label] % 10, "train")
+            taken[sample.label] += 1
+            split[i] = replace(sample, split=chosen if chosen in wanted else "train")
     return split
 
 
@@ -352,7 +360,10 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             "one folder an emotion, with or without train/, valid/, test/ around them",
             InputSpec(size=96, channels=3),
             _read_folder,
-            notes=("Without split folders, each emotion is split 80/10/10 by a fixed draw.",),
+            notes=(
+                "Without split folders, each emotion is split 80/10/10 by a fixed draw; with some "
+                "but no validation folder, a tenth of each emotion's training images validates.",
+            ),
         ),
     }
 )

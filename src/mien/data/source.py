@@ -7,8 +7,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Self
 
 from mien.errors import DatasetError, ImageError
@@ -83,13 +82,6 @@ class FileTree:
             raise ImageError(f"cannot be read ({error.strerror or error})") from None
         except _BAD_MEMBER as error:
             raise ImageError(f"damaged in its archive ({type(error).__name__})") from None
-
-    def by_name(self) -> Mapping[str, list[str]]:
-        """Return the paths that go by each bare file name."""
-        names: dict[str, list[str]] = {}
-        for path in self.images:
-            names.setdefault(PurePosixPath(path).name, []).append(path)
-        return names
 
     def _add_folder(self, root: Path) -> None:
         for folder, _, names in os.walk(root):
