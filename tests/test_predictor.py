@@ -13,7 +13,7 @@ import mien
 from mien.detect import Whole
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import ImageError, UsageError
-from mien.predictor import Recogniser, load
+from mien.predictor import Recogniser
 from mien.records import Box, Detection, Face
 
 
@@ -70,7 +70,7 @@ def test_grey_arrays_of_both_shapes_agree(recogniser: Recogniser) -> None:
 
 
 def test_files_keep_their_order_and_the_bad_ones_their_reason(tmp_path: Path) -> None:
-    recogniser = load(detector="none")
+    recogniser = mien.load(detector="none")
     paths = []
     for number in range(recogniser.BATCH + 5):
         path = tmp_path / f"{number:03d}.png"

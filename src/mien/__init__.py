@@ -51,7 +51,7 @@ def load(
     device: str = "cpu",
     threads: int = 0,
 ) -> "Recogniser":
-    """Open a model and return a recogniser; see `mien.predictor.load`.
+    """Open a model and return a recogniser.
 
     Args:
         name_or_path: a shipped model's name or an ONNX file made by ``mien export``.
@@ -64,6 +64,9 @@ def load(
         UsageError: an unknown detector or device.
     """
     # Here, not above: OpenCV and ONNX Runtime take longer to import than the rest together.
-    from mien.predictor import load as load_recogniser
+    from mien.detect import make_detector
+    from mien.model import load_model
+    from mien.predictor import Recogniser
 
-    return load_recogniser(name_or_path, detector=detector, device=device, threads=threads)
+    finder = make_detector(detector) if isinstance(detector, str) else detector
+    return Recogniser(load_model(name_or_path, device=device, threads=threads), finder)

@@ -118,8 +118,8 @@ def predict(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Find faces in pictures and name their emotions."""
+    from mien import load
     from mien.inputs import find_images
-    from mien.predictor import load
 
     recogniser = load(model, detector=detector, device=device)
     paths = find_images(sources)

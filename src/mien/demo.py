@@ -11,6 +11,7 @@ from typing import Any
 
 from skimage import data
 
+from mien import load
 from mien.annotate import annotate
 from mien.config import load_recipe
 from mien.data.dataset import Dataset
@@ -20,8 +21,6 @@ from mien.drawn import draw_scene
 from mien.evaluate import Report, evaluate
 from mien.export import export_run
 from mien.images import write_image
-from mien.model import DEFAULT_MODEL
-from mien.predictor import load
 from mien.records import Face
 from mien.runs import open_run
 from mien.train import train
@@ -66,7 +65,7 @@ def demonstrate(
     """
     say("1/4  reading a photo and a drawn scene with the shipped model")
     out.mkdir(parents=True, exist_ok=True)
-    recogniser = load(DEFAULT_MODEL)
+    recogniser = load()
     pictures = {"astronaut": data.astronaut(), "scene": draw_scene(SCENE, seed=3)[0]}
     found: dict[str, list[Face]] = {}
     for name, pixels in pictures.items():

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.detect import Detector, make_detector
+from mien.detect import Detector
 from mien.errors import ImageError
 from mien.images import read_image
-from mien.model import DEFAULT_MODEL, EmotionModel, load_model
+from mien.model import EmotionModel
 from mien.preprocess import face_crop
 from mien.records import Detection, Face, Prediction
 
-__all__ = ["ImageLike", "Recogniser", "load"]
+__all__ = ["ImageLike", "Recogniser", "as_pixels"]
 
 _Read = tuple[str, NDArray[np.uint8] | ImageError]
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
@@ -107,29 +107,6 @@ class Recogniser:
             confidence=float(row[best]),
             probabilities={label: float(p) for label, p in zip(labels, row, strict=True)},
         )
-
-
-def load(
-    name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
-    *,
-    detector: str | Detector = "auto",
-    device: str = "cpu",
-    threads: int = 0,
-) -> Recogniser:
-    """Open a model and return a recogniser.
-
-    Args:
-        name_or_path: a shipped model's name or an ONNX file made by ``mien export``.
-        detector: a name (``auto``, ``haar``, ``none``) or an object that finds faces.
-        device: ``cpu`` or ``cuda``.
-        threads: at most so many threads for a call; 0 leaves it to ONNX Runtime.
-
-    Raises:
-        ModelError: there is no such model, or its file is not what it should be.
-        UsageError: an unknown detector or device.
-    """
-    finder = make_detector(detector) if isinstance(detector, str) else detector
-    return Recogniser(load_model(name_or_path, device=device, threads=threads), finder)
 
 
 def as_pixels(image: ImageLike) -> NDArray[np.uint8]:

@@ -290,16 +290,12 @@ class DatasetWriter:
             if len(self._pending) == self._per_shard:
                 self._flush()
 
-    def exclude_leaks(self) -> dict[str, int]:
+    def exclude_leaks(self) -> None:
         """Keep the splits apart: exclude copies of test images, then of validation images.
 
         A copy has the same pixels. Copies of a test image leave train and valid, copies of a
         validation image leave train; it does not matter whether the original is itself excluded.
-
-        Returns:
-            How many samples went, by reason.
         """
-        counts: Counter[str] = Counter()
         seen: dict[str, str] = {}
         for split in reversed(SPLITS):
             rows = [row for row in self._rows if row["split"] == split and row["sha256"]]
@@ -307,10 +303,8 @@ class DatasetWriter:
                 kept_in = seen.get(row["sha256"])
                 if kept_in and row["excluded"] is None:
                     row["excluded"] = f"same pixels as a {kept_in} image"
-                    counts[f"{split}: {row['excluded']}"] += 1
             for row in rows:
                 seen.setdefault(row["sha256"], split)
-        return dict(counts)
 
     def finish(self, *, source: str, notes: Sequence[str] = ()) -> dict[str, Any]:
         """Write the manifest and ``dataset.json`` and return the latter.
