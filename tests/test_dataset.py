@@ -13,15 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from mien.data import dataset as module
-from mien.data.dataset import (
-    MANIFEST_SCHEMA,
-    Dataset,
-    DatasetWriter,
-    content_hash,
-    new_folder,
-    sample_id,
-)
+from mien.data import writer as module
+from mien.data.dataset import MANIFEST_SCHEMA, Dataset
+from mien.data.writer import DatasetWriter, content_hash, new_folder, sample_id
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
@@ -345,7 +339,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         lambda f: (f / "dataset.json").write_bytes(b'{"a": "\xff"}'),
         "dataset.json cannot be read",
     ),
-    "newer-version": (_info(format_version=2), "dataset format 2, this mien reads 1"),
+    "newer-version": (_info(format_version=3), "dataset format 3, this mien reads 2"),
     "no-version": (_info(format_version="REMOVE"), "dataset format None"),
     "no-fingerprint": (_info(fingerprint="REMOVE"), "lacks fingerprint"),
     "no-shards-no-labels": (_info(shards="REMOVE", labels="REMOVE"), "lacks labels, shards"),

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -18,6 +18,8 @@ from mien.data.importers import import_dataset
 from mien.errors import DatasetError
 from mien.evaluate import REPORT_NAME, evaluate
 from mien.labels import EMOTIONS
+
+T = TypeVar("T")
 
 
 class Remembers:
@@ -86,14 +88,14 @@ def test_batches_do_not_change_the_figures(
     monkeypatch.setattr(module, "_BATCH", 7)
     shown: list[int] = []
 
-    def progress(batches: Iterable[Any]) -> Iterable[Any]:
-        for batch in batches:
-            shown.append(len(batch))
-            yield batch
+    def progress(items: Iterable[T], *, total: int, doing: str) -> Iterable[T]:
+        for item in items:
+            shown.append(total)
+            yield item
 
     assert evaluate(model, ferplus_dataset, "test", progress=progress).to_json() == whole
     assert model.asked == [24, 7, 7, 7, 3]
-    assert shown == [7, 7, 7, 3]
+    assert shown == [4, 4, 4, 4]
 
 
 class Blind:

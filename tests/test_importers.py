@@ -6,19 +6,23 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from mien.data.dataset import MANIFEST_SCHEMA, Dataset, sample_id
+from mien.data.dataset import MANIFEST_SCHEMA, Dataset
 from mien.data.drawn_folder import draw_folder
-from mien.data.importers import FORMATS, Item, import_dataset
+from mien.data.formats import FORMATS
+from mien.data.importers import import_dataset
+from mien.data.writer import sample_id
 from mien.errors import ConfigError, DatasetError, UsageError
 from mien.images import read_image, write_image
 from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
+
+T = TypeVar("T")
 
 HEADER = f"Usage,Image name,{','.join(FERPLUS_VOTE_COLUMNS)},unknown,NF"
 CLEAR = "9,1,0,0,0,0,0,0,0,0"
@@ -139,7 +143,7 @@ def test_out_exists(tmp_path: Path, ferplus_source: Path) -> None:
 def test_interrupted_import_leaves_nothing_and_starts_again(
     tmp_path: Path, ferplus_source: Path, error: type[BaseException]
 ) -> None:
-    def interrupt(items: Iterable[Item], *, total: int) -> Iterable[Item]:
+    def interrupt(items: Iterable[T], *, total: int, doing: str) -> Iterable[T]:
         for number, item in enumerate(items):
             if number == total // 2:
                 raise error
@@ -230,7 +234,7 @@ def test_rows_without_an_image_name_stay_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        pytest.param("missing", "unreadable: no such image in the source", id="missing"),
+        pytest.param("missing", "missing: no such image in the source", id="missing"),
         pytest.param("text", "unreadable: not a readable image: the data", id="text"),
         pytest.param("empty", "unreadable: not a readable image: the data", id="empty"),
         pytest.param("cut", "unreadable: not a readable image: the data", id="cut"),
@@ -320,9 +324,7 @@ def test_table_as_spreadsheets_write_it(tmp_path: Path) -> None:
         pytest.param("file", "no fer2013new.csv here", id="source-is-the-table"),
         pytest.param("latin", "cannot be read as UTF-8", id="not-utf-8"),
         pytest.param("rows", "none of 0 rows is usable .no rows", id="no-rows"),
-        pytest.param(
-            "no-images", "none of 1 rows is usable .1 unreadable: no such", id="no-images"
-        ),
+        pytest.param("no-images", "none of 1 rows is usable .1 missing: no such", id="no-images"),
     ],
 )
 def test_nothing_to_import(tmp_path: Path, kind: str, says: str) -> None:

@@ -11,15 +11,15 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
+import rich.progress
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 
     from mien.evaluate import Report
     from mien.model import EmotionModel
+    from mien.progress import Progress
 
 __all__ = ["app", "main"]
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="Facial emotion recognition that you train yourself, from scratch.",
@@ -44,7 +47,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Datasets: import what you have.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Datasets: import what you have, and find what is wrong with it.", no_args_is_help=True
+)
 app.add_typer(data_app, name="data")
 
 out_console = Console(highlight=False)
@@ -125,9 +130,9 @@ def predict(
     paths = find_images(sources)
     copies = _Copies(out) if out else None
     failed = 0
-    with _json_lines(json_file) as lines, _progress() as bars:
-        task = bars.add_task("recognising", total=len(paths))
-        for prediction, pixels in recogniser.predict_files(paths):
+    with _json_lines(json_file) as lines, _progress() as show:
+        found = recogniser.predict_files(paths)
+        for prediction, pixels in show(found, total=len(paths), doing="recognising"):
             if lines:
                 lines.write(json.dumps(prediction.to_json()) + "\n")
             if json_file != "-":
@@ -137,7 +142,6 @@ def predict(
                 _complain(prediction.error)
             if copies and pixels is not None:
                 copies.add(prediction, pixels)
-            bars.advance(task)
     if failed:
         raise typer.Exit(1)
 
@@ -215,12 +219,8 @@ def demo(
 
     if out.exists():
         raise UsageError(f"{out} exists already: choose another --out, or remove it first")
-    with _progress() as bars:
-
-        def track(items: Iterable[Any], *, total: int) -> Iterable[Any]:
-            return bars.track(items, total=total)
-
-        result = demonstrate(out, say=err_console.print, track=track, on_epoch=_print_epoch)
+    with _progress() as show:
+        result = demonstrate(out, say=err_console.print, progress=show, on_epoch=_print_epoch)
     for name, faces in (("photo", result.photo), ("drawn scene", result.drawn)):
         _print_prediction(Prediction(name, faces=tuple(faces)))
     _print_report(result.report)
@@ -235,7 +235,12 @@ def demo(
 @data_app.command("import")
 def data_import(
     format_name: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="ferplus, fer2013 or folder.")
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="auto, ferplus, fer2013, affectnet, affectnet-npy, affectnet-kaggle, "
+            "affectnet-yolo, rafdb, expw, ckplus, folder, csv or parquet.",
+        ),
     ],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or table.")],
     out: Annotated[Path, typer.Option(help="The dataset folder to make.", metavar="DATASET")],
@@ -245,13 +250,12 @@ def data_import(
     channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB (the format's own).")] = None,
 ) -> None:
     """Import labelled images into one dataset folder."""
-    from mien.data.importers import import_dataset
+    from mien.data.importers import import_dataset, recognise
 
-    with _progress() as bars:
-
-        def show(items: Iterable[Any], *, total: int) -> Iterable[Any]:
-            return bars.track(items, total=total, description="importing")
-
+    if format_name == "auto":
+        format_name, why = recognise(source)
+        err_console.print(f"recognised as {format_name}: {_shown(why)}", soft_wrap=True)
+    with _progress() as show:
         info = import_dataset(format_name, source, out, size=size, channels=channels, progress=show)
     _print_dataset(out, info)
 
@@ -270,6 +274,42 @@ def _print_dataset(path: Path, info: dict[str, Any]) -> None:
     out_console.print(f"dataset: {_shown(path)}", soft_wrap=True)
 
 
+@data_app.command("audit")
+def data_audit(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page, audit.html.", metavar="DIR")
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", help="Every finding; - is standard output.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Find what is wrong with a dataset."""
+    from mien.data.audit.auditor import audit_dataset
+    from mien.data.audit.findings import KINDS
+    from mien.data.audit.page import render_page
+    from mien.data.dataset import Dataset
+
+    opened = Dataset.open(dataset)
+    with _progress() as show:
+        audit = audit_dataset(opened, progress=show)
+    with _json_lines(json_file) as lines:
+        if lines:
+            lines.write(json.dumps(audit.to_json(), indent=2) + "\n")
+    if json_file != "-":
+        table = Table("finding", "n", "what it is", box=None)
+        table.columns[1].justify = "right"
+        for kind, count in audit.summary.items():
+            table.add_row(kind, f"{count:,}", KINDS[kind].says, style=None if count else "dim")
+        out_console.print(table)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        page = out / "audit.html"
+        page.write_text(render_page(audit, opened), encoding="utf-8")
+        err_console.print(f"wrote {_shown(page)}", soft_wrap=True)
+
+
 @data_app.command("draw")
 def data_draw(
     out: Annotated[Path, typer.Option(help="The folder to make.", metavar="DIR")],
@@ -280,11 +320,7 @@ def data_draw(
     """Draw faces: a labelled folder of images for a first try, without anyone's photo."""
     from mien.data.drawn_folder import draw_folder
 
-    with _progress() as bars:
-
-        def show(items: Iterable[Any], *, total: int) -> Iterable[Any]:
-            return bars.track(items, total=total, description="drawing")
-
+    with _progress() as show:
         draw_folder(out, count=count, size=size, seed=seed, progress=show)
     out_console.print(f"{count:,} drawn faces: {_shown(out)}", soft_wrap=True)
 
@@ -314,15 +350,7 @@ def train(
     config = load_recipe(recipe, settings or ())
     dataset = Dataset.open(data)
     run = out or Path("runs") / Path(recipe).stem
-    with _progress() as bars:
-        task = bars.add_task("starting", total=None)
-
-        def show(batches: Iterable[Any], *, total: int, epoch: int) -> Iterator[Any]:
-            bars.reset(task, total=total, description=f"epoch {epoch}/{config.epochs}")
-            for batch in batches:
-                yield batch
-                bars.advance(task)
-
+    with _progress() as show:
         result = run_training(
             dataset,
             config,
@@ -371,10 +399,8 @@ def evaluate(
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
     dataset = Dataset.open(data)
     opened = _open_model(model)
-    with _progress() as bars:
-        report = run_evaluation(
-            opened, dataset, split, progress=lambda items: bars.track(list(items))
-        )
+    with _progress() as show:
+        report = run_evaluation(opened, dataset, split, progress=show)
     folder = out or (Path(model) / f"eval-{split}" if Path(model).is_dir() else None)
     with _json_lines(json_file) as lines:
         if lines:
@@ -431,8 +457,10 @@ def export(
     )
 
 
-def _progress() -> Progress:
-    return Progress(
+@contextmanager
+def _progress() -> Iterator["Progress"]:
+    """Give a function that shows how far something is, on a terminal only."""
+    with rich.progress.Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -440,7 +468,16 @@ def _progress() -> Progress:
         console=err_console,
         transient=True,
         disable=not err_console.is_terminal,
-    )
+    ) as bars:
+
+        def show(items: Iterable[T], *, total: int, doing: str) -> Iterator[T]:
+            task = bars.add_task(doing, total=total)
+            for item in items:
+                yield item
+                bars.advance(task)
+            bars.remove_task(task)
+
+        yield show
 
 
 def _complain(text: str) -> None:

@@ -21,6 +21,7 @@ from mien.drawn import draw_scene
 from mien.evaluate import Report, evaluate
 from mien.export import export_run
 from mien.images import write_image
+from mien.progress import Progress
 from mien.records import Face
 from mien.runs import open_run
 from mien.train import train
@@ -52,7 +53,7 @@ def demonstrate(
     out: Path,
     *,
     say: Callable[[str], None],
-    track: Callable[..., Any],
+    progress: Progress,
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> Demonstration:
     """Go the whole way once and leave everything in ``out``.
@@ -60,7 +61,7 @@ def demonstrate(
     Args:
         out: a folder to make.
         say: is told each step in a line.
-        track: wraps an iterable to show how far it is; takes ``total``.
+        progress: shows how far a step is.
         on_epoch: is told each epoch's entry of the history.
     """
     say("1/4  reading a photo and a drawn scene with the shipped model")
@@ -73,8 +74,8 @@ def demonstrate(
         write_image(out / f"{name}.jpg", annotate(pixels, found[name]))
 
     say(f"2/4  drawing {FACES:,} labelled faces and importing them")
-    draw_folder(out / "faces", count=FACES, size=48, seed=0, progress=track)
-    import_dataset("folder", out / "faces", out / "dataset", size=48, channels=1, progress=track)
+    draw_folder(out / "faces", count=FACES, size=48, seed=0, progress=progress)
+    import_dataset("folder", out / "faces", out / "dataset", size=48, channels=1, progress=progress)
 
     say("3/4  training a small network from scratch on 70 % of them")
     dataset = Dataset.open(out / "dataset")

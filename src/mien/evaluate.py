@@ -1,7 +1,7 @@
 """Judging a model on a split of a dataset, and the report it leaves. No torch of its own."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mien.errors import DatasetError
 from mien.metrics import Evaluation, evaluate_probabilities
 from mien.model import EmotionModel
 from mien.preprocess import InputSpec, fit
+from mien.progress import Progress, silent
 from mien.records import Split
 
 __all__ = ["REPORT_NAME", "Report", "ask_for_rows", "evaluate"]
@@ -70,7 +71,7 @@ def evaluate(
     dataset: Dataset,
     split: Split,
     *,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    progress: Progress = silent,
 ) -> Report:
     """Ask a model for every usable image of a split and compute its figures.
 
@@ -104,7 +105,7 @@ def ask_for_rows(
     rows: NDArray[np.int64],
     spec: InputSpec,
     *,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    progress: Progress = silent,
 ) -> NDArray[np.float32]:
     """Put some rows of a dataset to a model, batch by batch.
 
@@ -118,8 +119,11 @@ def ask_for_rows(
     Returns:
         float32 (n, labels), in the order of ``rows``.
     """
-    batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    parts = [ask([fit(image, spec) for image in dataset.images(b)]) for b in progress(batches)]
+    starts = progress(
+        range(0, len(rows), _BATCH), total=-(-len(rows) // _BATCH), doing="asking the model"
+    )
+    batches = (rows[start : start + _BATCH] for start in starts)
+    parts = [ask([fit(image, spec) for image in dataset.images(b)]) for b in batches]
     return np.concatenate(parts)
 
 

@@ -11,9 +11,12 @@ from mien.errors import DatasetError
 
 __all__ = [
     "AFFECTNET_CODES",
+    "AFFECTNET_YOLO_CODES",
+    "CKPLUS_CODES",
     "EMOTIONS",
     "FER2013_CODES",
     "FERPLUS_VOTE_COLUMNS",
+    "RAFDB_CODES",
     "canonical",
     "find_alias",
 ]
@@ -43,6 +46,32 @@ FER2013_CODES: tuple[str, ...] = (
     "neutral",
 )
 """FER2013: the emotion of each id, 0 to 6. There is no contempt."""
+
+CKPLUS_CODES: tuple[str, ...] = (*FER2013_CODES, "contempt")
+"""CK+ as csv: the emotion of each id, 0 to 7: those of FER2013, then contempt."""
+
+AFFECTNET_YOLO_CODES: tuple[str, ...] = (
+    "anger",
+    "contempt",
+    "disgust",
+    "fear",
+    "happiness",
+    "neutral",
+    "sadness",
+    "surprise",
+)
+"""AffectNet in YOLO's layout: the emotion of each id, 0 to 7, in the order of the alphabet."""
+
+RAFDB_CODES: tuple[str, ...] = (
+    "surprise",
+    "fear",
+    "disgust",
+    "happiness",
+    "sadness",
+    "anger",
+    "neutral",
+)
+"""RAF-DB: the emotion of each id; they count from 1 to 7."""
 
 FERPLUS_VOTE_COLUMNS: tuple[str, ...] = (
     "neutral",

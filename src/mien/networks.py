@@ -214,8 +214,6 @@ class ResidualBlock(nn.Module):
                 nn.Conv2d(incoming, width, 1, bias=False),
                 nn.BatchNorm2d(width),
             )
-        # A block that starts as its shortcut lets a deep network begin like a shallow one.
-        nn.init.zeros_(self.norm2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, incoming, H, W) to (N, width, H, W), or half the height and width."""

@@ -7,10 +7,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["SPLITS", "Box", "Detection", "Face", "Prediction", "Sample", "Split"]
+__all__ = [
+    "SPLITS",
+    "Box",
+    "Detection",
+    "Face",
+    "Prediction",
+    "Problem",
+    "Sample",
+    "Split",
+    "show_path",
+]
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+Problem = Literal["missing", "unreadable", "unlisted", "bad_label"]
+"""What can be wrong with a sample before its image is looked at."""
+
+
+def show_path(path: str) -> str:
+    """Return a path that any text file can hold: bytes that are no UTF-8 become question marks."""
+    return path.encode("utf-8", "replace").decode()
 
 
 class Box(NamedTuple):
@@ -99,18 +117,36 @@ class Sample:
     """One labelled image as a dataset's manifest describes it.
 
     Attributes:
-        path: where the image came from, relative to the imported source, with ``/``.
-        split: train, valid or test.
+        path: where the image came from, relative to the imported source, with ``/``; where an
+            image holds several faces, followed by ``#`` and the face's name.
+        split: train, valid or test; None: the source does not say, and a split is drawn.
         label: the emotion, or None where there is none.
         votes: the share of the annotators' votes for each of the eight emotions, in the order of
             ``EMOTIONS``, summing to 1; empty where nobody voted.
         excluded: why neither training nor evaluation may use the image, or None where they may.
         box: the face in pixels of the source image, or None where the image is the face.
+        given: the label as the source writes it, or None.
+        folder_label: the emotion that its folder names, where a table labels it too; else None.
+        subject: who is shown, as the source names people, or None.
+        weight: how much it counts in training, 0 or more; None: as much as any other.
+        problem: what was wrong with its row or file, or None.
+        located: how a table's row found its file: ``path``, or ``name`` where only a unique file
+            name led to it; None where no table names files.
+        landmarks: x and y of each landmark in turn, pixels of the source image; may be empty.
+        values: the source's own numbers, by column.
     """
 
     path: str
-    split: Split
+    split: Split | None
     label: str | None
     votes: tuple[float, ...] = field(default=())
     excluded: str | None = None
     box: Box | None = None
+    given: str | None = None
+    folder_label: str | None = None
+    subject: str | None = None
+    weight: float | None = None
+    problem: Problem | None = None
+    located: Literal["path", "name"] | None = None
+    landmarks: tuple[float, ...] = field(default=())
+    values: Mapping[str, float] = field(default_factory=dict)

@@ -14,11 +14,11 @@ Fabric's business; the loop is ours.
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ from mien.networks import (
 )
 from mien.optim import make_optimizer, make_schedule
 from mien.preprocess import InputSpec, fit, to_batch
+from mien.progress import Progress, silent
 from mien.records import Split
 from mien.version import __version__
 
@@ -61,12 +62,6 @@ __all__ = ["BEST_NAME", "Labelled", "RunResult", "train"]
 
 BEST_NAME = "best.safetensors"
 History = list[dict[str, Any]]
-
-
-class StepProgress(Protocol):
-    """Wraps the batches of an epoch to show how far it is."""
-
-    def __call__(self, batches: Iterable[Any], *, total: int, epoch: int) -> Iterable[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +126,7 @@ def train(
     *,
     resume: bool = False,
     device: str = "auto",
-    progress: StepProgress | None = None,
+    progress: Progress = silent,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> RunResult:
     """Train a network from scratch on a dataset's training split, choosing by its validation split.
@@ -275,15 +270,17 @@ class _Trainer:
             },
         }
 
-    def run_epoch(self, progress: StepProgress | None) -> dict[str, Any]:
+    def run_epoch(self, progress: Progress) -> dict[str, Any]:
         """Train one epoch, judge it, and return its entry of the history."""
         started = time.perf_counter()
         rate = self.optimizer.param_groups[0]["lr"]
         torch.manual_seed(self.config.seed * 100_003 + self.epoch)
         self.model.train()
-        batches: Iterable[NDArray[np.int64]] = self._batches()
-        if progress is not None:
-            batches = progress(batches, total=self.steps_per_epoch, epoch=self.epoch + 1)
+        batches = progress(
+            self._batches(),
+            total=self.steps_per_epoch,
+            doing=f"epoch {self.epoch + 1}/{self.config.epochs}",
+        )
         losses = [self._step(positions) for positions in batches]
         train_loss = float(torch.stack(losses).mean())
         trained = time.perf_counter() - started

@@ -1,21 +1,18 @@
-"""A dataset folder: what it holds, how it is opened, how it is written.
+"""A dataset folder: what it holds, and how it is opened.
 
     dataset.json            what it is, where it came from, counts (readable JSON)
     manifest.parquet        one row a sample (`MANIFEST_SCHEMA`)
     images/shard-00000.npy  uint8 (n, size, size, channels): images that need no decoding,
     images/shard-00001.npy  memory-mapped by whoever reads them
 
-A dataset is written once, beside its place, and moved there whole: a half dataset never bears the
-name of a whole one. Knows nothing of the formats that people bring.
+A dataset never changes once it is written (`mien.data.writer`). Knows nothing of the formats that
+people bring.
 """
 
-import hashlib
 import json
 import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,15 +24,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mien.errors import ConfigError, DatasetError, UsageError
+from mien.errors import ConfigError, DatasetError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
-from mien.records import SPLITS, Sample, Split
+from mien.records import Split
 
-__all__ = ["MANIFEST_SCHEMA", "Dataset", "DatasetWriter", "content_hash", "new_folder", "sample_id"]
+__all__ = ["FORMAT_VERSION", "MANIFEST_SCHEMA", "Dataset", "shard_name"]
 
-FORMAT_VERSION: Final = 1
-_SHARD_BYTES: Final = 64 << 20
+FORMAT_VERSION: Final = 2
 _REQUIRED: Final = (
     "source_format",
     "labels",
@@ -43,6 +39,7 @@ _REQUIRED: Final = (
     "image_channels",
     "shards",
     "fingerprint",
+    "values",
 )
 
 
@@ -62,34 +59,47 @@ MANIFEST_SCHEMA: Final = pa.schema(
             "share of the votes for each emotion, in the order of 'emotions' in dataset.json, "
             "summing to 1; null: nobody voted",
         ),
+        _column("given", pa.string(), "the label as the source writes it; null: it writes none"),
+        _column(
+            "folder_label",
+            pa.string(),
+            "the emotion that its folder names, where a table labels it too; else null",
+        ),
+        _column("subject", pa.string(), "who is shown, as the source names people; null: unknown"),
+        _column(
+            "weight", pa.float32(), "how much it counts in training; null: as much as any other"
+        ),
+        _column(
+            "problem",
+            pa.string(),
+            "what was wrong with its row or file: missing, unreadable, unlisted, bad_label; "
+            "null: nothing",
+        ),
+        _column(
+            "located",
+            pa.string(),
+            "how a table's row found its file: path, or name where only a unique file name led "
+            "to it; null: no table names files",
+        ),
         _column("excluded", pa.string(), "why neither training nor evaluation uses it; null: used"),
         _column("sha256", pa.string(), "of the decoded pixels and their shape; null: unreadable"),
         _column("width", pa.int32(), "of the source image, pixels; null: unreadable"),
         _column("height", pa.int32(), "of the source image, pixels; null: unreadable"),
         _column("box", pa.list_(pa.float32()), "x, y, w, h of the face, pixels; null: whole image"),
+        _column(
+            "landmarks",
+            pa.list_(pa.float32()),
+            "x and y of each landmark in turn, pixels of the source image; null: none given",
+        ),
         _column("shard", pa.int32(), "number of the shard with the image; null: unreadable"),
         _column("row", pa.int32(), "row within the shard; null: unreadable"),
     ]
 )
-"""The columns of ``manifest.parquet``; each carries its description in the file."""
+"""The columns that every ``manifest.parquet`` has, each with its description in the file.
 
-
-def sample_id(source_format: str, path: str) -> str:
-    """Return the stable id of a sample: the same file in the same format always gets the same."""
-    name = f"{source_format}/{path}".encode("utf-8", "surrogateescape")
-    return hashlib.sha256(name).hexdigest()[:16]
-
-
-def content_hash(image: NDArray[np.uint8]) -> str:
-    """Return the SHA-256 of an image's pixels and shape.
-
-    A grey image has the same hash whether its file stores one channel or three equal ones.
-    """
-    if image.ndim == 3 and (image == image[..., :1]).all():
-        image = image[..., 0]
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).tobytes())
-    return digest.hexdigest()
+After them come the source's own numbers as float64 columns; ``dataset.json`` lists them as
+``values``.
+"""
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,7 @@ class Dataset:
         try:
             manifest = pq.read_table(folder / "manifest.parquet")
             shards = tuple(
-                np.load(folder / "images" / _shard_name(i), mmap_mode="r", allow_pickle=False)
+                np.load(folder / "images" / shard_name(i), mmap_mode="r", allow_pickle=False)
                 for i in range(int(info["shards"]))
             )
             spec = InputSpec(size=info["image_size"], channels=info["image_channels"])
@@ -154,6 +164,11 @@ class Dataset:
     def emotions(self) -> tuple[str, ...]:
         """The emotions that its labels use, in the order of `EMOTIONS`."""
         return tuple(self.info["labels"])
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The manifest's columns that hold the source's own numbers."""
+        return tuple(self.info["values"])
 
     def __len__(self) -> int:
         return int(self.manifest.num_rows)
@@ -228,7 +243,7 @@ class Dataset:
         for number, shard in enumerate(self._shards):
             if shard.shape[1:] != expected or shard.dtype != np.uint8:
                 raise DatasetError(
-                    f"{self.path}: {_shard_name(number)} holds {shard.dtype} {shard.shape}, "
+                    f"{self.path}: {shard_name(number)} holds {shard.dtype} {shard.shape}, "
                     f"expected uint8 (n, {', '.join(map(str, expected))}); import it again"
                 )
         shards, rows = self._places
@@ -243,150 +258,8 @@ class Dataset:
             )
 
 
-class DatasetWriter:
-    """Collects samples and images and writes them as a dataset folder.
-
-    Use through `new_folder`, which moves the finished folder to its place.
-    """
-
-    def __init__(self, folder: Path, *, source_format: str, spec: InputSpec) -> None:
-        self._folder = folder
-        self._format = source_format
-        self._spec = spec
-        self._rows: list[dict[str, Any]] = []
-        self._pending: list[NDArray[np.uint8]] = []
-        self._shards = 0
-        image_bytes = spec.size * spec.size * spec.channels
-        self._per_shard = max(1, _SHARD_BYTES // image_bytes)
-        (folder / "images").mkdir()
-
-    def add(
-        self,
-        sample: Sample,
-        packed: NDArray[np.uint8] | None,
-        *,
-        sha256: str | None = None,
-        width: int | None = None,
-        height: int | None = None,
-    ) -> None:
-        """Add one sample, with its fitted image where there is one."""
-        row = {
-            "id": sample_id(self._format, sample.path),
-            "path": sample.path.encode("utf-8", "replace").decode(),
-            "split": sample.split,
-            "label": sample.label,
-            "votes": list(sample.votes) or None,
-            "excluded": sample.excluded,
-            "sha256": sha256,
-            "width": width,
-            "height": height,
-            "box": None if sample.box is None else list(sample.box),
-            "shard": None if packed is None else self._shards,
-            "row": None if packed is None else len(self._pending),
-        }
-        self._rows.append(row)
-        if packed is not None:
-            self._pending.append(packed)
-            if len(self._pending) == self._per_shard:
-                self._flush()
-
-    def exclude_leaks(self) -> None:
-        """Keep the splits apart: exclude copies of test images, then of validation images.
-
-        A copy has the same pixels. Copies of a test image leave train and valid, copies of a
-        validation image leave train; it does not matter whether the original is itself excluded.
-        """
-        seen: dict[str, str] = {}
-        for split in reversed(SPLITS):
-            rows = [row for row in self._rows if row["split"] == split and row["sha256"]]
-            for row in rows:
-                kept_in = seen.get(row["sha256"])
-                if kept_in and row["excluded"] is None:
-                    row["excluded"] = f"same pixels as a {kept_in} image"
-            for row in rows:
-                seen.setdefault(row["sha256"], split)
-
-    def finish(self, *, source: str, notes: Sequence[str] = ()) -> dict[str, Any]:
-        """Write the manifest and ``dataset.json`` and return the latter.
-
-        Raises:
-            DatasetError: no sample is usable.
-        """
-        self._flush()
-        info = self._describe(source, notes)
-        if not any(sum(split.values()) for split in info["counts"].values()):
-            raise DatasetError(
-                f"{source}: none of {len(self._rows)} rows is usable "
-                f"({_most_common(info['excluded'])}); expected readable, labelled images"
-            )
-        table = pa.Table.from_pylist(self._rows, schema=MANIFEST_SCHEMA)
-        pq.write_table(table, self._folder / "manifest.parquet", compression="zstd")
-        text = json.dumps(info, indent=2, ensure_ascii=False) + "\n"
-        (self._folder / "dataset.json").write_text(text, encoding="utf-8")
-        return info
-
-    def _flush(self) -> None:
-        if self._pending:
-            np.save(self._folder / "images" / _shard_name(self._shards), np.stack(self._pending))
-            self._pending = []
-            self._shards += 1
-
-    def _describe(self, source: str, notes: Sequence[str]) -> dict[str, Any]:
-        used = Counter((r["split"], r["label"]) for r in self._rows if r["excluded"] is None)
-        reasons = Counter(
-            (r["split"], r["excluded"]) for r in self._rows if r["excluded"] is not None
-        )
-        excluded: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
-        for (split, reason), count in sorted(reasons.items()):
-            excluded[split][reason] = count
-        return {
-            "format_version": FORMAT_VERSION,
-            "source_format": self._format,
-            "source": source.encode("utf-8", "replace").decode(),
-            "emotions": list(EMOTIONS),
-            "labels": [e for e in EMOTIONS if any(label == e for _, label in used)],
-            "image_size": self._spec.size,
-            "image_channels": self._spec.channels,
-            "shards": self._shards,
-            "rows": len(self._rows),
-            "counts": {s: {e: used[s, e] for e in EMOTIONS if used[s, e]} for s in SPLITS},
-            "excluded": excluded,
-            "fingerprint": self._fingerprint(),
-            "notes": list(notes),
-        }
-
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for row in sorted(self._rows, key=lambda row: str(row["id"])):
-            digest.update(repr((row["id"], row["split"], row["label"], row["votes"])).encode())
-            digest.update(repr((row["excluded"], row["sha256"])).encode())
-        return digest.hexdigest()[:16]
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes ``path`` when the block ends well, and goes if not.
-
-    Raises:
-        UsageError: ``path`` exists and is not an empty folder.
-    """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} exists already: choose another --out, or remove it first")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path = path.resolve()  # '.' has no name of its own, and a link cannot be replaced by a folder
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        if path.is_dir():
-            path.rmdir()
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _shard_name(number: int) -> str:
+def shard_name(number: int) -> str:
+    """Return the file name of a shard."""
     return f"shard-{number:05d}.npy"
 
 
@@ -410,10 +283,3 @@ def _read_info(folder: Path) -> dict[str, Any]:
     if missing:
         raise DatasetError(f"{folder}: dataset.json lacks {', '.join(missing)}; import it again")
     return dict(info)
-
-
-def _most_common(excluded: Mapping[str, Mapping[str, int]]) -> str:
-    reasons: Counter[str] = Counter()
-    for split in excluded.values():
-        reasons.update(split)
-    return "; ".join(f"{n} {reason}" for reason, n in reasons.most_common(3)) or "no rows"

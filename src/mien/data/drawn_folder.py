@@ -1,26 +1,19 @@
 """A labelled folder of drawn faces: SPLIT/EMOTION/N.png, as anyone might bring it."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
-from mien.data.dataset import new_folder
+from mien.data.writer import new_folder
 from mien.drawn import draw_face, sample_parameters
 from mien.images import write_image
 from mien.labels import EMOTIONS
+from mien.progress import Progress, silent
 from mien.records import Split
 
 __all__ = ["draw_folder"]
 
 
-class Progress(Protocol):
-    """Wraps an iterable to show how far it is."""
-
-    def __call__(self, items: Iterable[int], *, total: int) -> Iterable[int]: ...
-
-
 def draw_folder(
-    out: Path, *, count: int, size: int, seed: int, progress: Progress | None = None
+    out: Path, *, count: int, size: int, seed: int, progress: Progress = silent
 ) -> None:
     """Draw ``count`` faces, as many of each emotion as of any other: 70 % train, 15 % valid, test.
 
@@ -35,8 +28,7 @@ def draw_folder(
         UsageError: ``out`` exists.
     """
     with new_folder(out) as folder:
-        numbers: Iterable[int] = range(count)
-        for number in progress(numbers, total=count) if progress else numbers:
+        for number in progress(range(count), total=count, doing="drawing"):
             emotion = EMOTIONS[number % len(EMOTIONS)]
             place = folder / _split(number // len(EMOTIONS)) / emotion
             place.mkdir(parents=True, exist_ok=True)

@@ -7,13 +7,15 @@ import lzma
 import os
 import zipfile
 import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import IO, Final, Self
 
 from mien.errors import DatasetError, ImageError
 from mien.images import IMAGE_SUFFIXES
 
-__all__ = ["FileTree"]
+__all__ = ["FileTree", "MissingImageError"]
 
 # What zipfile raises for damaged, encrypted or exotic members, beside OSError.
 _BAD_MEMBER = (
@@ -24,71 +26,138 @@ _BAD_MEMBER = (
     RuntimeError,
     NotImplementedError,
 )
+# No image or label file is larger; a small archive can claim to hold terabytes.
+_MAX_BYTES: Final = 1 << 30
+
+
+class MissingImageError(ImageError):
+    """A table names an image that the source does not have."""
 
 
 class FileTree:
-    """The image files under a folder and inside the zip archives at its top.
+    """The files under a folder and inside the zip archives at its top.
 
-    Use as a context manager: it keeps archives open.
+    Use as a context manager: it keeps archives open. What macOS adds to archives (``__MACOSX/``,
+    names that begin with ``._``) is not there.
+
+    Args:
+        root: a folder, a zip archive, or a single file with one of the suffixes in ``also``.
+        also: the suffixes of other files to list, lower case with their dot.
 
     Attributes:
-        root: the folder or archive.
+        root: the folder, archive or file.
+        alone: whether ``root`` is a single file.
         images: the relative path of each image file, with ``/``, sorted.
+        others: likewise for the files that ``also`` asks for.
 
     Raises:
         DatasetError: there is no such folder or archive, or an archive is damaged.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, also: Collection[str] = ()) -> None:
         self.root = root
+        self.alone = root.suffix.lower() in also and root.is_file()
+        self._folder = root.parent if self.alone else root
         self._archives: list[zipfile.ZipFile] = []
-        self._members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo] | Path] = {}
-        if root.is_dir():
-            self._add_folder(root)
-            for archive in sorted(root.glob("*.zip")):
-                self._add_archive(archive)
-        elif zipfile.is_zipfile(root):
-            self._add_archive(root)
-        else:
-            found = "a file that is no zip archive" if root.exists() else "nothing there"
-            raise DatasetError(f"{root}: expected a folder or a zip archive of images, {found}")
-        self.images = sorted(self._members)
+        # A file that lies in the folder itself is None: its path says where.
+        self._members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo] | None] = {}
+        self._suffixes = IMAGE_SUFFIXES | frozenset(also)
+        try:
+            self._add(root, tables_too=bool(also))
+        except BaseException:
+            self.close()
+            raise
+        listed = sorted(self._members)
+        self.images = [path for path in listed if _suffix(path) in IMAGE_SUFFIXES]
+        self.others = [path for path in listed if _suffix(path) not in IMAGE_SUFFIXES]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for archive in self._archives:
-            archive.close()
+        self.close()
 
     def __contains__(self, path: str) -> bool:
         return path in self._members
 
+    def close(self) -> None:
+        """Close the archives."""
+        for archive in self._archives:
+            archive.close()
+
+    def where(self, path: str) -> str:
+        """Return a file's place as messages name it."""
+        return str(self._folder / path)
+
     def read(self, path: str) -> bytes:
-        """Return the content of one of ``images``.
+        """Return the content of one of ``images`` or ``others``.
 
         Raises:
-            ImageError: the file is missing or damaged.
+            MissingImageError: there is no such file.
+            ImageError: it is damaged.
         """
-        member = self._members.get(path)
-        if member is None:
-            raise ImageError("no such image in the source")
+        if path not in self._members:
+            raise MissingImageError("no such image in the source")
+        member = self._members[path]
         try:
-            if isinstance(member, Path):
-                return member.read_bytes()
+            if member is None:
+                return (self._folder / path).read_bytes()
             archive, info = member
+            if info.file_size > _MAX_BYTES:
+                raise ImageError("too large: over 1 GiB in its archive")
             return archive.read(info)
         except OSError as error:
             raise ImageError(f"cannot be read ({error.strerror or error})") from None
         except _BAD_MEMBER as error:
             raise ImageError(f"damaged in its archive ({type(error).__name__})") from None
 
+    @contextmanager
+    def open(self, path: str) -> Iterator[IO[bytes]]:
+        """Open one of ``images`` or ``others``, to read it piece by piece.
+
+        Raises:
+            DatasetError: it cannot be opened, or turns out damaged while it is read.
+        """
+        member = self._members[path]
+        try:
+            if member is None:
+                with (self._folder / path).open("rb") as file:
+                    yield file
+            else:
+                archive, info = member
+                with archive.open(info) as packed:
+                    yield packed
+        except OSError as error:
+            reason = error.strerror or " ".join(str(error).split())
+            raise DatasetError(f"{self.where(path)}: cannot be read ({reason})") from None
+        except _BAD_MEMBER as error:
+            raise DatasetError(
+                f"{self.where(path)}: damaged in its archive ({type(error).__name__})"
+            ) from None
+
+    def _add(self, root: Path, *, tables_too: bool) -> None:
+        if self.alone:
+            self._members[root.name] = None
+        elif root.is_dir():
+            self._add_folder(root)
+            for archive in sorted(root.glob("*.zip")):
+                self._add_archive(archive)
+        elif zipfile.is_zipfile(root):
+            self._add_archive(root)
+        else:
+            expected = "a folder or a zip archive of images" + (
+                ", or a table" if tables_too else ""
+            )
+            found = "a file that is no zip archive" if root.exists() else "nothing there"
+            raise DatasetError(f"{root}: expected {expected}, {found}")
+
     def _add_folder(self, root: Path) -> None:
         for folder, _, names in os.walk(root):
+            inner = Path(folder).relative_to(root).as_posix()
+            before = "" if inner == "." else f"{inner}/"
             for name in names:
-                if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                    file = Path(folder, name)
-                    self._members[file.relative_to(root).as_posix()] = file
+                if self._wanted(before + name):
+                    self._members[before + name] = None
 
     def _add_archive(self, path: Path) -> None:
         try:
@@ -97,5 +166,16 @@ class FileTree:
             raise DatasetError(f"{path}: not a readable zip archive ({error})") from None
         self._archives.append(archive)
         for info in archive.infolist():
-            if not info.is_dir() and Path(info.filename).suffix.lower() in IMAGE_SUFFIXES:
-                self._members.setdefault(info.filename, (archive, info))
+            name = info.filename.replace("\\", "/")  # as some Windows programs write them
+            if not info.is_dir() and self._wanted(name):
+                self._members.setdefault(name, (archive, info))
+
+    def _wanted(self, path: str) -> bool:
+        if _suffix(path) not in self._suffixes:
+            return False
+        return "/._" not in f"/{path}" and "/__MACOSX/" not in f"/{path}"
+
+
+def _suffix(path: str) -> str:
+    stem, dot, suffix = path.rpartition("/")[2].rpartition(".")
+    return f".{suffix.lower()}" if stem and dot else ""

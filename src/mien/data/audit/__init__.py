@@ -1,0 +1,1 @@
+"""What is wrong with a dataset: findings with their evidence, and a page to look at."""

@@ -1,0 +1,267 @@
+"""Looking for everything that is wrong with a dataset."""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
+from mien.data.audit.measures import MEASURES, measure
+from mien.data.audit.twins import SIDE, Twins, find_twins
+from mien.data.dataset import Dataset
+from mien.data.splits import join_groups
+from mien.preprocess import InputSpec, fit
+from mien.progress import Progress, silent
+from mien.records import SPLITS
+
+__all__ = ["audit_dataset"]
+
+FLAT_CONTRAST: Final = 10.0
+FLAT_COMPONENT: Final = 0.9
+DARK: Final = 60.0
+BRIGHT: Final = 195.0
+BLURRED: Final = 0.06
+TINY: Final = 32.0
+
+_CHECKED: Final = tuple(kind for kind in KINDS if kind not in {"no_face", "label_suspect"})
+_BINS: Final = 24
+_BATCH: Final = 1024
+
+
+def audit_dataset(dataset: Dataset, *, progress: Progress = silent) -> Audit:
+    """Look for every kind of defect that needs no trained model.
+
+    Rows that the import left out are looked at too: a leak that is already closed is still worth
+    knowing; its evidence has ``excluded_already`` true.
+
+    Args:
+        dataset: an open dataset.
+        progress: shows how far it is.
+    """
+    return _Auditor(dataset, progress).audit()
+
+
+class _Auditor:
+    """One audit: the manifest's columns, the grey pictures, and what came of comparing them."""
+
+    def __init__(self, dataset: Dataset, progress: Progress) -> None:
+        self.dataset = dataset
+        self.progress = progress
+        self.paths: list[str] = dataset.column("path")
+        self.splits: list[str] = dataset.column("split")
+        self.labels: list[str | None] = dataset.column("label")
+        self.excluded: list[str | None] = dataset.column("excluded")
+        with_image = [i for i, s in enumerate(dataset.column("shard")) if s is not None]
+        self.pictured = np.array(with_image, dtype=np.int64)
+
+    def audit(self) -> Audit:
+        grey = self._grey()
+        measures = measure(grey)
+        copies = self._copies()
+        twins = self._twins(grey, copies)
+        findings = [
+            *self._problems(),
+            *self._disagreements(),
+            *self._groups("duplicate", copies),
+            *self._near_duplicates(copies, twins),
+            *self._leaks(copies, twins),
+            *self._conflicts(copies, twins),
+            *self._poor(measures),
+        ]
+        order = {kind: number for number, kind in enumerate(KINDS)}
+        return Audit(
+            dataset=self.dataset.info,
+            rows=len(self.dataset),
+            findings=tuple(sorted(findings, key=lambda finding: order[finding.kind])),
+            checked=_CHECKED,
+            balance=self.dataset.info["counts"],
+            folders=self._folders(),
+            values=tuple(self._values(measures)),
+        )
+
+    # --- what the manifest says -----------------------------------------------------------------
+
+    def _problems(self) -> Iterator[Finding]:
+        given = self.dataset.column("given")
+        for row, problem in enumerate(self.dataset.column("problem")):
+            if problem is not None:
+                yield self._finding(problem, [row], given=given[row], reason=self.excluded[row])
+
+    def _disagreements(self) -> Iterator[Finding]:
+        for row, folder in enumerate(self.dataset.column("folder_label")):
+            if folder and self.labels[row] and folder != self.labels[row]:
+                yield self._finding(
+                    "folder_label_disagree", [row], folder=folder, table=self.labels[row]
+                )
+
+    def _folders(self) -> dict[str, dict[str, int]]:
+        matrix: dict[str, Counter[str]] = defaultdict(Counter)
+        for folder, label in zip(self.dataset.column("folder_label"), self.labels, strict=True):
+            if folder and label:
+                matrix[folder][label] += 1
+        return {folder: dict(counts) for folder, counts in matrix.items()}
+
+    # --- copies ---------------------------------------------------------------------------------
+
+    def _copies(self) -> list[list[int]]:
+        """Return the groups of rows with the same pixels in the same box."""
+        boxes, hashes = self.dataset.column("box"), self.dataset.column("sha256")
+        keys = (
+            None if hashes[row] is None else (hashes[row], tuple(boxes[row] or ()))
+            for row in range(len(self.dataset))
+        )
+        return _gather(keys)
+
+    def _twins(self, grey: NDArray[np.uint8], copies: list[list[int]]) -> list[Twins]:
+        """Return near duplicates as pairs of rows; of each group of copies only one is compared."""
+        others = {row for group in copies for row in group[1:]}
+        kept = [i for i, row in enumerate(self.pictured.tolist()) if row not in others]
+        rows = self.pictured[kept]
+        pairs = find_twins(grey[kept], progress=self.progress)
+        return [
+            pair._replace(first=int(rows[pair.first]), second=int(rows[pair.second]))
+            for pair in pairs
+        ]
+
+    def _near_duplicates(self, copies: list[list[int]], twins: list[Twins]) -> Iterator[Finding]:
+        alike = self._alike(copies, twins)
+        pairs: dict[int, list[Twins]] = defaultdict(list)
+        for pair in twins:
+            pairs[alike[pair.first]].append(pair)
+        for group in self._pictures(copies, twins):
+            if members := pairs[alike[group[0]]]:
+                yield self._finding(
+                    "near_duplicate",
+                    group,
+                    similarity=min(pair.similarity for pair in members),
+                    mirrored=any(pair.mirrored for pair in members),
+                )
+
+    def _alike(self, copies: list[list[int]], twins: list[Twins]) -> list[int]:
+        """Number the rows by the picture that they show."""
+        copy_of: list[int | None] = [None] * len(self.dataset)
+        for number, group in enumerate(copies):
+            for row in group:
+                copy_of[row] = number
+        pairs = [(pair.first, pair.second) for pair in twins]
+        return join_groups(len(self.dataset), copy_of, pairs=pairs)
+
+    def _pictures(self, copies: list[list[int]], twins: list[Twins]) -> list[list[int]]:
+        alike = self._alike(copies, twins)
+        sizes = Counter(alike)
+        return _gather(root if sizes[root] > 1 else None for root in alike)
+
+    def _leaks(self, copies: list[list[int]], twins: list[Twins]) -> Iterator[Finding]:
+        exact = {tuple(group) for group in copies}
+        for group in self._pictures(copies, twins):
+            by = "same pixels" if tuple(group) in exact else "near duplicate"
+            yield from self._leak(group, by)
+        for group in _gather(self.dataset.column("subject")):
+            yield from self._leak(group, "same subject")
+
+    def _leak(self, rows: list[int], by: str) -> Iterator[Finding]:
+        splits = {self.splits[row] for row in rows}
+        if len(splits) > 1:
+            still = {self.splits[row] for row in rows if self.excluded[row] is None}
+            yield self._finding(
+                "leak",
+                rows,
+                by=by,
+                splits=[split for split in SPLITS if split in splits],
+                excluded_already=len(still) < 2,
+            )
+
+    def _conflicts(self, copies: list[list[int]], twins: list[Twins]) -> Iterator[Finding]:
+        for group in self._pictures(copies, twins):
+            labels = Counter(label for row in group if (label := self.labels[row]))
+            if len(labels) > 1:
+                yield self._finding("label_conflict", group, labels=dict(labels))
+
+    def _groups(self, kind: str, groups: Iterable[Sequence[int]]) -> Iterator[Finding]:
+        for group in groups:
+            yield self._finding(kind, group)
+
+    # --- pictures -------------------------------------------------------------------------------
+
+    def _grey(self) -> NDArray[np.uint8]:
+        spec = InputSpec(size=SIDE, channels=1)
+        grey = np.empty((len(self.pictured), SIDE, SIDE), dtype=np.uint8)
+        starts = range(0, len(grey), _BATCH)
+        for start in self.progress(starts, total=len(starts), doing="looking"):
+            batch = self.dataset.images(self.pictured[start : start + _BATCH])
+            for i, image in enumerate(batch, start=start):
+                grey[i] = fit(image, spec)[..., 0]
+        return grey
+
+    def _poor(self, measures: Mapping[str, NDArray[np.float64]]) -> Iterator[Finding]:
+        contrast, component = measures["contrast"], measures["first_component"]
+        flat = (contrast < FLAT_CONTRAST) | (component >= FLAT_COMPONENT)
+        yield from self._below("flat", flat, contrast=contrast, first_component=component)
+        lightest, darkest = measures["lightest"], measures["darkest"]
+        yield from self._below("dark", lightest < DARK, lightest=lightest)
+        yield from self._below("bright", darkest > BRIGHT, darkest=-darkest)
+        sharpness = measures["sharpness"]
+        # A flat picture has no detail to be blurred.
+        yield from self._below("blurred", (sharpness < BLURRED) & ~flat, sharpness=sharpness)
+        side = self._face_sides()
+        yield from self._below("tiny", side < TINY, pixels=side)
+
+    def _below(
+        self, kind: str, chosen: NDArray[np.bool_], **evidence: NDArray[np.float64]
+    ) -> Iterator[Finding]:
+        """Give the chosen pictures, those with the lowest first evidence first."""
+        found = np.flatnonzero(chosen)
+        first = next(iter(evidence.values()))
+        for i in found[np.argsort(first[found], kind="stable")]:
+            shown = {name: round(abs(float(values[i])), 4) for name, values in evidence.items()}
+            yield self._finding(kind, [int(self.pictured[i])], **shown)
+
+    def _face_sides(self) -> NDArray[np.float64]:
+        widths, heights = self.dataset.column("width"), self.dataset.column("height")
+        boxes = self.dataset.column("box")
+        sides = [
+            min(boxes[row][2:]) if boxes[row] else min(widths[row], heights[row])
+            for row in self.pictured.tolist()
+        ]
+        return np.array(sides, dtype=np.float64)
+
+    # --- figures --------------------------------------------------------------------------------
+
+    def _values(self, measures: Mapping[str, NDArray[np.float64]]) -> Iterator[ValueFigures]:
+        for name in self.dataset.values:
+            column = np.array(self.dataset.column(name), dtype=np.float64)
+            says = f"{name}, as the source gives it"
+            if name == "relFCs":
+                says += ": the share of the first component; a high value means a flat picture"
+            yield from self._spread(name, says, np.arange(len(column)), column)
+        for name, values in measures.items():
+            yield from self._spread(name, MEASURES[name], self.pictured, values)
+
+    def _spread(
+        self, name: str, says: str, rows: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> Iterator[ValueFigures]:
+        used = np.array([self.excluded[row] is None for row in rows], dtype=bool)
+        used &= np.isfinite(values)
+        if used.any():
+            edges = np.histogram_bin_edges(values[used], bins=_BINS)
+            labels = np.array([self.labels[row] for row in rows[used]])
+            counts = {
+                emotion: tuple(np.histogram(values[used][labels == emotion], edges)[0].tolist())
+                for emotion in self.dataset.emotions
+            }
+            yield ValueFigures(name, says, tuple(edges.tolist()), counts)
+
+    def _finding(self, kind: str, rows: Sequence[int], **evidence: Any) -> Finding:
+        paths = tuple(self.paths[row] for row in rows)
+        return Finding(kind, tuple(rows), paths, evidence)
+
+
+def _gather(keys: Iterable[Hashable | None]) -> list[list[int]]:
+    """Return the groups of two or more positions with equal keys; None belongs to no group."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for position, key in enumerate(keys):
+        if key is not None:
+            groups[key].append(position)
+    return [group for group in groups.values() if len(group) > 1]

@@ -1,0 +1,238 @@
+"""Any csv of path and label, with whatever else it knows of an image."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.data.dataset import MANIFEST_SCHEMA
+from mien.data.formats.finding import Images, folder_of
+from mien.data.formats.reading import Format, Item, Reading, open_around, shown
+from mien.data.formats.tables import Table, box_of, header, number, numbers
+from mien.data.source import FileTree
+from mien.errors import DatasetError
+from mien.labels import EMOTIONS, find_alias
+from mien.preprocess import InputSpec
+from mien.records import Sample
+
+__all__ = ["CSV"]
+
+_PATHS = ("path", "image", "file", "filename", "pth")
+_LABELS = ("label", "emotion")
+_SPLITS = ("split", "subset", "usage")
+_BOXES: Sequence[tuple[str, ...]] = (
+    ("box",),
+    ("x", "y", "w", "h"),
+    ("x", "y", "width", "height"),
+    ("box_x", "box_y", "box_w", "box_h"),
+    ("box_x", "box_y", "box_width", "box_height"),
+)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns say what, as the table writes their names; empty where it lacks one."""
+
+    path: str
+    label: str
+    split: str
+    subject: str
+    weight: str
+    votes: tuple[str, ...]
+    box: tuple[str, ...]
+    values: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def _read(source: Path) -> Reading:
+    with open_around(source) as (tree, given):
+        path = given or _only_csv(tree)
+        if path is None:
+            raise DatasetError(
+                f"{source}: expected one csv here, of path and label, found "
+                f"{_csvs(tree) or 'none'}; give the csv itself"
+            )
+        table = Table(tree, path, ())
+        columns = _columns(table)
+        left_out = ", ".join(columns.left_out)
+        notes = (f"Columns left out: {left_out}.",) if left_out else ()
+        items = _items(tree, table, columns, folder_of(path))
+        return Reading(table.count, items, tree, columns.values, notes)
+
+
+def _csvs(tree: FileTree) -> str:
+    return ", ".join([path for path in tree.others if path.lower().endswith(".csv")][:5])
+
+
+def _only_csv(tree: FileTree) -> str | None:
+    tables = [path for path in tree.others if path.lower().endswith(".csv")]
+    tables = [path for path in tables if "/" not in path] or tables
+    return tables[0] if len(tables) == 1 else None
+
+
+def _columns(table: Table) -> _Columns:
+    twice = [name for name, n in Counter(map(str.lower, table.columns)).items() if name and n > 1]
+    if twice:
+        raise DatasetError(f"{table.where}: column {twice[0]!r} is there twice; rename one")
+    own = {name.lower(): name for name in table.columns if name}
+
+    def first(*names: str) -> str:
+        return next((own[name] for name in names if name in own), "")
+
+    path, label = first(*_PATHS), first(*_LABELS)
+    for names, found in ((_PATHS, path), (_LABELS, label)):
+        if not found:
+            raise DatasetError(
+                f"{table.where}: column {' or '.join(map(repr, names))} is missing; found "
+                f"{shown(', '.join(table.columns))}"
+            )
+    split, subject, weight = first(*_SPLITS), first("subject"), first("weight")
+    boxes = (names for names in _BOXES if own.keys() >= set(names))
+    box = tuple(own[name] for name in next(boxes, ()))
+    told = {path, label, split, subject, weight, first("votes"), *box}
+    rest = [name for name in own.values() if name not in told]
+    numeric = _numeric(table, rest)
+    votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric)
+    values = [n for n in numeric if n not in votes and n not in MANIFEST_SCHEMA.names]
+    left_out = [name for name in rest if name not in votes and name not in values]
+    return _Columns(path, label, split, subject, weight, votes, box, tuple(values), tuple(left_out))
+
+
+def _numeric(table: Table, columns: Sequence[str]) -> list[str]:
+    """Return the columns that hold numbers and nothing else, blanks aside."""
+    filled, text = set(), set()
+    for _, cells in table.rows(*columns):
+        for name, cell in zip(columns, cells, strict=True):
+            if cell and name not in text:
+                filled.add(name)
+                if not _is_number(cell):
+                    text.add(name)
+    return [name for name in columns if name in filled - text]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _of_emotions(table: Table, numeric: Sequence[str]) -> tuple[str, ...]:
+    """Return the vote column of each emotion, empty where it has none; nothing without votes."""
+    found: dict[str, str] = {}
+    for name in numeric:
+        if emotion := find_alias(name):
+            if emotion in found:
+                raise DatasetError(
+                    f"{table.where}: columns {found[emotion]!r} and {name!r} both count votes for "
+                    f"{emotion}; keep one"
+                )
+            found[emotion] = name
+    # A single one may measure something else: how much somebody smiles.
+    return tuple(found.get(emotion, "") for emotion in EMOTIONS) if len(found) > 1 else ()
+
+
+def _items(tree: FileTree, table: Table, columns: _Columns, folder: str) -> Iterator[Item]:
+    images = Images(tree)
+    one = (columns.path, columns.label, columns.split, columns.subject, columns.weight)
+    wanted = (*one, *columns.votes, *columns.box, *columns.values)
+    boxes = len(one) + len(columns.votes)
+    values = boxes + len(columns.box)
+    for line, cells in table.rows(*wanted):
+        path, given, split, subject, weighs = cells[: len(one)]
+        place = images.at(path, folder)
+        label = find_alias(given)
+        votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
+        box_cells = _parts(cells[boxes:values])
+        box = box_of(numbers(box_cells))
+        if label is None:
+            excluded = _no_name(given)
+        elif votes is None:
+            excluded = "its votes are not 8 numbers of 0 or more"
+        elif weighs and (weight is None or weight < 0):
+            excluded = f"weight {shown(weighs)} is no number of 0 or more"
+        elif box_cells and box is None:
+            excluded = "its face box is no box"
+        else:
+            excluded = None
+        sample = Sample(
+            place.path,
+            table.split(line, columns.split, split),
+            label,
+            votes=votes or (),
+            excluded=excluded,
+            box=box,
+            given=given,
+            subject=subject or None,
+            weight=None if excluded else weight,
+            problem="bad_label" if excluded else None,
+            located=place.located,
+            values=_values(columns.values, cells[values:]),
+        )
+        yield sample, place.load
+
+
+def _no_name(given: str) -> str:
+    if _is_number(given):
+        return f"label {shown(given)} is a number: write the emotion's name"
+    return f"label {shown(given)} names no emotion" if given else "no label"
+
+
+def _parts(cells: Sequence[str]) -> list[str]:
+    """Return the numbers' cells: four of them, or those in the one cell that holds all."""
+    if len(cells) == 1:
+        return re.split(r"[\s,;]+", bare) if (bare := cells[0].strip("[]() ")) else []
+    return list(cells) if any(cells) else []
+
+
+def _votes(cells: Sequence[str]) -> tuple[float, ...] | None:
+    """Return the share of each emotion, nothing where nobody voted, None where it is no vote."""
+    parts = _parts(cells)
+    if not parts:
+        return ()
+    counts = numbers(part or "0" for part in parts)
+    if counts is None or len(counts) != len(EMOTIONS) or min(counts) < 0:
+        return None
+    whole = sum(counts)
+    return tuple(count / whole for count in counts) if 0 < whole < math.inf else ()
+
+
+def _values(names: Sequence[str], cells: Sequence[str]) -> Mapping[str, float]:
+    found = zip(names, map(number, cells), strict=True)
+    return {name: value for name, value in found if value is not None}
+
+
+def _recognise(tree: FileTree) -> str | None:
+    path = _only_csv(tree)
+    if path is None:
+        return None
+    names = {name.lower(): name for name in header(tree, path)}
+    named, label = (
+        next((names[n] for n in known if n in names), "") for known in (_PATHS, _LABELS)
+    )
+    if not named or not label:
+        return None
+    if not tree.alone and not _first_is_there(tree, path, named):
+        return None
+    return f"{path} has {named} and {label}"
+
+
+def _first_is_there(tree: FileTree, path: str, column: str) -> bool:
+    try:
+        first = next((name for _, (name,) in Table(tree, path, ()).rows(column)), "")
+    except DatasetError:
+        return False
+    return Images(tree).at(first, folder_of(path)).located is not None
+
+
+CSV = Format(
+    "any csv of path and label; also split, subject, weight, votes, box and other numbers",
+    InputSpec(size=96, channels=3),
+    _read,
+    _recognise,
+    notes=("Labels are names; numbers mean nothing without their table.",),
+    alone=True,
+)

@@ -1,0 +1,124 @@
+"""From the path that a table names to the file that it means.
+
+Tables and folders disagree about case, about the folders around them and about ``/`` and
+backslash. What a path cannot mean is anything outside the source.
+"""
+
+import posixpath
+import re
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from mien.data.formats.reading import Load, image_loader, missing
+from mien.data.source import FileTree
+
+__all__ = ["OUTSIDE", "Finder", "Images", "Place", "folder_of", "inside"]
+
+OUTSIDE = "its path leads outside the source: write it relative to the table's folder"
+_SEVERAL = "several images fit its path"
+
+
+def inside(named: str, folder: str = "") -> str | None:
+    """Return a table's path from the top of the source, without detours; None: it leads outside.
+
+    Args:
+        named: the path as the table writes it.
+        folder: what it is relative to, with a ``/`` at its end, or nothing.
+    """
+    path = named.strip().replace("\\", "/")
+    if not path or path.startswith("/") or re.match("[A-Za-z]:", path):
+        return None
+    path = posixpath.normpath(folder + path)
+    return None if path in {".", ".."} or path.startswith("../") else path
+
+
+def folder_of(path: str) -> str:
+    """Return the folder of a path with a ``/`` at its end, or nothing at the top."""
+    return path[: path.rfind("/") + 1]
+
+
+class Finder:
+    """Finds files by the end of their path, in any case.
+
+    Args:
+        paths: where the files are.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+        self._deepest = max((path.count("/") for path in paths), default=0)
+        self._by_end: dict[int, dict[str, list[str]]] = {}
+
+    def ending(self, named: str) -> list[str]:
+        """Return the files whose path is ``named``, or ends in it after a ``/``."""
+        depth = named.count("/")
+        if depth > self._deepest:
+            return []
+        if depth not in self._by_end:
+            self._by_end[depth] = self._index(depth)
+        return self._by_end[depth].get(named.lower(), [])
+
+    def at(self, named: str) -> list[str]:
+        """Return the files whose whole path is ``named``: several may differ in case."""
+        found = [path for path in self.ending(named) if path.count("/") == named.count("/")]
+        return [named] if named in found else found
+
+    def _index(self, depth: int) -> dict[str, list[str]]:
+        index: dict[str, list[str]] = {}
+        for path in self._paths:
+            if path.count("/") >= depth:
+                end = "/".join(path.lower().rsplit("/", depth + 1)[-depth - 1 :])
+                index.setdefault(end, []).append(path)
+        return index
+
+
+class Place(NamedTuple):
+    """Where a row's image is: what a sample holds of it, and how it is read."""
+
+    path: str
+    located: Literal["path"] | None
+    load: Load
+
+
+class Images:
+    """The images of a source, as tables name them.
+
+    Args:
+        tree: the files.
+    """
+
+    def __init__(self, tree: FileTree) -> None:
+        self._finder = Finder(tree.images)
+        self._load = image_loader(tree)
+
+    def below(self, *names: str) -> Place:
+        """Return the image whose path ends in one of some names, the first that fits any.
+
+        The least deep goes first; of several that are equally deep none is taken.
+        """
+        for name in names:
+            if named := inside(name):
+                found = self._finder.ending(named)
+                depth = min((path.count("/") for path in found), default=0)
+                nearest = [path for path in found if path.count("/") == depth]
+                if nearest:
+                    return self._place(named, nearest)
+        return self._nowhere(names[-1])
+
+    def at(self, name: str, folder: str) -> Place:
+        """Return the image at a path relative to a folder, which ends with ``/`` or is empty."""
+        named = inside(name, folder)
+        return self._place(named, self._finder.at(named)) if named else self._nowhere(name)
+
+    def _place(self, named: str, found: Sequence[str]) -> Place:
+        if len(found) == 1:
+            return Place(found[0], "path", self._load(found[0]))
+        return Place(named, None, missing(_SEVERAL) if found else missing())
+
+    def _nowhere(self, name: str) -> Place:
+        named = inside(name)
+        if named is not None:
+            return Place(named, None, missing())
+        if not name.strip():
+            return Place("(a row without a path)", None, missing("its row names no file"))
+        return Place(name, None, missing(OUTSIDE))

@@ -1,0 +1,57 @@
+"""One folder an emotion, with or without split folders around them."""
+
+from pathlib import Path
+
+from mien.data.formats.finding import folder_of
+from mien.data.formats.reading import (
+    Format,
+    Reading,
+    emotion_of_folder,
+    image_loader,
+    split_of_folder,
+)
+from mien.data.source import FileTree
+from mien.errors import DatasetError
+from mien.preprocess import InputSpec
+from mien.records import Sample
+
+__all__ = ["FOLDER"]
+
+
+def _read(source: Path) -> Reading:
+    tree = FileTree(source)
+    load = image_loader(tree)
+    samples = [_sample(path) for path in tree.images]
+    if not any(sample.label for sample in samples):
+        raise DatasetError(
+            f"{source}: {len(samples)} images, none in a folder named after an emotion; expected "
+            "EMOTION/x.jpg or SPLIT/EMOTION/x.jpg (emotions: happy, sad, ...; splits: train, "
+            "valid, test)"
+        )
+    return Reading(len(samples), ((s, load(s.path)) for s in samples), tree)
+
+
+def _sample(path: str) -> Sample:
+    split, emotion = split_of_folder(path), emotion_of_folder(path)
+    excluded = None if emotion else "not in an emotion's folder"
+    return Sample(path, split, emotion, excluded=excluded)
+
+
+def _recognise(tree: FileTree) -> str | None:
+    folders = {folder_of(path) for path in tree.images}
+    emotions = sorted({e for folder in folders if (e := emotion_of_folder(folder))})
+    if len(emotions) < 2:
+        return None
+    return f"folders are named after emotions: {', '.join(emotions)}"
+
+
+FOLDER = Format(
+    "one folder an emotion, with or without train/, valid/, test/ around them",
+    InputSpec(size=96, channels=3),
+    _read,
+    _recognise,
+    notes=(
+        "Without split folders, each emotion is split 80/10/10 by a fixed draw; with some but no "
+        "validation folder, a tenth of each emotion's training images validates.",
+    ),
+)

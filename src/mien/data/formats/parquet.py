@@ -1,0 +1,187 @@
+"""Parquet files as Hugging Face lays them out: images as bytes, labels named in the schema."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mien.data.formats.reading import (
+    Format,
+    Item,
+    Load,
+    Reading,
+    missing,
+    open_tree,
+    shown,
+    split_named,
+    split_of_folder,
+)
+from mien.data.source import FileTree
+from mien.errors import DatasetError
+from mien.images import read_image
+from mien.labels import find_alias
+from mien.preprocess import InputSpec
+from mien.records import Sample, Split
+
+__all__ = ["PARQUET"]
+
+_IMAGES = ("image", "img")
+_LABELS = ("label", "labels", "emotion")
+_BATCH_ROWS: Final = 64
+
+
+@dataclass(frozen=True)
+class _File:
+    path: str
+    rows: int
+    image: str
+    label: str
+    names: Sequence[str] | None  # what its label ids mean; None: its labels are names
+    split: Split | None
+
+
+def _read(source: Path) -> Reading:
+    with open_tree(source) as tree:
+        paths = [path for path in tree.others if path.lower().endswith(".parquet")]
+        if not paths:
+            raise DatasetError(
+                f"{source}: no Parquet file here; expected train-00000-of-00001.parquet and so on"
+            )
+        files = [_open(tree, path) for path in paths]
+        return Reading(sum(file.rows for file in files), _items(tree, files), tree)
+
+
+def _open(tree: FileTree, path: str) -> _File:
+    where = tree.where(path)
+    with tree.open(path) as stream:
+        try:
+            parquet = pq.ParquetFile(stream)
+            schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+        except pa.ArrowException as error:
+            raise _damaged(where, error) from None
+    columns = []
+    for known in (_IMAGES, _LABELS):
+        column = next((name for name in known if name in schema.names), None)
+        if column is None:
+            raise DatasetError(
+                f"{where}: column {' or '.join(map(repr, known))} is missing; found "
+                f"{shown(', '.join(schema.names))}"
+            )
+        columns.append(column)
+    image, label = columns
+    if not _holds_bytes(schema.field(image).type):
+        raise DatasetError(
+            f"{where}: column {image!r} is {shown(str(schema.field(image).type))}, expected the "
+            "bytes of image files, or a struct with them"
+        )
+    return _File(path, rows, image, label, _label_names(schema, label, where), _split(path))
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index("bytes")
+        return place >= 0 and _holds_bytes(kind.field(place).type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _label_names(schema: pa.Schema, label: str, where: str) -> Sequence[str] | None:
+    kind = schema.field(label).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return None
+    names = _class_names(schema, label) if pa.types.is_integer(kind) else None
+    if names is None:
+        raise DatasetError(
+            f"{where}: labels are {kind} without names; expected names, or ids that the schema "
+            "names (ClassLabel); write the names into the column"
+        )
+    return names
+
+
+def _class_names(schema: pa.Schema, label: str) -> Sequence[str] | None:
+    try:
+        about = json.loads((schema.metadata or {})[b"huggingface"])
+        names = about["info"]["features"][label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return names if isinstance(names, list) and all(isinstance(n, str) for n in names) else None
+
+
+def _split(path: str) -> Split | None:
+    name = path.rpartition("/")[2].removesuffix(".parquet")
+    return split_named(name.partition("-")[0]) or split_of_folder(path)
+
+
+def _items(tree: FileTree, files: Sequence[_File]) -> Iterator[Item]:
+    for file in files:
+        for row, (image, given) in enumerate(_rows(tree, file)):
+            label, excluded = _emotion(given, file.names)
+            sample = Sample(
+                f"{file.path}/{row:05d}",
+                file.split,
+                label,
+                excluded=excluded,
+                given=None if given is None else str(given),
+                problem="bad_label" if excluded else None,
+            )
+            yield sample, _loader(image)
+
+
+def _rows(tree: FileTree, file: _File) -> Iterator[tuple[Any, Any]]:
+    with tree.open(file.path) as stream:
+        try:
+            batches = pq.ParquetFile(stream).iter_batches(
+                _BATCH_ROWS, columns=[file.image, file.label]
+            )
+            for batch in batches:
+                images, labels = batch.column(file.image), batch.column(file.label)
+                yield from zip(images.to_pylist(), labels.to_pylist(), strict=True)
+        except pa.ArrowException as error:
+            raise _damaged(tree.where(file.path), error) from None
+
+
+def _emotion(given: str | int | None, names: Sequence[str] | None) -> tuple[str | None, str | None]:
+    """Return the emotion that a label means, or None and why it means none."""
+    if given is None or given == -1:
+        return None, "no label"
+    if names is not None:
+        if not isinstance(given, int) or not 0 <= given < len(names):
+            return None, f"label {given} is none of 0 to {len(names) - 1}"
+        given = names[given]
+    label = find_alias(str(given))
+    return label, None if label else f"label {shown(str(given))} names no emotion"
+
+
+def _loader(image: Any) -> Load:
+    data = image.get("bytes") if isinstance(image, dict) else image
+    return (lambda: read_image(bytes(data))) if data else missing("its row holds no image")
+
+
+def _damaged(where: str, error: Exception) -> DatasetError:
+    return DatasetError(f"{where}: damaged Parquet file ({' '.join(str(error).split())[:200]})")
+
+
+def _recognise(tree: FileTree) -> str | None:
+    for path in tree.others:
+        if path.lower().endswith(".parquet"):
+            try:
+                _open(tree, path)
+            except DatasetError:
+                return None
+            return f"{path} holds images and labels"
+    return None
+
+
+PARQUET = Format(
+    "Parquet of images and labels as Hugging Face writes it: train-00000-of-00001.parquet",
+    InputSpec(size=96, channels=3),
+    _read,
+    _recognise,
+    notes=("Label ids are read by the names in the file's own schema.",),
+    alone=True,
+)

@@ -1,0 +1,190 @@
+"""What every reader of a format shares: what it gives, split names, loaders."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.source import FileTree, MissingImageError
+from mien.errors import ImageError
+from mien.images import read_image
+from mien.labels import find_alias
+from mien.preprocess import InputSpec
+from mien.records import Sample, Split
+
+__all__ = [
+    "FER2013_USAGE",
+    "TABLE_SUFFIXES",
+    "Format",
+    "Item",
+    "Load",
+    "Reading",
+    "by_code",
+    "emotion_of_folder",
+    "image_loader",
+    "missing",
+    "no_image",
+    "open_around",
+    "open_tree",
+    "shown",
+    "split_named",
+    "split_of_folder",
+]
+
+Load = Callable[[], NDArray[np.uint8]]
+Item = tuple[Sample, Load]
+
+TABLE_SUFFIXES: Final = frozenset({".csv", ".txt", ".lst", ".npy", ".yaml", ".yml", ".parquet"})
+"""The files beside images that some format reads."""
+
+FER2013_USAGE: Mapping[str, Split] = MappingProxyType(
+    {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
+)
+_SPLIT_NAMES: Mapping[str, Split] = MappingProxyType(
+    {
+        **dict.fromkeys(("train", "training", "train_set"), "train"),
+        **dict.fromkeys(("valid", "val", "validation", "val_set", "publictest"), "valid"),
+        **dict.fromkeys(("test", "testing", "test_set", "privatetest"), "test"),
+    }
+)
+
+
+@dataclass
+class Reading:
+    """An opened source. Use as a context manager: it keeps archives open.
+
+    Attributes:
+        total: how many items it has.
+        items: each a sample and a function that decodes its image or raises `ImageError`.
+        tree: the files behind it, if any, closed at the end.
+        values: the names of the numbers that samples carry in ``Sample.values``.
+        notes: what came up while opening it that a user of the dataset should know.
+        relative_boxes: the samples' boxes are shares of the image's width and height, 0..1, of
+            which whoever decodes the image makes pixels.
+    """
+
+    total: int
+    items: Iterable[Item]
+    tree: FileTree | None = None
+    values: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    relative_boxes: bool = False
+
+    def __enter__(self) -> "Reading":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.tree is not None:
+            self.tree.close()
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format that can be imported.
+
+    Attributes:
+        says: its layout in a line.
+        spec: how its images are packed unless the user asks otherwise.
+        read: opens a source; raises `DatasetError` where it does not have the layout.
+        recognise: says by what the files of a source show this format, or None; looks at names
+            and at the first lines of tables only, and never raises.
+        notes: what a user of the dataset should know.
+        alone: whether a table by itself can be the source, without its folder.
+    """
+
+    says: str
+    spec: InputSpec
+    read: Callable[[Path], Reading]
+    recognise: Callable[[FileTree], str | None]
+    notes: tuple[str, ...] = ()
+    alone: bool = False
+
+
+@contextmanager
+def open_tree(source: Path) -> Iterator[FileTree]:
+    """Open the files of a source, tables too; they stay open unless the block fails.
+
+    Raises:
+        DatasetError: there is no folder, archive or table.
+    """
+    tree = FileTree(source, also=TABLE_SUFFIXES)
+    try:
+        yield tree
+    except BaseException:
+        tree.close()
+        raise
+
+
+@contextmanager
+def open_around(source: Path) -> Iterator[tuple[FileTree, str | None]]:
+    """Open a source as `open_tree` does, where a csv by itself stands for its folder.
+
+    Gives the files, and the path of the csv where one was named.
+    """
+    named = source.is_file() and source.suffix.lower() == ".csv"
+    with open_tree(source.parent if named else source) as tree:
+        yield tree, source.name if named else None
+
+
+def by_code(emotions: Sequence[str], *, first: int = 0) -> Mapping[str, str]:
+    """Return the emotion of each code as tables write it, counting from ``first``."""
+    return MappingProxyType({str(code): name for code, name in enumerate(emotions, first)})
+
+
+def shown(cell: str) -> str:
+    """Return what a table says, in quotes and short enough for a message."""
+    return repr(cell if len(cell) <= 40 else f"{cell[:37]}...")
+
+
+def split_named(name: str) -> Split | None:
+    """Return the split that a name means (``val_set``, ``Training``), in any case, or None."""
+    return _SPLIT_NAMES.get(name.strip().lower())
+
+
+def split_of_folder(path: str) -> Split | None:
+    """Return the split that the outermost telling folder of a path names, or None."""
+    for part in path.split("/")[:-1]:
+        if split := split_named(part):
+            return split
+    return None
+
+
+def emotion_of_folder(path: str) -> str | None:
+    """Return the emotion that the innermost telling folder of a path names, or None."""
+    for part in reversed(path.split("/")[:-1]):
+        if emotion := find_alias(part):
+            return emotion
+    return None
+
+
+def image_loader(tree: FileTree) -> Callable[[str], Load]:
+    """Return what makes a function that decodes one file of a tree.
+
+    The last image is kept: its next face needs no decoding.
+    """
+
+    @lru_cache(maxsize=1)
+    def read(path: str) -> NDArray[np.uint8]:
+        return read_image(tree.read(path))
+
+    return lambda path: lambda: read(path)
+
+
+def missing(reason: str = "no such image in the source") -> Load:
+    """Return a function that raises `MissingImageError` with the reason."""
+    return no_image(reason, MissingImageError)
+
+
+def no_image(reason: str, kind: type[ImageError] = ImageError) -> Load:
+    """Return a function that raises `ImageError`, or a kind of it, with the reason."""
+
+    def load() -> NDArray[np.uint8]:
+        raise kind(reason)
+
+    return load

@@ -1,0 +1,173 @@
+"""Tables inside a source: csv and lists, read row by row and as often as needed."""
+
+import csv
+import io
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+
+from mien.data.formats.reading import shown, split_named
+from mien.data.source import FileTree
+from mien.errors import DatasetError
+from mien.records import Box, Split
+
+__all__ = ["Table", "box_of", "find_table", "header", "lines", "number", "numbers"]
+
+_FAR = 1e6  # No image is that wide.
+
+
+class Table:
+    """A csv table. Surrounding blanks of names and cells do not matter; blank lines are skipped.
+
+    Attributes:
+        where: its place as messages name it.
+        columns: the names of its columns.
+
+    Args:
+        tree: the files that it is one of.
+        path: its path among them.
+        needs: the columns that it must have.
+        unheaded: the names of its columns where its first line gives none.
+
+    Raises:
+        DatasetError: it cannot be read, or lacks columns. Reading on may raise it, too.
+    """
+
+    def __init__(
+        self, tree: FileTree, path: str, needs: Iterable[str], *, unheaded: Sequence[str] = ()
+    ) -> None:
+        self._tree, self._path = tree, path
+        self.where = tree.where(path)
+        first = next((tuple(cell.strip() for cell in row) for _, row in self._read()), ())
+        self._headed = len(first) != len(unheaded) or not set(first).isdisjoint(unheaded)
+        self.columns = first if self._headed else tuple(unheaded)
+        lacking = [column for column in needs if column not in self.columns]
+        if lacking:
+            found = ", ".join(self.columns[:20]) or "an empty file"
+            raise DatasetError(
+                f"{self.where}: column {', '.join(map(repr, lacking))} is missing; found "
+                f"{found if len(found) < 300 else found[:297] + '...'}"
+            )
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows it has."""
+        return sum(1 for _ in self._read()) - self._headed
+
+    def rows(self, *columns: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Give each row's line and its cells of some columns; a cell that is lacking is empty."""
+        lacking = len(self.columns)
+        named = set(self.columns) - {""}
+        places = [self.columns.index(c) if c in named else lacking for c in columns]
+        read = self._read()
+        if self._headed:
+            next(read, None)
+        for line, row in read:
+            cells = [*row, *[""] * (lacking - len(row))][:lacking] + [""]
+            yield line, tuple(cells[place].strip() for place in places)
+
+    def split(self, line: int, column: str, cell: str) -> Split | None:
+        """Return the split that a cell names; None where it is empty.
+
+        Raises:
+            DatasetError: it names none: left open, it might land in the wrong one.
+        """
+        split = split_named(cell)
+        if cell and split is None:
+            raise DatasetError(
+                f"{self.where} line {line}: {column} {shown(cell)}, expected train, valid or test"
+            )
+        return split
+
+    def _read(self) -> Iterator[tuple[int, list[str]]]:
+        with (
+            self._tree.open(self._path) as file,
+            io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
+        ):
+            reader = csv.reader(text)
+            try:
+                for row in reader:
+                    if any(map(str.strip, row)):
+                        yield reader.line_num, row
+            except UnicodeDecodeError as error:
+                raise _no_text(self.where, error) from None
+            except csv.Error as error:
+                raise DatasetError(
+                    f"{self.where}: broken csv at line {reader.line_num} ({error})"
+                ) from None
+
+
+def lines(tree: FileTree, path: str) -> Iterator[tuple[int, list[str]]]:
+    """Give the number and the words of each line of a text file that is not blank.
+
+    Raises:
+        DatasetError: the file cannot be read as UTF-8 text.
+    """
+    with tree.open(path) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
+        try:
+            for number_, line in enumerate(text, start=1):
+                if words := line.split():
+                    yield number_, words
+        except UnicodeDecodeError as error:
+            raise _no_text(tree.where(path), error) from None
+
+
+def header(tree: FileTree, path: str) -> tuple[str, ...]:
+    """Return the cells of a csv's first line, or nothing where there is no such text."""
+    try:
+        return Table(tree, path, ()).columns
+    except DatasetError:
+        return ()
+
+
+def find_table(tree: FileTree, names: Collection[str], columns: Collection[str] = ()) -> str | None:
+    """Return the table of one of some names (lower case), the least deep, or None.
+
+    Where no name fits, the only csv that has all of some columns will do.
+
+    Raises:
+        DatasetError: several are equally near.
+    """
+    found = [path for path in tree.others if path.rpartition("/")[2].lower() in names]
+    if not found and columns:
+        tables = [path for path in tree.others if path.lower().endswith(".csv")]
+        found = [path for path in tables if set(columns) <= set(header(tree, path))]
+    depth = min((path.count("/") for path in found), default=0)
+    nearest = [path for path in found if path.count("/") == depth]
+    if len(nearest) > 1:
+        raise DatasetError(
+            f"{tree.root}: {' and '.join(nearest[:5])} are all such tables; give the folder "
+            "around one of them"
+        )
+    return nearest[0] if nearest else None
+
+
+def number(cell: str) -> float | None:
+    """Return a finite number, or None where the cell holds none."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def numbers(cells: Iterable[str]) -> list[float] | None:
+    """Return finite numbers, or None where one of the cells holds none."""
+    values = []
+    for cell in cells:
+        value = number(cell)
+        if value is None:
+            return None
+        values.append(value)
+    return values
+
+
+def box_of(values: Sequence[float] | None) -> Box | None:
+    """Return the box that x, y, width and height make, or None where they make none."""
+    if values is None or len(values) != 4 or min(values[2:]) <= 0:
+        return None
+    return Box(*values) if max(map(abs, values)) < _FAR else None
+
+
+def _no_text(where: str, error: UnicodeDecodeError) -> DatasetError:
+    return DatasetError(f"{where}: cannot be read as UTF-8 text ({error})")

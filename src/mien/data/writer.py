@@ -1,0 +1,285 @@
+"""Writing dataset folders: beside their place, and moved there whole.
+
+A half dataset never bears the name of a whole one.
+"""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mien.data.dataset import FORMAT_VERSION, MANIFEST_SCHEMA, shard_name
+from mien.data.splits import DEFAULT_SHARES, draw_splits, join_groups
+from mien.errors import DatasetError, UsageError
+from mien.labels import EMOTIONS
+from mien.preprocess import InputSpec
+from mien.records import SPLITS, Sample, show_path
+
+__all__ = ["DatasetWriter", "content_hash", "new_folder", "sample_id", "write_description"]
+
+_SHARD_BYTES: Final = 64 << 20
+_BATCH_ROWS: Final = 10_000
+
+
+def sample_id(source_format: str, path: str) -> str:
+    """Return the stable id of a sample: the same file in the same format always gets the same."""
+    name = f"{source_format}/{path}".encode("utf-8", "surrogateescape")
+    return hashlib.sha256(name).hexdigest()[:16]
+
+
+def content_hash(image: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 of an image's pixels and shape.
+
+    A grey image has the same hash whether its file stores one channel or three equal ones.
+    """
+    if image.ndim == 3 and (image == image[..., :1]).all():
+        image = image[..., 0]
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()
+
+
+class DatasetWriter:
+    """Collects samples and images and writes them as a dataset folder.
+
+    Use through `new_folder`, which moves the finished folder to its place.
+
+    Args:
+        folder: an empty folder.
+        source_format: the format that the samples come from.
+        spec: size and channels of the packed images.
+        values: the names of the source's own numbers.
+    """
+
+    def __init__(
+        self, folder: Path, *, source_format: str, spec: InputSpec, values: Sequence[str] = ()
+    ) -> None:
+        self._folder = folder
+        self._format = source_format
+        self._spec = spec
+        self._values = tuple(values)
+        self._schema = _with_values(values)
+        self._rows: list[dict[str, Any]] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._named: Counter[str] = Counter()
+        self._pending: list[NDArray[np.uint8]] = []
+        self._shards = 0
+        image_bytes = spec.size * spec.size * spec.channels
+        self._per_shard = max(1, _SHARD_BYTES // image_bytes)
+        (folder / "images").mkdir()
+
+    def add(
+        self,
+        sample: Sample,
+        packed: NDArray[np.uint8] | None,
+        *,
+        sha256: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> None:
+        """Add one sample, with its fitted image where there is one."""
+        self._named[sample.path] += 1
+        again = self._named[sample.path]
+        row = {
+            **{name: sample.values.get(name) for name in self._values},
+            **{k: v for k, v in asdict(sample).items() if k in self._schema.names},
+            # A table may name one file in two rows: each keeps an id of its own.
+            "id": sample_id(self._format, sample.path + (f"//{again}" if again > 1 else "")),
+            "path": show_path(sample.path),
+            "votes": sample.votes or None,
+            "landmarks": sample.landmarks or None,
+            "sha256": sha256,
+            "width": width,
+            "height": height,
+            "shard": None if packed is None else self._shards,
+            "row": None if packed is None else len(self._pending),
+        }
+        self._rows.append(row)
+        if len(self._rows) == _BATCH_ROWS:
+            self._batch()
+        if packed is not None:
+            self._pending.append(packed)
+            if len(self._pending) == self._per_shard:
+                self._flush()
+
+    def finish(self, *, source: str, notes: Sequence[str] = ()) -> dict[str, Any]:
+        """Draw the splits that are open, keep them apart, write, and return ``dataset.json``.
+
+        Where the source names no validation split, one is drawn: a tenth, from train where the
+        source names splits at all. A copy of a test image leaves train and valid, and a copy of a
+        validation image leaves train; a copy has the same pixels.
+
+        Raises:
+            DatasetError: no sample is usable.
+        """
+        self._flush()
+        self._batch()
+        manifest = pa.Table.from_batches(self._batches, schema=self._schema)
+        manifest = _exclude_copies(_draw_open_splits(manifest))
+        info = write_description(
+            self._folder,
+            manifest,
+            {
+                "source_format": self._format,
+                "source": show_path(source),
+                "image_size": self._spec.size,
+                "image_channels": self._spec.channels,
+                "shards": self._shards,
+                "values": list(self._values),
+                "notes": list(notes),
+            },
+        )
+        if not info["labels"]:
+            raise DatasetError(
+                f"{source}: none of {manifest.num_rows} rows is usable "
+                f"({_most_common(info['excluded'])}); expected readable, labelled images"
+            )
+        return info
+
+    def _batch(self) -> None:
+        self._batches.append(pa.RecordBatch.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
+
+    def _flush(self) -> None:
+        if self._pending:
+            np.save(self._folder / "images" / shard_name(self._shards), np.stack(self._pending))
+            self._pending = []
+            self._shards += 1
+
+
+def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``manifest.parquet`` and ``dataset.json``, with counts and fingerprint.
+
+    Args:
+        folder: where the packed images already are.
+        manifest: every row.
+        about: where the dataset comes from and how its images are packed.
+
+    Returns:
+        The content of ``dataset.json``.
+    """
+    rows = manifest.select(["split", "label", "excluded"]).to_pylist()
+    used = Counter((r["split"], r["label"]) for r in rows if r["excluded"] is None)
+    reasons = Counter((r["split"], r["excluded"]) for r in rows if r["excluded"] is not None)
+    excluded: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
+    for (split, reason), count in sorted(reasons.items()):
+        excluded[split][reason] = count
+    info = {
+        "format_version": FORMAT_VERSION,
+        "emotions": list(EMOTIONS),
+        "labels": [e for e in EMOTIONS if any(label == e for _, label in used)],
+        "rows": manifest.num_rows,
+        "counts": {s: {e: used[s, e] for e in EMOTIONS if used[s, e]} for s in SPLITS},
+        "excluded": excluded,
+        "fingerprint": _fingerprint(manifest, about["image_size"], about["image_channels"]),
+        **about,
+    }
+    pq.write_table(manifest, folder / "manifest.parquet", compression="zstd")
+    text = json.dumps(info, indent=2, ensure_ascii=False) + "\n"
+    (folder / "dataset.json").write_text(text, encoding="utf-8")
+    return info
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes ``path`` when the block ends well, and goes if not.
+
+    Raises:
+        UsageError: ``path`` exists and is not an empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} exists already: choose another --out, or remove it first")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()  # '.' has no name of its own, and a link cannot be replaced by a folder
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if path.is_dir():
+            path.rmdir()
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _with_values(values: Sequence[str]) -> pa.Schema:
+    taken = [name for name in values if name in MANIFEST_SCHEMA.names]
+    if taken:
+        raise DatasetError(f"columns {', '.join(taken)}: the manifest uses these names itself")
+    own = [
+        pa.field(name, pa.float64(), metadata={"description": "from the source"}) for name in values
+    ]
+    return pa.schema([*MANIFEST_SCHEMA, *own])
+
+
+def _draw_open_splits(manifest: pa.Table) -> pa.Table:
+    splits = manifest.column("split").to_pylist()
+    named = set(splits) - {None}
+    shares = {split: DEFAULT_SHARES[split] for split in SPLITS if split not in named - {"train"}}
+    if "valid" not in named:
+        # Train gives what valid needs. A test split that the source lacks is not drawn from it:
+        # who named a training set did not mean it to be tested on.
+        if "train" in named:
+            shares.pop("test", None)
+        splits = [None if split == "train" else split for split in splits]
+    open_rows = [i for i, split in enumerate(splits) if split is None]
+    if open_rows:
+        part = manifest.take(open_rows)
+        groups = join_groups(
+            part.num_rows, part.column("sha256").to_pylist(), part.column("subject").to_pylist()
+        )
+        drawn = draw_splits(
+            part.column("id").to_pylist(), part.column("label").to_pylist(), groups, shares=shares
+        )
+        for i, split in zip(open_rows, drawn, strict=True):
+            splits[i] = split
+    return _replace(manifest, "split", splits)
+
+
+def _exclude_copies(manifest: pa.Table) -> pa.Table:
+    splits, hashes, excluded = (
+        manifest.column(name).to_pylist() for name in ("split", "sha256", "excluded")
+    )
+    seen: dict[str, str] = {}
+    # It does not matter whether the original is itself excluded: its pixels are known.
+    for split in reversed(SPLITS):
+        rows = [i for i, s in enumerate(splits) if s == split and hashes[i]]
+        for i in rows:
+            if (kept_in := seen.get(hashes[i])) and excluded[i] is None:
+                excluded[i] = f"same pixels as a {kept_in} image"
+        for i in rows:
+            seen.setdefault(hashes[i], split)
+    return _replace(manifest, "excluded", excluded)
+
+
+def _replace(manifest: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
+    place = manifest.schema.get_field_index(name)
+    field = manifest.schema.field(place)
+    return manifest.set_column(place, field, pa.array(values, type=field.type))
+
+
+def _fingerprint(manifest: pa.Table, size: int, channels: int) -> str:
+    digest = hashlib.sha256(repr((size, channels)).encode())
+    columns = ("id", "split", "label", "votes", "weight", "excluded", "sha256")
+    rows = zip(*(manifest.column(name).to_pylist() for name in columns), strict=True)
+    for row in sorted(rows, key=lambda row: str(row[0])):
+        digest.update(repr(row).encode())
+    return digest.hexdigest()[:16]
+
+
+def _most_common(excluded: Mapping[str, Mapping[str, int]]) -> str:
+    reasons: Counter[str] = Counter()
+    for split in excluded.values():
+        reasons.update(split)
+    return "; ".join(f"{n} {reason}" for reason, n in reasons.most_common(3)) or "no rows"

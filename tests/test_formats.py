@@ -1,0 +1,423 @@
+"""Tests of the formats beside FER+, FER2013 and folders: each in its true layout."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.data.dataset import Dataset
+from mien.data.formats import FORMATS
+from mien.data.importers import import_dataset, recognise
+from mien.errors import DatasetError
+from mien.images import write_image
+from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
+
+Pixels = NDArray[np.uint8]
+LANDMARKS = ";".join(f"{i}.5;{i}.25" for i in range(68))
+AFFECTNET_ORDER = (
+    "neutral",
+    "happiness",
+    "sadness",
+    "surprise",
+    "fear",
+    "disgust",
+    "anger",
+    "contempt",
+)
+FER_ORDER = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+YOLO_ORDER = (
+    "anger",
+    "contempt",
+    "disgust",
+    "fear",
+    "happiness",
+    "neutral",
+    "sadness",
+    "surprise",
+)
+RAFDB_ORDER = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+
+
+def _pixels(seed: int, side: int = 32) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def _image(path: Path, seed: int, side: int = 32) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, _pixels(seed, side))
+
+
+def _text(path: Path, *lines: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _cell(seed: int) -> str:
+    values = np.random.default_rng(seed).integers(0, 256, 48 * 48)
+    return " ".join(map(str, values))
+
+
+# --- the true layouts ---------------------------------------------------------------------------
+
+
+def affectnet(root: Path) -> None:
+    header = (
+        "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,"
+        "expression,valence,arousal"
+    )
+    rows = [f"1/{i}.jpg,4,5,20,22,{LANDMARKS},{i},0.{i},-0.{i}" for i in range(11)]
+    rows.append(f"1/11.jpg,4,5,20,22,{LANDMARKS},12,-2,-2")
+    _text(root / "training.csv", header, *rows)
+    # The table of validation has been seen without its header.
+    _text(root / "validation.csv", f"2/v.jpg,0,0,32,32,{LANDMARKS},1,-2,-2")
+    for i in range(12):
+        _image(root / f"Manually_Annotated_Images/1/{i}.jpg", i)
+    _image(root / "Manually_Annotated_Images/2/v.jpg", 50)
+
+
+def affectnet_npy(root: Path) -> None:
+    for split, count in (("train_set", 8), ("val_set", 1)):
+        for i in range(count):
+            _image(root / split / "images" / f"{i}.jpg", 20 * count + i)
+            notes = root / split / "annotations"
+            notes.mkdir(exist_ok=True)
+            np.save(notes / f"{i}_exp.npy", np.array(str(i)) if i % 2 else np.array(i))
+            np.save(notes / f"{i}_val.npy", np.array("0.5"))
+            np.save(notes / f"{i}_aro.npy", np.array(-2))
+            np.save(notes / f"{i}_lnd.npy", np.arange(136.0))
+    np.save(root / "train_set/annotations/99_exp.npy", np.array(1))
+    _image(root / "train_set/images/77.jpg", 777)
+
+
+def affectnet_kaggle(root: Path) -> None:
+    _text(
+        root / "labels.csv",
+        ",pth,label,relFCs,subset",
+        "0,anger/image1.jpg,surprise,0.87,",
+        "1,anger/image2.jpg,anger,0.81,",
+        "2,happy/image1.jpg,happy,0.75,",
+        "3,sad/moved.jpg,sad,0.7,",
+        "4,sad/gone.jpg,sad,0.7,",
+        "5,sad/odd.jpg,grumpy,,",
+        "6,../outside.jpg,sad,0.7,",
+    )
+    _image(root / "Train/Anger/image1.jpg", 1)
+    _image(root / "Test/Anger/image2.jpg", 2)
+    _image(root / "Train/Happy/image1.jpg", 3)
+    _image(root / "Test/Fear/moved.jpg", 4)
+    _image(root / "Train/Sad/odd.jpg", 5)
+    _image(root / "Train/Disgust/nobody.jpg", 6)
+    _image(root.parent / "outside.jpg", 7)
+
+
+def affectnet_yolo(root: Path) -> None:
+    _text(root / "data.yaml", "nc: 8", f"names: {[*YOLO_ORDER]}")
+    for i in range(8):
+        _image(root / f"train/images/{i}.png", i, side=40)
+        _text(root / f"train/labels/{i}.txt", f"{i} 0.5 0.5 0.5 0.25")
+    _image(root / "valid/images/two.png", 31)
+    _text(root / "valid/labels/two.txt", "0 0.25 0.25 0.5 0.5", "4 0.75 0.75 0.5 0.5")
+    _image(root / "test/images/none.png", 32)
+    _text(root / "test/labels/none.txt", "")
+    _image(root / "test/images/lost.png", 33)
+    _image(root / "test/images/bad.png", 34)
+    _text(root / "test/labels/bad.txt", "9 0.5 0.5 1 1")
+
+
+def rafdb(root: Path) -> None:
+    names = [f"train_{i:05d}" for i in range(1, 8)] + ["test_0001"]
+    codes = [*range(1, 8), 4]
+    rows = [f"{n}.jpg {c}" for n, c in zip(names, codes, strict=True)]
+    _text(root / "EmoLabel/list_patition_label.txt", *rows, "test_0002.jpg 9x")
+    for seed, name in enumerate([*names, "test_0002"]):
+        _image(root / f"Image/aligned/{name}_aligned.jpg", seed)
+
+
+def expw(root: Path) -> None:
+    faces = [f"crowd.jpg {i} {2 * i} {i} {i + 20} {2 * i + 20} 60.5 {i}" for i in range(7)]
+    _text(root / "label/label.lst", *faces, "alone.jpg 0 0 0 30 30 12.25 3")
+    _image(root / "image/origin/crowd.jpg", 1, side=64)
+    _image(root / "image/origin/alone.jpg", 2)
+
+
+def ckplus(root: Path) -> None:
+    rows = [f"{i},{_cell(i)},Training" for i in range(8)]
+    _text(root / "ckextended.csv", "emotion,pixels,Usage", *rows, f"3,{_cell(99)},PrivateTest")
+
+
+def fer2013(root: Path) -> None:
+    rows = [f"{i},{_cell(i)},Training" for i in range(7)]
+    _text(root / "fer2013.csv", "emotion,pixels,Usage", *rows)
+
+
+def ferplus(root: Path) -> None:
+    header = f"Usage,Image name,{','.join(FERPLUS_VOTE_COLUMNS)},unknown,NF"
+    _text(root / "fer2013new.csv", header, "Training,fer0.png,10,0,0,0,0,0,0,0,0,0")
+    _image(root / "FER2013Train/fer0.png", 1)
+
+
+def folder(root: Path) -> None:
+    for i, emotion in enumerate(EMOTIONS):
+        _image(root / emotion / f"{i}.png", i)
+
+
+def csv_table(root: Path) -> None:
+    _text(
+        root / "faces.csv",
+        "path,label,split,subject,weight,votes,box,sharpness,comment",
+        "a/1.png,Happy,train,p1,2,0 9 0 1 0 0 0 0,4 4 20 20,0.5,x",
+        "a/2.png,3,train,p1,,,,0.4,x",
+        "a/3.png,SAD,test,p2,,,,0.3,x",
+        "../outside.png,sad,train,p3,,,,0.2,x",
+        "a/4.png,angry,val,p4,,,,,x",
+    )
+    for i in range(1, 5):
+        _image(root / f"a/{i}.png", i)
+    _image(root.parent / "outside.png", 9)
+
+
+def parquet(root: Path) -> None:
+    def encoded(seed: int) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(_pixels(seed)).save(file, "PNG")
+        return file.getvalue()
+
+    names = ["fear", "joy", "nonsense"]
+    about = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    for name, seed in (("train-00000-of-00001", 0), ("test-00000-of-00001", 10)):
+        images = [{"bytes": encoded(seed + i), "path": None} for i in range(3)]
+        table = pa.table({"image": images, "label": pa.array([0, 1, 2], pa.int64())})
+        table = table.replace_schema_metadata({"huggingface": json.dumps(about)})
+        root.mkdir(exist_ok=True)
+        pq.write_table(table, root / f"{name}.parquet")
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    "affectnet": affectnet,
+    "affectnet-npy": affectnet_npy,
+    "affectnet-kaggle": affectnet_kaggle,
+    "affectnet-yolo": affectnet_yolo,
+    "fer2013": fer2013,
+    "ferplus": ferplus,
+    "rafdb": rafdb,
+    "expw": expw,
+    "ckplus": ckplus,
+    "folder": folder,
+    "csv": csv_table,
+    "parquet": parquet,
+}
+
+
+def _source(name: str, tmp_path: Path) -> Path:
+    root = tmp_path / "source"
+    root.mkdir()
+    LAYOUTS[name](root)
+    return root
+
+
+def _rows(name: str, tmp_path: Path) -> dict[str, dict[str, Any]]:
+    import_dataset(name, _source(name, tmp_path), tmp_path / "dataset")
+    dataset = Dataset.open(tmp_path / "dataset")
+    return {row["path"]: row for row in dataset.manifest.to_pylist()}
+
+
+# --- every format -------------------------------------------------------------------------------
+
+
+def test_every_format_has_a_layout_here() -> None:
+    assert set(LAYOUTS) == set(FORMATS)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_auto_recognises_each_as_itself(tmp_path: Path, name: str) -> None:
+    found, why = recognise(_source(name, tmp_path))
+    assert found == name
+    assert why
+    assert "\n" not in why
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_auto_recognises_what_it_can_import(tmp_path: Path, name: str) -> None:
+    info = import_dataset(name, _source(name, tmp_path), tmp_path / "dataset")
+    assert sum(sum(split.values()) for split in info["counts"].values()) > 0
+    assert info["source_format"] == name
+
+
+def test_auto_knows_nothing_of_strange_folders(tmp_path: Path) -> None:
+    _image(tmp_path / "holiday/beach.png", 1)
+    with pytest.raises(DatasetError, match="no layout that mien knows"):
+        recognise(tmp_path)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_empty_folder_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError) as caught:
+        import_dataset(name, tmp_path / "empty", tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+# --- each format --------------------------------------------------------------------------------
+
+
+def test_affectnet(tmp_path: Path) -> None:
+    rows = _rows("affectnet", tmp_path)
+    folder_ = "Manually_Annotated_Images"
+    assert [rows[f"{folder_}/1/{i}.jpg"]["label"] for i in range(8)] == list(AFFECTNET_ORDER)
+    for i, why in ((8, "none"), (9, "uncertain"), (10, "no face")):
+        row = rows[f"{folder_}/1/{i}.jpg"]
+        assert why in row["excluded"]
+        assert row["problem"] is None
+    assert rows[f"{folder_}/1/11.jpg"]["problem"] == "bad_label"
+    assert rows[f"{folder_}/1/11.jpg"]["valence"] is None
+    assert rows[f"{folder_}/2/v.jpg"]["split"] == "test"
+    first = rows[f"{folder_}/1/3.jpg"]
+    assert first["box"] == [4, 5, 20, 22]
+    assert (first["valence"], first["arousal"]) == (0.3, -0.3)
+    assert first["landmarks"][:2] == [0.5, 0.25]
+    assert len(first["landmarks"]) == 136
+
+
+def test_affectnet_npy(tmp_path: Path) -> None:
+    rows = _rows("affectnet-npy", tmp_path)
+    labels = [rows[f"train_set/images/{i}.jpg"]["label"] for i in range(8)]
+    assert labels == list(AFFECTNET_ORDER)
+    assert rows["val_set/images/0.jpg"]["split"] == "test"
+    assert rows["train_set/images/99.jpg"]["problem"] == "missing"
+    assert rows["train_set/images/77.jpg"]["problem"] == "unlisted"
+    assert rows["train_set/images/1.jpg"]["valence"] == 0.5
+    assert rows["train_set/images/1.jpg"]["arousal"] is None
+
+
+def test_affectnet_kaggle(tmp_path: Path) -> None:
+    rows = _rows("affectnet-kaggle", tmp_path)
+    seen = {
+        path: (row["label"], row["folder_label"], row["located"], row["problem"])
+        for path, row in rows.items()
+    }
+    assert seen == {
+        "Train/Anger/image1.jpg": ("surprise", "anger", "path", None),
+        "Test/Anger/image2.jpg": ("anger", "anger", "path", None),
+        "Train/Happy/image1.jpg": ("happiness", "happiness", "path", None),
+        "Test/Fear/moved.jpg": ("sadness", "fear", "name", None),
+        "sad/gone.jpg": ("sadness", None, None, "missing"),
+        "Train/Sad/odd.jpg": (None, "sadness", "path", "bad_label"),
+        "../outside.jpg": ("sadness", None, None, "missing"),
+        "Train/Disgust/nobody.jpg": (None, "disgust", None, "unlisted"),
+    }
+    assert rows["Test/Fear/moved.jpg"]["split"] == "test"
+    assert rows["Train/Anger/image1.jpg"]["relFCs"] == 0.87
+    assert rows["Train/Sad/odd.jpg"]["relFCs"] is None
+
+
+def test_affectnet_yolo(tmp_path: Path) -> None:
+    rows = _rows("affectnet-yolo", tmp_path)
+    assert [rows[f"train/images/{i}.png"]["label"] for i in range(8)] == list(YOLO_ORDER)
+    # Relative to 40 pixels: centre 20, 20, half as wide, a quarter as high.
+    assert rows["train/images/3.png"]["box"] == [10, 15, 20, 10]
+    assert rows["valid/images/two.png#0"]["label"] == "anger"
+    assert rows["valid/images/two.png#1"]["label"] == "happiness"
+    assert rows["valid/images/two.png#1"]["split"] == "valid"
+    assert rows["test/images/none.png"]["excluded"] == "no face marked"
+    assert rows["test/images/lost.png"]["problem"] == "unlisted"
+    assert rows["test/images/bad.png"]["problem"] == "bad_label"
+
+
+def test_affectnet_yolo_with_other_names_is_refused(tmp_path: Path) -> None:
+    source = _source("affectnet-yolo", tmp_path)
+    _text(source / "data.yaml", f"names: {[*AFFECTNET_ORDER]}")
+    with pytest.raises(DatasetError, match="names the ids neutral"):
+        import_dataset("affectnet-yolo", source, tmp_path / "out")
+
+
+def test_rafdb(tmp_path: Path) -> None:
+    rows = _rows("rafdb", tmp_path)
+    labels = [rows[f"Image/aligned/train_{i:05d}_aligned.jpg"]["label"] for i in range(1, 8)]
+    assert labels == list(RAFDB_ORDER)
+    test = rows["Image/aligned/test_0001_aligned.jpg"]
+    assert (test["split"], test["label"]) == ("test", "happiness")
+    assert rows["Image/aligned/test_0002_aligned.jpg"]["problem"] == "bad_label"
+
+
+def test_expw(tmp_path: Path) -> None:
+    rows = _rows("expw", tmp_path)
+    crowd = [rows[f"image/origin/crowd.jpg#{i}"] for i in range(7)]
+    assert [row["label"] for row in crowd] == list(FER_ORDER)
+    assert crowd[3]["box"] == [3, 6, 20, 20]
+    assert crowd[3]["confidence"] == 60.5
+    assert len({row["split"] for row in crowd}) == 1
+
+
+def test_ckplus(tmp_path: Path) -> None:
+    rows = _rows("ckplus", tmp_path)
+    labels = [row["label"] for row in rows.values()]
+    assert labels[:8] == [*FER_ORDER, "contempt"]
+
+
+def test_ckplus_folders_keep_people_together(tmp_path: Path) -> None:
+    for person in range(12):
+        for frame in range(3):
+            name = f"S{person:03d}_001_{frame:08d}.png"
+            _image(tmp_path / "s" / EMOTIONS[person % 4] / name, 100 * person + frame)
+    assert recognise(tmp_path / "s")[0] == "ckplus"
+    import_dataset("ckplus", tmp_path / "s", tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    for person in range(12):
+        of_person = {row["split"] for row in rows if row["subject"] == f"S{person:03d}"}
+        assert len(of_person) == 1
+
+
+def test_csv(tmp_path: Path) -> None:
+    rows = _rows("csv", tmp_path)
+    first = rows["a/1.png"]
+    assert (first["label"], first["split"], first["subject"]) == ("happiness", "train", "p1")
+    assert (first["weight"], first["box"]) == (2.0, [4, 4, 20, 20])
+    assert first["votes"] == pytest.approx([0, 0.9, 0, 0.1, 0, 0, 0, 0])
+    assert first["sharpness"] == 0.5
+    assert rows["a/2.png"]["problem"] == "bad_label"
+    assert "write the emotion's name" in rows["a/2.png"]["excluded"]
+    assert rows["a/4.png"]["split"] == "valid"
+    outside = rows["../outside.png"]
+    assert outside["problem"] == "missing"
+    assert outside["shard"] is None
+
+
+def test_parquet(tmp_path: Path) -> None:
+    rows = _rows("parquet", tmp_path)
+    test = [row for path, row in rows.items() if path.startswith("test")]
+    assert [row["label"] for row in test] == ["fear", "happiness", None]
+    assert {row["split"] for row in test} == {"test"}
+    assert test[2]["problem"] == "bad_label"
+
+
+def test_parquet_ids_without_names_are_refused(tmp_path: Path) -> None:
+    table = pa.table({"image": [b"x"], "label": [3]})
+    (tmp_path / "s").mkdir()
+    pq.write_table(table, tmp_path / "s/train.parquet")
+    with pytest.raises(DatasetError, match="without names"):
+        import_dataset("parquet", tmp_path / "s", tmp_path / "out")
+
+
+def test_one_file_in_two_rows_keeps_two_ids(tmp_path: Path) -> None:
+    _image(tmp_path / "s/a.png", 1)
+    _text(tmp_path / "s/t.csv", "path,label", "a.png,happy", "a.png,sad")
+    import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    assert len({row["id"] for row in rows}) == 2
+
+
+def test_what_a_mac_adds_to_archives_is_no_image(tmp_path: Path) -> None:
+    folder(tmp_path / "s")
+    _image(tmp_path / "s/__MACOSX/fear/1.png", 1)
+    _text(tmp_path / "s/fear/._1.png", "resource fork")
+    info = import_dataset("folder", tmp_path / "s", tmp_path / "d")
+    assert info["rows"] == 8

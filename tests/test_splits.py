@@ -1,0 +1,56 @@
+"""Tests of drawing splits: shares, strata, groups, stability."""
+
+from collections import Counter
+
+import pytest
+
+from mien.data.splits import draw_splits, join_groups
+
+IDS = [f"{i:04d}" for i in range(1000)]
+LABELS = ["fear" if i % 10 == 0 else "anger" for i in range(1000)]
+ALONE = list(range(1000))
+
+
+def test_every_label_is_spread_alike() -> None:
+    splits = draw_splits(IDS, LABELS, ALONE)
+    assert Counter(zip(LABELS, splits, strict=True)) == {
+        ("anger", "train"): 720,
+        ("anger", "valid"): 90,
+        ("anger", "test"): 90,
+        ("fear", "train"): 80,
+        ("fear", "valid"): 10,
+        ("fear", "test"): 10,
+    }
+
+
+def test_order_does_not_matter_but_the_seed_does() -> None:
+    splits = dict(zip(IDS, draw_splits(IDS, LABELS, ALONE), strict=True))
+    turned = draw_splits(IDS[::-1], LABELS[::-1], ALONE)
+    assert dict(zip(IDS[::-1], turned, strict=True)) == splits
+    assert draw_splits(IDS, LABELS, ALONE, seed=1) != list(splits.values())
+
+
+def test_groups_stay_whole() -> None:
+    groups = [i // 7 for i in range(1000)]
+    splits = draw_splits(IDS, LABELS, groups)
+    assert all(len({s for s, g in zip(splits, groups, strict=True) if g == n}) == 1 for n in groups)
+    counts = Counter(splits)
+    assert abs(counts["valid"] - 100) < 10
+    assert abs(counts["test"] - 100) < 10
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_rare_emotions_are_learnt_first(count: int) -> None:
+    assert set(draw_splits(IDS[:count], ["fear"] * count, ALONE[:count])) == {"train"}
+
+
+def test_shares_decide() -> None:
+    splits = draw_splits(IDS, LABELS, ALONE, shares={"train": 9, "valid": 1})
+    assert Counter(splits) == {"train": 900, "valid": 100}
+
+
+def test_none_joins_nothing_and_keys_join_through_each_other() -> None:
+    hashes = ["a", "a", None, None, "b"]
+    people = [None, "x", "x", None, None]
+    assert join_groups(5, hashes, people) == [0, 0, 0, 3, 4]
+    assert join_groups(5, hashes, people, pairs=[(4, 3)]) == [0, 0, 0, 3, 3]
