@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import rich.progress
 import typer
@@ -308,6 +308,56 @@ def data_audit(
         page = out / "audit.html"
         page.write_text(render_page(audit, opened), encoding="utf-8")
         err_console.print(f"wrote {_shown(page)}", soft_wrap=True)
+
+
+@data_app.command("clean")
+def data_clean(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
+    out: Annotated[Path, typer.Option(help="The dataset folder to make.", metavar="DATASET")],
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(help="A kind of finding; of duplicates one is kept.", metavar="KIND"),
+    ] = None,
+    label_from: Annotated[
+        str | None, typer.Option(help="folder or votes: whose label counts, not the table's.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep rows that meet it: relFCs<0.9.", metavar="CONDITION"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Draw splits anew: 80/10/10.", metavar="SHARES")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another draw.")] = 0,
+) -> None:
+    """Repair a dataset into a new one, with a record of every change."""
+    from mien.data.clean import Rules, clean_dataset
+    from mien.data.dataset import Dataset
+
+    if label_from not in {None, "folder", "votes"}:
+        raise UsageError(f"label-from {label_from!r}: expected folder or votes")
+    rules = Rules(
+        drop=tuple(drop or ()),
+        label_from=cast(Literal["folder", "votes"] | None, label_from),
+        where=tuple(where or ()),
+        split=_shares(split) if split else None,
+        seed=seed,
+    )
+    if rules == Rules(seed=seed):
+        raise UsageError("nothing to do: expected --drop, --label-from, --where or --split")
+    with _progress() as show:
+        info, changes = clean_dataset(Dataset.open(dataset), out, rules, progress=show)
+    _print_dataset(out, info)
+    counts = ", ".join(f"{n:,} {change}" for change, n in changes.items()) or "none"
+    out_console.print(f"changes: {counts} ({_shown(out / 'changes.jsonl')})", soft_wrap=True)
+
+
+def _shares(text: str) -> tuple[float, float, float]:
+    try:
+        train, valid, test = (float(part) for part in text.split("/"))
+    except ValueError:
+        raise UsageError(f"split {text!r}: expected three shares, 80/10/10") from None
+    return train, valid, test
 
 
 @data_app.command("draw")

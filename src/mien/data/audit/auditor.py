@@ -16,7 +16,7 @@ from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import SPLITS
 
-__all__ = ["audit_dataset"]
+__all__ = ["CHECKED", "audit_dataset"]
 
 FLAT_CONTRAST: Final = 10.0
 FLAT_COMPONENT: Final = 0.9
@@ -25,7 +25,9 @@ BRIGHT: Final = 195.0
 BLURRED: Final = 0.06
 TINY: Final = 32.0
 
-_CHECKED: Final = tuple(kind for kind in KINDS if kind not in {"no_face", "label_suspect"})
+CHECKED: Final = tuple(kind for kind in KINDS if kind not in {"no_face", "label_suspect"})
+"""The kinds that an audit looks for."""
+
 _BINS: Final = 24
 _BATCH: Final = 1024
 
@@ -75,7 +77,7 @@ class _Auditor:
             dataset=self.dataset.info,
             rows=len(self.dataset),
             findings=tuple(sorted(findings, key=lambda finding: order[finding.kind])),
-            checked=_CHECKED,
+            checked=CHECKED,
             balance=self.dataset.info["counts"],
             folders=self._folders(),
             values=tuple(self._values(measures)),

@@ -1,0 +1,157 @@
+"""Tests of cleaning: each rule, the record, and that cleaning twice changes nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mien.data.audit.auditor import audit_dataset
+from mien.data.clean import Rules, clean_dataset
+from mien.data.dataset import Dataset
+from mien.data.importers import import_dataset
+from mien.drawn import draw_face, sample_parameters
+from mien.errors import DatasetError, UsageError
+from mien.images import write_image
+from mien.labels import EMOTIONS
+
+
+def _face(number: int) -> NDArray[np.uint8]:
+    return draw_face(sample_parameters(EMOTIONS[number % 8], seed=600 + number), size=48)
+
+
+@pytest.fixture(scope="module")
+def dirty(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Sixty faces in Kaggle's layout, with a copy, a mirrored leak, disagreements and a gap."""
+    root = tmp_path_factory.mktemp("dirty") / "source"
+    lines = [",pth,label,relFCs"]
+
+    def add(place: str, pixels: NDArray[np.uint8], label: str, flatness: float) -> None:
+        file = root / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_image(file, pixels)
+        lines.append(f"{len(lines)},{place.partition('/')[2]},{label},{flatness}")
+
+    for number in range(60):
+        emotion, split = EMOTIONS[number % 8], "Test" if number >= 48 else "Train"
+        add(f"{split}/{emotion}/{number:02d}.png", _face(number), emotion, number / 60)
+    add("Train/fear/copy.png", _face(4), "fear", 0.1)
+    add("Train/neutral/mirrored.png", _face(48)[:, ::-1], "neutral", 0.1)
+    add("Train/sadness/disagrees.png", _face(61), "anger", 0.1)
+    write_image(root / "Train/sadness/unlisted.png", _face(62))
+    lines.append("99,fear/gone.png,fear,0.1")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    import_dataset("affectnet-kaggle", root, root.parent / "dataset", size=48, channels=1)
+    return Dataset.open(root.parent / "dataset")
+
+
+def _clean(dataset: Dataset, out: Path, rules: Rules) -> tuple[Dataset, list[dict[str, Any]]]:
+    clean_dataset(dataset, out, rules)
+    lines = (out / "changes.jsonl").read_text(encoding="utf-8").splitlines()
+    return Dataset.open(out), [json.loads(line) for line in lines]
+
+
+RULES = {
+    "one-of-each": Rules(drop=("duplicate", "near_duplicate")),
+    "leaks": Rules(drop=("leak",)),
+    "files": Rules(drop=("missing", "unlisted", "folder_label_disagree")),
+    "folder": Rules(label_from="folder"),
+    "filter": Rules(where=("relFCs<0.5", "relFCs >= 0.05")),
+    "split": Rules(split=(60, 20, 20), seed=3),
+    "all": Rules(
+        drop=("missing", "near_duplicate", "leak", "duplicate"),
+        label_from="folder",
+        where=("relFCs<0.9",),
+        split=(80, 10, 10),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_cleaning_twice_changes_nothing(dirty: Dataset, tmp_path: Path, name: str) -> None:
+    once, changes = _clean(dirty, tmp_path / "once", RULES[name])
+    assert changes
+    twice, more = _clean(once, tmp_path / "twice", RULES[name])
+    assert more == []
+    assert twice.manifest.equals(once.manifest)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_change_is_on_record(dirty: Dataset, tmp_path: Path, name: str) -> None:
+    before = {row["id"]: row for row in dirty.manifest.to_pylist()}
+    cleaned, changes = _clean(dirty, tmp_path / "out", RULES[name])
+    after = {row["id"]: row for row in cleaned.manifest.to_pylist()}
+    dropped = {change["id"]: change for change in changes if change["change"] == "drop"}
+    assert set(before) - set(after) == set(dropped)
+    assert set(after) <= set(before)
+    for change in changes:
+        assert change["reason"]
+        if change["change"] == "relabel" and change["id"] in after:
+            assert before[change["id"]]["label"] == change["from"]
+            assert after[change["id"]]["label"] == change["to"]
+    moved = {c["id"] for c in changes if c["change"] == "split"}
+    assert moved >= {i for i, row in after.items() if before[i]["split"] != row["split"]}
+
+
+def test_dropped_kinds_are_gone(dirty: Dataset, tmp_path: Path) -> None:
+    kinds = ("missing", "unlisted", "folder_label_disagree", "duplicate", "near_duplicate", "leak")
+    found = audit_dataset(dirty).summary
+    assert all(found[kind] for kind in kinds)
+    cleaned, _ = _clean(dirty, tmp_path / "out", Rules(drop=kinds))
+    left = audit_dataset(cleaned).summary
+    assert not any(left[kind] for kind in kinds)
+
+
+def test_the_test_image_stays_and_its_copy_goes(dirty: Dataset, tmp_path: Path) -> None:
+    cleaned, _ = _clean(dirty, tmp_path / "out", Rules(drop=("leak",)))
+    paths = set(cleaned.column("path"))
+    assert "Test/neutral/48.png" in paths
+    assert "Train/neutral/mirrored.png" not in paths
+
+
+def test_folder_gives_unlisted_files_their_label(dirty: Dataset, tmp_path: Path) -> None:
+    cleaned, _ = _clean(dirty, tmp_path / "out", Rules(label_from="folder"))
+    rows = {row["path"]: row for row in cleaned.manifest.to_pylist()}
+    for name in ("disagrees", "unlisted"):
+        row = rows[f"Train/sadness/{name}.png"]
+        assert (row["label"], row["problem"], row["excluded"]) == ("sadness", None, None)
+
+
+def test_drawn_splits_keep_pictures_together(dirty: Dataset, tmp_path: Path) -> None:
+    cleaned, _ = _clean(dirty, tmp_path / "out", Rules(split=(60, 20, 20), seed=3))
+    assert audit_dataset(cleaned).summary["leak"] == 0
+
+
+def test_images_still_belong_to_their_rows(dirty: Dataset, tmp_path: Path) -> None:
+    cleaned, _ = _clean(dirty, tmp_path / "out", RULES["all"])
+    before = {path: i for i, path in enumerate(dirty.column("path"))}
+    for i, path in enumerate(cleaned.column("path")):
+        if cleaned.column("shard")[i] is not None:
+            np.testing.assert_array_equal(
+                cleaned.images(np.array([i])), dirty.images(np.array([before[path]]))
+            )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"drop": ("ugly",)}, "drop ugly: expected any of missing"),
+        ({"drop": ("no_face",)}, "drop no_face"),
+        ({"where": ("relFCs=1",)}, "expected COLUMN<NUMBER"),
+        ({"where": ("relFCs<1.2.3",)}, "expected COLUMN<NUMBER"),
+        ({"split": (0.0, 0.0, 0.0)}, "three shares"),
+    ],
+)
+def test_wrong_rules_are_refused(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        Rules(**wrong)
+
+
+def test_failure_leaves_nothing_behind(dirty: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="own numbers are relFCs"):
+        clean_dataset(dirty, tmp_path / "out", Rules(where=("beauty>3",)))
+    with pytest.raises(DatasetError, match="leave no usable row"):
+        clean_dataset(dirty, tmp_path / "out", Rules(where=("relFCs>5",), drop=("unlisted",)))
+    assert list(tmp_path.iterdir()) == []
