@@ -1,6 +1,6 @@
 """Run every benchmark: python -m benchmarks."""
 
-from benchmarks import ferplus, startup
+from benchmarks import audit, ferplus, startup
 
-for benchmark in (startup, ferplus):
+for benchmark in (startup, ferplus, audit):
     benchmark.main()
