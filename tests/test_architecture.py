@@ -12,11 +12,12 @@ SOURCE = Path(mien.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
-    ("export",),
+    ("export", "crossfit"),
     ("runs",),
     ("train",),
     ("evaluate", "checkpoint", "optim", "augment", "networks", "mien"),
     ("predictor", "data.drawn_folder", "data.importers", "data.clean", "plots"),
+    ("data.rules",),
     ("data.audit",),
     ("model", "data.writer", "data.formats", "annotate", "inputs"),
     ("data.dataset", "data.splits", "data.source"),
@@ -33,6 +34,7 @@ The package itself (``mien``) stands below what builds on ``mien.load``.
 NEEDS_TORCH = {
     "augment",
     "checkpoint",
+    "crossfit",
     "demo",
     "export",
     "networks",
