@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("card", "detect", "metrics", "drawn"),
     ("images", "preprocess", "config", "data"),
     ("records", "labels"),
-    ("errors", "version", "progress"),
+    ("errors", "version", "progress", "atomic"),
 )
 """From the roof to the ground: a module imports from the floors below its own, never above.
 

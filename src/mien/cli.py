@@ -296,6 +296,7 @@ def data_audit(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Find what is wrong with a dataset."""
+    from mien.atomic import write_text
     from mien.data.audit.auditor import audit_dataset
     from mien.data.audit.findings import KINDS
     from mien.data.audit.page import render_page
@@ -332,7 +333,7 @@ def data_audit(
     if out:
         out.mkdir(parents=True, exist_ok=True)
         page = out / "audit.html"
-        page.write_text(render_page(audit, opened), encoding="utf-8")
+        write_text(page, render_page(audit, opened))
         err_console.print(f"wrote {_shown(page)}", soft_wrap=True)
 
 

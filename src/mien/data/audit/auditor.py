@@ -208,6 +208,7 @@ class _Auditor:
             batch = self.dataset.images(self.pictured[start : start + _BATCH])
             for i, image in enumerate(batch, start=start):
                 grey[i] = fit(image, spec)[..., 0]
+            self.dataset.release()
         return grey
 
     def _poor(self, measures: Mapping[str, NDArray[np.float64]]) -> Iterator[Finding]:

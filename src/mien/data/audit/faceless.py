@@ -8,7 +8,7 @@ look strange to it too; so a picture is faceless only if OpenCV's cascades see n
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ _FEWEST: Final = 200
 _MOST: Final = 8000
 _COMPONENTS: Final = 60
 _RIDGE: Final = 300.0
-_BATCH: Final = 4096
+_BATCH: Final = 2048
 _CASCADES: Final = ("frontalface_default", "frontalface_alt2", "profileface")
 
 
@@ -54,17 +54,31 @@ def _resemblance(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     whole = _gradients(images[chosen])
     broken = _gradients(_break(image, random) for image in images[chosen])
     space = _Space(np.concatenate([whole, broken]))
-    features = np.concatenate([space(whole), space(broken)])
-    targets = np.repeat([1.0, -1.0], [len(whole), len(broken)])
-    mean = features.mean(axis=0)
-    features -= mean
-    matrix = features.T @ features + _RIDGE * np.eye(features.shape[1], dtype=np.float32)
-    weights = np.linalg.solve(matrix.astype(np.float64), (features.T @ targets))
+    weights, mean = _regress(space, whole, broken)
     parts = [
-        (space(_gradients(images[start : start + _BATCH])) - mean) @ weights
+        space(_gradients(images[start : start + _BATCH])) @ weights - mean
         for start in range(0, len(images), _BATCH)
     ]
     return np.concatenate(parts)
+
+
+def _regress(
+    space: "_Space", whole: NDArray[np.float32], broken: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], float]:
+    """Return weights and what the mean picture comes to, from moments summed batch by batch."""
+    matrix: Any = 0.0
+    sums: Any = 0.0
+    towards: Any = 0.0
+    for histograms, target in ((whole, 1.0), (broken, -1.0)):
+        for start in range(0, len(histograms), _BATCH):
+            features = space(histograms[start : start + _BATCH])
+            matrix += features.T @ features
+            sums += features.sum(axis=0, dtype=np.float64)
+            towards += target * features.sum(axis=0, dtype=np.float64)
+    count = len(whole) + len(broken)
+    centred = matrix - np.outer(sums, sums) / count + _RIDGE * np.eye(len(sums))
+    weights = np.linalg.solve(centred, towards)
+    return weights, float(sums @ weights / count)
 
 
 class _Space:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mien.atomic import replacing
 from mien.errors import DatasetError
 
 __all__ = ["OutOfFold", "Suspect"]
@@ -67,9 +68,8 @@ class OutOfFold:
             **{name: self.probabilities[:, i] for i, name in enumerate(self.emotions)},
         }
         table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(self.about)})
-        partial = path.with_name(f".{path.name}.partial")
-        pq.write_table(table, partial, compression="zstd")
-        partial.replace(path)
+        with replacing(path) as partial:
+            pq.write_table(table, partial, compression="zstd")
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "OutOfFold":
