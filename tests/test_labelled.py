@@ -40,7 +40,7 @@ def test_weights_come_from_the_manifest(drawn_dataset: Dataset) -> None:
 
 
 def test_conditions_choose_images(ferplus_dataset: Dataset) -> None:
-    with pytest.raises(UsageError, match="relFCs<0.9: the dataset's own numbers are none"):
+    with pytest.raises(UsageError, match=r"relFCs<0\.9: the dataset's own numbers are none"):
         Labelled.of(ferplus_dataset, "train", InputSpec(), EMOTIONS, where=["relFCs<0.9"])
 
 
