@@ -5,12 +5,12 @@ from typing import Literal
 import pytest
 import torch
 from torch import nn
-from torch.optim import Adamax, AdamW, Optimizer
+from torch.optim import SGD, Adamax, AdamW, Optimizer
 
 from mien.config import TrainConfig
 from mien.optim import make_optimizer, make_schedule
 
-ScheduleName = Literal["cosine", "plateau", "constant"]
+ScheduleName = Literal["cosine", "onecycle", "plateau", "constant"]
 
 
 def _optimizer(config: TrainConfig) -> Optimizer:
@@ -21,8 +21,8 @@ def _rate(optimizer: Optimizer) -> float:
     return float(optimizer.param_groups[0]["lr"])
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", AdamW), ("adamax", Adamax)])
-def test_optimizer_by_name(name: Literal["adamw", "adamax"], kind: type[Optimizer]) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("adamw", AdamW), ("adamax", Adamax), ("sgd", SGD)])
+def test_optimizer_by_name(name: Literal["adamw", "adamax", "sgd"], kind: type[Optimizer]) -> None:
     optimizer = _optimizer(TrainConfig(optimizer=name, weight_decay=0.3))
     assert type(optimizer) is kind
     matrices, vectors = optimizer.param_groups
@@ -53,6 +53,23 @@ def test_cosine_rises_then_falls_to_zero() -> None:
     assert 0 < rates[-1] < 0.01
 
 
+def test_one_cycle_rises_from_a_25th_over_three_tenths() -> None:
+    config = TrainConfig(epochs=10, learning_rate=1.0, schedule="onecycle")
+    rates = _rates(config, steps_per_epoch=10)
+    assert rates[0] == pytest.approx(0.04)
+    assert rates[15] == pytest.approx(0.52)
+    assert rates[30] == pytest.approx(1.0)
+    assert rates[30:] == sorted(rates[30:], reverse=True)
+    assert 0 < rates[-1] < 0.01
+
+
+def test_sgd_has_nesterovs_momentum() -> None:
+    (group, _) = _optimizer(TrainConfig(optimizer="sgd", momentum=0.8)).param_groups
+    assert (group["momentum"], group["nesterov"]) == (0.8, True)
+    (group, _) = _optimizer(TrainConfig(optimizer="sgd", momentum=0.0)).param_groups
+    assert (group["momentum"], group["nesterov"]) == (0.0, False)
+
+
 def test_constant_stays_after_the_warm_up() -> None:
     rates = _rates(TrainConfig(epochs=2, learning_rate=0.5, warmup=0.1, schedule="constant"), 10)
     assert set(rates[2:]) == {0.5}
@@ -72,7 +89,7 @@ def test_plateau_halves_after_patience_runs_out() -> None:
     assert rates == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("name", ["cosine", "plateau", "constant"])
+@pytest.mark.parametrize("name", ["cosine", "onecycle", "plateau", "constant"])
 def test_schedule_goes_on_where_it_was(name: ScheduleName) -> None:
     config = TrainConfig(epochs=6, schedule=name, learning_rate=1.0, plateau_patience=0)
     losses = [1.0, 0.8, 0.9, 0.7, 0.75, 0.74]

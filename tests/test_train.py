@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from mien.checkpoint import BEST_NAME, read_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import DataError, UsageError
+from mien.runs import open_run
 from mien.train import _Trainer, train
 
 
@@ -47,8 +49,17 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
         {},
         {"optimizer": "adamax", "schedule": "plateau", "plateau_patience": 0, "ema": 0.0},
         {"soft_labels": False, "label_smoothing": 0.1, "network": "classic4"},
+        {"emotion_based": True, "emotion_balanced": 0.4, "balance": 0.5, "mixup": 0.5},
+        {
+            "optimizer": "sgd",
+            "schedule": "onecycle",
+            "learning_rate": 0.05,
+            "weight_decay": 5e-4,
+            "cutmix": 0.5,
+            "logit_adjustment": 0.5,
+        },
     ],
-    ids=["adamw-cosine-ema", "adamax-plateau", "hard-labels-classic4"],
+    ids=["adamw-cosine-ema", "adamax-plateau", "hard-labels-classic4", "emotions", "sgd-cutmix"],
 )
 def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
     tmp_path: Path,
@@ -73,6 +84,29 @@ def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
     weights = [read_weights(tmp_path / run / BEST_NAME)[0] for run in ("whole", "cut")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_teachers_opinions_are_learnt(
+    tmp_path: Path, tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    """A student who learns nothing but the teacher's opinion comes to agree with it."""
+    calm = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast", "erasing"), 0.0)
+    settings = tiny_config.model_dump() | calm | {"epochs": 20, "batch_size": 16}
+    config = TrainConfig(**(settings | {"teachers": [str(tiny_run)], "distillation": 1.0}))
+    train(drawn_dataset, config, tmp_path / "student", device="cpu")
+    crops = drawn_dataset.images(drawn_dataset.usable("train"))
+    teacher, student = (
+        open_run(run).probabilities(list(crops)) for run in (tiny_run, tmp_path / "student")
+    )
+    assert np.abs(teacher - student).mean() < 0.05
+
+
+def test_a_teacher_who_sees_other_pictures_is_refused(
+    tmp_path: Path, tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    config = TrainConfig(**(tiny_config.model_dump() | {"size": 32, "teachers": [str(tiny_run)]}))
+    with pytest.raises(UsageError, match=r"sees InputSpec.size=48.* expected InputSpec.size=32"):
+        train(drawn_dataset, config, tmp_path / "run", device="cpu")
 
 
 def test_resuming_a_finished_run_changes_nothing(
