@@ -18,11 +18,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluate", "checkpoint", "optim", "augment", "networks", "mien"),
     ("predictor", "data.drawn_folder", "data.importers", "data.clean", "plots"),
     ("data.audit",),
-    ("model", "data.writer", "data.formats", "annotate", "inputs"),
+    ("model", "data.writer", "data.formats", "annotate", "inputs", "track"),
     ("data.dataset", "data.splits", "data.source"),
-    ("card", "detect", "metrics", "drawn"),
+    ("card", "detect", "looks", "metrics", "motion", "drawn"),
     ("images", "preprocess", "config", "data"),
-    ("records", "labels"),
+    ("records", "labels", "steady"),
     ("errors", "version", "progress"),
 )
 """From the roof to the ground: a module imports from the floors below its own, never above.

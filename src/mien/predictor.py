@@ -20,7 +20,7 @@ from mien.records import Detection, Face, Prediction
 
 __all__ = ["ImageLike", "Recogniser", "as_pixels"]
 
-_Read = tuple[str, NDArray[np.uint8] | ImageError]
+_Opened = tuple[str, NDArray[np.uint8] | ImageError]
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 
@@ -52,6 +52,15 @@ class Recogniser:
         pixels = as_pixels(image)
         return list(self._recognise([pixels])[0])
 
+    def read(self, image: NDArray[np.uint8], detections: Sequence[Detection]) -> tuple[Face, ...]:
+        """Name the emotions of faces that are found already, in their order.
+
+        Args:
+            image: RGB (H, W, 3) or grey (H, W), uint8.
+            detections: where its faces are.
+        """
+        return self._read([image], [detections])[0]
+
     def predict_files(
         self, paths: Iterable[str]
     ) -> Iterator[tuple[Prediction, NDArray[np.uint8] | None]]:
@@ -60,7 +69,7 @@ class Recogniser:
         Yields:
             What was seen, and the upright pixels; an unreadable file yields its reason and None.
         """
-        for batch in self._batches(map(_read, paths)):
+        for batch in self._batches(map(_open, paths)):
             recognised = iter(self._recognise([x for _, x in batch if isinstance(x, np.ndarray)]))
             for path, read in batch:
                 if isinstance(read, ImageError):
@@ -69,9 +78,9 @@ class Recogniser:
                     height, width = read.shape[:2]
                     yield Prediction(path, width, height, next(recognised)), read
 
-    def _batches(self, pictures: Iterable[_Read]) -> Iterator[list[_Read]]:
+    def _batches(self, pictures: Iterable[_Opened]) -> Iterator[list[_Opened]]:
         """Gather pictures until there are enough for the model or too many pixels for memory."""
-        batch: list[_Read] = []
+        batch: list[_Opened] = []
         pixels = 0
         for path, read in pictures:
             batch.append((path, read))
@@ -83,8 +92,12 @@ class Recogniser:
             yield batch
 
     def _recognise(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[Face, ...]]:
+        return self._read(images, [self.detector(image) for image in images])
+
+    def _read(
+        self, images: Sequence[NDArray[np.uint8]], found: Sequence[Sequence[Detection]]
+    ) -> list[tuple[Face, ...]]:
         spec = self.model.card.spec
-        found = [self.detector(image) for image in images]
         crops = [
             # What nobody looked for is the whole picture: there is no box to widen or square.
             face_crop(image, None if detection.score is None else detection.box, spec)
@@ -129,7 +142,7 @@ def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
     return pixels.reshape(pixels.shape[:2]) if grey else pixels
 
 
-def _read(path: str) -> _Read:
+def _open(path: str) -> _Opened:
     try:
         return path, read_image(path)
     except ImageError as error:
