@@ -17,11 +17,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("train",),
     ("evaluate", "checkpoint", "optim", "augment", "networks", "mien"),
     ("predictor", "data.drawn_folder", "data.importers", "data.clean", "plots"),
-    ("data.audit",),
-    ("model", "data.writer", "data.formats", "annotate", "inputs", "track"),
+    ("data.audit", "timeline_page"),
+    ("timeline_picture",),
+    ("model", "data.writer", "data.formats", "annotate", "inputs", "timeline", "track"),
     ("data.dataset", "data.splits", "data.source"),
     ("card", "detect", "looks", "metrics", "motion", "drawn"),
-    ("images", "preprocess", "config", "data"),
+    ("images", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
     ("errors", "version", "progress"),
 )
@@ -130,6 +131,7 @@ def test_public_names_are_exact() -> None:
         "ModelError",
         "Prediction",
         "UsageError",
+        "VideoError",
         "__version__",
         "load",
     ]

@@ -18,6 +18,7 @@ from mien.errors import (
     MienError,
     ModelError,
     UsageError,
+    VideoError,
 )
 from mien.labels import EMOTIONS
 from mien.records import Box, Face, Prediction
@@ -39,6 +40,7 @@ __all__ = [
     "ModelError",
     "Prediction",
     "UsageError",
+    "VideoError",
     "__version__",
     "load",
 ]

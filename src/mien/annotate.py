@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mien.records import Face
 
-__all__ = ["COLOURS", "annotate"]
+__all__ = ["COLOURS", "ON_PAPER", "annotate"]
 
 COLOURS: Mapping[str, str] = MappingProxyType(
     {
@@ -23,6 +23,20 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "contempt": "#ffb26b",
     }
 )
+ON_PAPER: Mapping[str, str] = MappingProxyType(
+    {
+        "neutral": "#7d8b99",
+        "happiness": "#d49a00",
+        "sadness": "#3f7fe0",
+        "surprise": "#12a182",
+        "fear": "#9a5fd6",
+        "disgust": "#75a01f",
+        "anger": "#dc4a42",
+        "contempt": "#dd7c26",
+    }
+)
+"""The hues of `COLOURS`, dark enough for a light page."""
+
 _INK = "#14181d"
 _PANEL = (20, 24, 29, 205)
 _TEXT = "#f3f5f7"

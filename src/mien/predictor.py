@@ -1,4 +1,4 @@
-"""The recogniser: pictures in, faces with their emotions out.
+"""The recogniser: pictures and videos in, faces with their emotions out.
 
 Joins a detector and a model. Reads pictures; neither draws nor prints.
 """
@@ -17,6 +17,8 @@ from mien.images import read_image
 from mien.model import EmotionModel
 from mien.preprocess import face_crop
 from mien.records import Detection, Face, Prediction
+from mien.track import DETECT_EVERY, Tracker
+from mien.video import Video
 
 __all__ = ["ImageLike", "Recogniser", "as_pixels"]
 
@@ -25,7 +27,7 @@ ImageLike = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 
 class Recogniser:
-    """Finds faces and names their emotions.
+    """Finds faces and names their emotions. Safe to call from several threads.
 
     Args:
         model: names emotions.
@@ -77,6 +79,59 @@ class Recogniser:
                 else:
                     height, width = read.shape[:2]
                     yield Prediction(path, width, height, next(recognised)), read
+
+    def batch(self, images: Iterable[ImageLike]) -> list[list[Face]]:
+        """Return the faces of each picture, in their order; read together, which is faster.
+
+        Raises:
+            ImageError: one of them cannot be read, or an array has another shape or type.
+        """
+        faces: list[list[Face]] = []
+        for pictures in self._batches(("", as_pixels(image)) for image in images):
+            pixels = [read for _, read in pictures if isinstance(read, np.ndarray)]
+            faces += [list(found) for found in self._recognise(pixels)]
+        return faces
+
+    def video(
+        self,
+        source: str | os.PathLike[str] | int | Video,
+        *,
+        detect_every_s: float = DETECT_EVERY,
+    ) -> Iterator[tuple[Prediction, NDArray[np.uint8] | None]]:
+        """Read a video frame by frame; one frame is in memory at a time.
+
+        Faces keep their numbers (`Face.track`) and are steadied over time, see `track.Tracker`.
+
+        Args:
+            source: a file, an address, a camera's number, or a video that is open already; it is
+                closed in the end.
+            detect_every_s: seconds from one search for faces to the next.
+
+        Yields:
+            What was seen in each frame, and its pixels, RGB (H, W, 3). A file that is cut off
+            yields one more prediction with the reason, and None.
+
+        Raises:
+            VideoError: there is no such file or camera, or not one frame can be read.
+        """
+        with source if isinstance(source, Video) else Video(source) as video:
+            tracker = Tracker(self, detect_every_s=detect_every_s)
+            for frame in video:
+                height, width = frame.pixels.shape[:2]
+                faces = tracker.update(frame.pixels, frame.time_s)
+                yield (
+                    Prediction(
+                        video.name,
+                        width,
+                        height,
+                        faces,
+                        frame=frame.number,
+                        time_s=frame.time_s,
+                    ),
+                    frame.pixels,
+                )
+            if video.ends_early:
+                yield Prediction(video.name, error=video.ends_early, frame=video.read_frames), None
 
     def _batches(self, pictures: Iterable[_Opened]) -> Iterator[list[_Opened]]:
         """Gather pictures until there are enough for the model or too many pixels for memory."""

@@ -18,7 +18,7 @@ from mien.motion import Glance, follow, glance, is_cut
 from mien.records import Box, Detection, Face, Point
 from mien.steady import Steady
 
-__all__ = ["Reader", "Tracker"]
+__all__ = ["DETECT_EVERY", "REMEMBER", "Reader", "Tracker"]
 
 DETECT_EVERY: Final = 0.2
 """Seconds from one search for faces to the next."""

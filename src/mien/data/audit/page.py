@@ -19,7 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.annotate import COLOURS
+from mien.annotate import COLOURS, ON_PAPER
 from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
 from mien.data.dataset import Dataset
 from mien.labels import EMOTIONS
@@ -57,17 +57,6 @@ _TITLES: Final = {
     "no_face": "No face",
     "label_suspect": "Suspect labels",
 }
-_ON_PAPER: Final = {
-    "neutral": "#7d8b99",
-    "happiness": "#d49a00",
-    "sadness": "#3f7fe0",
-    "surprise": "#12a182",
-    "fear": "#9a5fd6",
-    "disgust": "#75a01f",
-    "anger": "#dc4a42",
-    "contempt": "#dd7c26",
-}
-"""The hues of `mien.annotate.COLOURS`, dark enough for a light page."""
 
 
 class _Piece(NamedTuple):
@@ -187,7 +176,7 @@ def render_page(audit: Audit, dataset: Dataset, *, per_kind: int = 48) -> str:
     return page.render(
         audit=audit,
         version=__version__,
-        palettes=(_ON_PAPER, COLOURS),
+        palettes=(ON_PAPER, COLOURS),
         touched=len({row for finding in audit.findings for row in finding.rows}),
         tiles=[_Tile(kind, _title(kind), summary.get(kind)) for kind in KINDS],
         balance=_balance(audit.balance),
