@@ -15,14 +15,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("export",),
     ("runs",),
     ("train",),
-    ("evaluate", "checkpoint", "optim", "augment", "networks", "mien"),
+    ("evaluate", "checkpoint", "optim", "augment", "networks", "live", "mien", "window"),
     ("predictor", "data.drawn_folder", "data.importers", "data.clean", "plots"),
-    ("data.audit", "timeline_page"),
-    ("timeline_picture",),
+    ("data.audit", "timeline_page", "timeline_picture"),
     ("model", "data.writer", "data.formats", "annotate", "inputs", "timeline", "track"),
     ("data.dataset", "data.splits", "data.source"),
     ("card", "detect", "looks", "metrics", "motion", "drawn"),
-    ("images", "video", "preprocess", "config", "data"),
+    ("camera",),
+    ("images", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
     ("errors", "version", "progress"),
 )
@@ -50,7 +50,7 @@ def _modules() -> dict[str, Path]:
     for path in sorted(SOURCE.rglob("*.py")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
-        if not name.startswith(("drawn.", "data.formats.", "data.audit.")):
+        if not name.startswith(("drawn.", "data.formats.", "data.audit.", "detect.")):
             found[name or "mien"] = path
     return found
 

@@ -149,6 +149,51 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command()
+def live(
+    source: Annotated[
+        str, typer.Option(help="A camera's number, a file or an address.", metavar="0|FILE|URL")
+    ] = "0",
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Record what is shown: .mp4, .webm, .mkv or .avi.", metavar="FILE"),
+    ] = None,
+    no_window: Annotated[bool, typer.Option("--no-window", help="Show nothing.")] = False,
+    max_frames: Annotated[
+        int, typer.Option(help="Stop after so many frames; 0 goes on.", min=0)
+    ] = 0,
+    model: Annotated[str, typer.Option(help="A shipped model or an ONNX file.")] = "base",
+    detector: Annotated[str, typer.Option(help="A detector, see 'mien predict'.")] = "fast",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Read faces in the webcam's picture, in a window: h shows the keys."""
+    from contextlib import nullcontext
+
+    from mien import load
+    from mien.camera import Camera
+    from mien.live import Live
+    from mien.window import Window
+
+    number = int(source) if source.isdecimal() else None
+    recogniser = load(model, detector=detector, device=device, threads=1)
+    with (
+        nullcontext(None) if no_window else Window() as window,
+        Camera(source if number is None else number, patient=not no_window) as camera,
+    ):
+        result = Live(
+            recogniser,
+            camera,
+            window,
+            mirror=number is not None,
+            record=record,
+            max_frames=max_frames,
+            say=lambda text: err_console.print(_shown(text), soft_wrap=True),
+        ).run()
+    out_console.print(f"{result.frames:,} frames, {result.rate:.1f} a second")
+    if result.problem:
+        raise VideoError(result.problem)
+
+
 class _Reports:
     """Tells what was recognised: as JSON lines, in words, as annotated copies."""
 

@@ -155,7 +155,12 @@ class Recogniser:
         spec = self.model.card.spec
         crops = [
             # What nobody looked for is the whole picture: there is no box to widen or square.
-            face_crop(image, None if detection.score is None else detection.box, spec)
+            face_crop(
+                image,
+                None if detection.score is None else detection.box,
+                spec,
+                roll=detection.roll,
+            )
             for image, detections in zip(images, found, strict=True)
             for detection in detections
         ]

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from mien.preprocess import InputSpec, face_crop
 from mien.records import Face, Prediction
 
-__all__ = ["Person", "Timeline"]
+__all__ = ["Person", "Timeline", "clock", "ticks"]
 
 MAX_BINS: Final = 1024
 _FIRST_BIN: Final = 0.05
 _LONGEST_FRAME: Final = 1.0
 """Seconds that one frame stands for at most."""
+
+_TICKS: Final = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+_MOST_TICKS: Final = 9
 
 _PORTRAIT: Final = InputSpec(size=96, channels=3, margin=0.15)
 
@@ -143,3 +146,18 @@ class Timeline:
 
 def _row(probabilities: Mapping[str, float]) -> NDArray[np.float64]:
     return np.array(list(probabilities.values()))
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as people read them: 0:07, 12:30, 1:02:30."""
+    whole = int(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def ticks(duration_s: float) -> list[tuple[float, str]]:
+    """Return at most ten round moments of a duration, seconds, and how they are written."""
+    fitting = (step for step in _TICKS if duration_s / step <= _MOST_TICKS)
+    step = next(fitting, duration_s / _MOST_TICKS)
+    moments = [number * step for number in range(int(duration_s / step) + 1)]
+    return [(s, f"{s:g} s" if duration_s < _MOST_TICKS else clock(s)) for s in moments]

@@ -6,7 +6,6 @@ labels are taken for hostile: the template escapes them.
 
 import base64
 import io
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,8 +17,7 @@ from PIL import Image
 
 from mien.annotate import COLOURS, ON_PAPER
 from mien.steady import WINDOW
-from mien.timeline import Person, Timeline
-from mien.timeline_picture import clock
+from mien.timeline import Person, Timeline, clock, ticks
 from mien.version import __version__
 
 __all__ = ["render_timeline"]
@@ -28,7 +26,6 @@ MOST_PEOPLE: Final = 40
 _POINTS: Final = 400
 _WIDTH: Final = 1000.0
 _HEIGHT: Final = 100.0
-_STEPS: Final = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 
 
 class _Band(NamedTuple):
@@ -47,7 +44,7 @@ class _Row(NamedTuple):
 
 def render_timeline(timeline: Timeline) -> str:
     """Return the page as text."""
-    people = timeline.people()
+    people, moments = timeline.people(), ticks(timeline.duration_s)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["clock"] = clock
     template = files("mien").joinpath("timeline.html.j2").read_text(encoding="utf-8")
@@ -56,7 +53,7 @@ def render_timeline(timeline: Timeline) -> str:
         timeline=timeline,
         rows=[_row(timeline, person) for person in people[:MOST_PEOPLE]],
         left_out=max(0, len(people) - MOST_PEOPLE),
-        ticks=list(_ticks(timeline.duration_s)),
+        ticks=[(100 * at / max(timeline.duration_s, 1e-3), text) for at, text in moments],
         known=[label for label in timeline.labels if label in ON_PAPER],
         palettes=(ON_PAPER, COLOURS),
         window_s=WINDOW,
@@ -69,10 +66,11 @@ def _row(timeline: Timeline, person: Person) -> _Row:
 
 
 def _bands(timeline: Timeline, person: Person) -> list[_Band]:
-    """Return the stacked areas of a face, from the top down, one path an emotion."""
+    """Return the stacked areas of a face, from the bottom up, one path an emotion."""
     times, rows = timeline.series(person)
     x = times / max(timeline.duration_s, 1e-3) * _WIDTH
-    edges = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1) * _HEIGHT
+    shares = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1)
+    edges = (1 - shares) * _HEIGHT
     # Runs without a gap; a gap is a row of NaN.
     runs = np.split(np.arange(len(x)), np.flatnonzero(np.isnan(edges[:, -1])))
     bands = []
@@ -98,15 +96,6 @@ def _area(x: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any]) -> str:
     there = [f"{a:.1f},{b:.1f}" for a, b in zip(x, upper, strict=True)]
     back = [f"{a:.1f},{b:.1f}" for a, b in zip(x[::-1], lower[::-1], strict=True)]
     return f"M{' '.join(there + back)}Z"
-
-
-def _ticks(duration_s: float) -> Iterator[tuple[float, str]]:
-    """Yield places, per cent of the width, and what is written there."""
-    step = next((s for s in _STEPS if duration_s / s <= 9), _STEPS[-1] * 2)
-    for number in range(int(duration_s / step) + 1):
-        seconds = number * step
-        text = f"{seconds:g} s" if duration_s < 9 else clock(seconds)
-        yield 100 * seconds / max(duration_s, 1e-3), text
 
 
 def _data_uri(pixels: NDArray[np.uint8]) -> str:

@@ -7,12 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mien.annotate import ON_PAPER
-from mien.timeline import Person, Timeline
+from mien.timeline import Person, Timeline, clock, ticks
 
-__all__ = ["MOST_ROWS", "clock", "save_timeline"]
+__all__ = ["MOST_ROWS", "save_timeline"]
 
 MOST_ROWS: Final = 8
 """More faces than these, those longest in sight, would make the rows too low to read."""
@@ -48,13 +47,6 @@ def save_timeline(path: Path, timeline: Timeline) -> None:
     partial = path.with_name(f".{path.name}")
     figure.savefig(partial, dpi=130, format="png")
     partial.replace(path)
-
-
-def clock(seconds: float) -> str:
-    """Return seconds as people read them: 0:07, 12:30, 1:02:30."""
-    whole = int(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def _write_head(figure: Figure, timeline: Timeline, people: int, height: float) -> None:
@@ -107,9 +99,8 @@ def _draw_row(axes: Axes, timeline: Timeline, person: Person) -> None:
     axes.set_xlim(0, max(timeline.duration_s, 1e-3))
     axes.set_ylim(0, 1)
     axes.set_yticks([])
-    axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 1.5, 2, 3, 5, 6, 10]))
-    short = timeline.duration_s < 9
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{s:g} s" if short else clock(s)))
+    moments = ticks(timeline.duration_s)
+    axes.set_xticks([at for at, _ in moments], [text for _, text in moments])
     axes.tick_params(colors=_MUTED, labelsize=9, length=3, color=_FAINT)
     for spine in axes.spines.values():
         spine.set_visible(False)
