@@ -28,13 +28,20 @@ def detectors() -> dict[str, Detector]:
         "haar, 320": Haar(longest_side=320, min_share=0.12),
     }
     if CenterFace.installed():
-        for side, score in ((640, 0.5), (640, 0.35), (480, 0.5), (320, 0.5), (320, 0.35)):
+        for side, score in (
+            (640, 0.5),
+            (640, 0.35),
+            (640, 0.25),
+            (480, 0.35),
+            (320, 0.35),
+            (320, 0.25),
+        ):
             found[f"centerface, {side}, from {score}"] = CenterFace(
                 longest_side=side, min_score=score, threads=1
             )
     if BlazeFace.installed() or "MIEN_BLAZEFACE" in os.environ:
         named = os.environ.get("MIEN_BLAZEFACE")
-        for score in (0.6, 0.5):
+        for score in (0.6, 0.4):
             path = Path(named) if named else None
             found[f"blazeface, from {score}"] = BlazeFace(path, min_score=score)
     if "MIEN_YUNET" in os.environ:

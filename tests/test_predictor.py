@@ -110,5 +110,5 @@ def test_whole_images_have_no_score() -> None:
 
 
 def test_unknown_detector_is_named() -> None:
-    with pytest.raises(UsageError, match=r"'yolo'.*auto, haar, none"):
+    with pytest.raises(UsageError, match=r"'yolo'.*auto, fast, .*none"):
         mien.load(detector="yolo")

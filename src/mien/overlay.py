@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["Overlay"]
 
+_COLUMN: Final = "  "
 _EMPTY: Final = (480, 640)
 _PANEL: Final = (20, 24, 29, 205)
 _TEXT: Final = (243, 245, 247, 255)
@@ -63,7 +64,8 @@ def _label(lines: tuple[str, ...], unit: float, widest: int) -> NDArray[np.uint8
     """Draw lines on a rounded panel: RGBA (h, w, 4), uint8."""
     font = ImageFont.load_default(unit)
     lines = tuple(part for line in lines for part in _wrapped(line, font, widest - 1.2 * unit))
-    width = round(max(font.getlength(line) for line in lines) + 1.2 * unit)
+    indent = 0.7 * unit if any(_COLUMN in line for line in lines) else 0.0
+    width = round(max(font.getlength(line) for line in lines) + 1.2 * unit + indent)
     height = round(1.35 * unit * len(lines) + 0.35 * unit)
     image = Image.new("RGBA", (width, height), (*_PANEL[:3], 0))
     draw = ImageDraw.Draw(image)
@@ -79,7 +81,10 @@ def _label(lines: tuple[str, ...], unit: float, widest: int) -> NDArray[np.uint8
             )
             draw.text((0.6 * unit + 3 * radius, middle), line[2:], _TEXT, font, anchor="lm")
         else:
-            draw.text((0.6 * unit, middle), line, _TEXT, font, anchor="lm")
+            # Of two columns the second begins at the same place in every line.
+            first, _, second = line.partition(_COLUMN)
+            draw.text((0.6 * unit, middle), first, _TEXT, font, anchor="lm")
+            draw.text((1.9 * unit, middle), second, _TEXT, font, anchor="lm")
     return np.asarray(image)
 
 
