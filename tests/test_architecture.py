@@ -18,6 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluate", "checkpoint", "optim", "augment", "networks", "live", "mien", "window"),
     ("predictor", "data.drawn_folder", "data.importers", "data.clean", "plots"),
     ("data.audit", "timeline_page", "timeline_picture"),
+    ("picture",),
     ("model", "data.writer", "data.formats", "annotate", "inputs", "timeline", "track"),
     ("data.dataset", "data.splits", "data.source"),
     ("card", "detect", "looks", "metrics", "motion", "drawn"),

@@ -15,6 +15,7 @@ from mien.detect import Detector
 from mien.errors import ImageError
 from mien.images import read_image
 from mien.model import EmotionModel
+from mien.picture import Picture
 from mien.preprocess import face_crop
 from mien.records import Detection, Face, Prediction
 from mien.track import DETECT_EVERY, Tracker
@@ -53,6 +54,15 @@ class Recogniser:
         """
         pixels = as_pixels(image)
         return list(self._recognise([pixels])[0])
+
+    def picture(self, image: ImageLike) -> Picture:
+        """Read one picture and keep it: for notebooks, which show what was found in it.
+
+        Raises:
+            ImageError: it cannot be read, or an array has another shape or type.
+        """
+        pixels = as_pixels(image)
+        return Picture(pixels, self._recognise([pixels])[0])
 
     def read(self, image: NDArray[np.uint8], detections: Sequence[Detection]) -> tuple[Face, ...]:
         """Name the emotions of faces that are found already, in their order.
