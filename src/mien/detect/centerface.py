@@ -53,7 +53,7 @@ class CenterFace:
         path: Path | None = None,
         *,
         longest_side: int = 640,
-        min_score: float = 0.35,
+        min_score: float = 0.3,
         threads: int = 0,
     ) -> None:
         file = path or self.installed()
