@@ -35,6 +35,9 @@ KEYS: Final = {
     "h": "help",
     "q": "quit",
 }
+_DETECTING: Final = 0.4
+"""Of the time; the rest is for reading, drawing and showing."""
+
 _WAITING: Final = 0.1
 _RECORD_RATE: Final = 30.0
 _RATE_OVER: Final = 30
@@ -113,7 +116,7 @@ class Live:
         Raises:
             VideoError: the source never gave a frame, or a recording cannot be written.
         """
-        tracker = Tracker(self.recogniser)
+        tracker = Tracker(self.recogniser, most_share=_DETECTING)
         frames, number, first_s, last_s = 0, 0, 0.0, 0.0
         told: str | None = None
         with ExitStack() as closing:

@@ -5,6 +5,7 @@ is read, and each face's readings are steadied over time (see `steady`). Knows n
 cameras or windows.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol
@@ -18,13 +19,16 @@ from mien.motion import Glance, follow, glance, is_cut
 from mien.records import Box, Detection, Face, Point
 from mien.steady import Steady
 
-__all__ = ["DETECT_EVERY", "REMEMBER", "Reader", "Tracker"]
+__all__ = ["DETECT_EVERY", "REMEMBER", "REST_AT_MOST", "Reader", "Tracker"]
 
 DETECT_EVERY: Final = 0.2
 """Seconds from one search for faces to the next."""
 
 REMEMBER: Final = 2.0
 """Seconds after which a face that is gone is forgotten."""
+
+REST_AT_MOST: Final = 1.0
+"""Seconds that a slow search for faces may be put off."""
 
 _HOLD: Final = 0.65
 """Seconds that flow may carry a face that the detector does not see any more."""
@@ -104,6 +108,10 @@ class Tracker:
             sight, are followed by a search at once.
         remember_s: seconds after which a face that is gone is forgotten. One that comes back
             earlier and looks the same gets its number back.
+        most_share: for live pictures, the share of the time that the search for faces may take,
+            0..1: where it is slow, it is done less often, but at least every `REST_AT_MOST`
+            seconds. None does it when it is due, so that what comes out of a file does not depend
+            on the machine.
     """
 
     def __init__(
@@ -112,9 +120,12 @@ class Tracker:
         *,
         detect_every_s: float = DETECT_EVERY,
         remember_s: float = REMEMBER,
+        most_share: float | None = None,
     ) -> None:
         self._reader = recogniser
         self._detect_every = detect_every_s
+        self._most_share = most_share
+        self._detect_took = 0.0
         self._remember = remember_s
         self._tracks: list[_Track] = []
         self._last: Glance | None = None
@@ -134,9 +145,13 @@ class Tracker:
         if before is None or not 0 <= time_s - self._time <= self._remember:
             self._tracks, before = [], None
         self._last, self._time = now, time_s
-        if self._moved(before, now, image.shape) or self._is_due(time_s):
+        lost = self._moved(before, now, image.shape)
+        if before is None or self._is_due(time_s, self._detect_every if not lost else 0.0):
+            started = time.perf_counter()
+            found = self._reader.detector(image)
+            self._detect_took = time.perf_counter() - started
             self._detected_at = time_s
-            self._match(image, self._reader.detector(image), time_s)
+            self._match(image, found, time_s)
         self._tracks = [t for t in self._tracks if time_s - t.time_s <= self._remember]
         shown = sorted((t for t in self._tracks if t.visible), key=lambda t: t.found.box.x)
         faces = self._reader.read(image, [track.found for track in shown])
@@ -144,8 +159,10 @@ class Tracker:
             _steadied(track, face, time_s) for track, face in zip(shown, faces, strict=True)
         )
 
-    def _is_due(self, time_s: float) -> bool:
-        return time_s - self._detected_at >= self._detect_every - 1e-6
+    def _is_due(self, time_s: float, every: float) -> bool:
+        if self._most_share is not None:
+            every = max(every, min(self._detect_took / self._most_share, REST_AT_MOST))
+        return time_s - self._detected_at >= every - 1e-6
 
     def _moved(self, before: Glance | None, now: Glance, shape: tuple[int, ...]) -> bool:
         """Carry the visible faces along; whether they must be looked for at once."""
