@@ -19,8 +19,8 @@ WINDOW: Final = 0.2
 """Seconds."""
 
 LEAD: Final = 1.6
-"""Chosen by ``benchmarks.steadiness``: with 1.3, names change twice as often at 10 and at 30 frames a
-second; with 2, more changes would be too slight to be told."""
+"""Chosen by ``benchmarks.steadiness``: with 1.3, names change twice as often; with 2, more changes
+would be too slight to be told."""
 
 _TOLERANCE: Final = 1e-3
 """Time stamps are rounded: a frame exactly one window old still counts."""
