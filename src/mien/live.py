@@ -164,21 +164,25 @@ class Live:
         """Show what there is and obey a key; whether to go on."""
         if self.surface is None:
             return True
-        waiting = problem or "waiting for the camera"
         frame = self._overlay.draw(
             self._clean,
             status=self._status(),
-            message=self._current_message() or (waiting if problem or self._clean is None else ""),
+            message=self._current_message() or self._waiting_for(problem),
             help_lines=[f"{key}  {action}" for key, action in KEYS.items()] if self._help else [],
         )
         key = self.surface.show(frame)
         return key is None or self._obey(key)
 
+    def _waiting_for(self, problem: str | None) -> str:
+        if problem:
+            return problem if self.camera.ended else f"{problem}; trying again"
+        return "" if self._clean is not None else "waiting for the camera"
+
     def _status(self) -> list[str]:
         seconds = self._times[-1] - self._times[0] if len(self._times) > 1 else 0.0
-        rate = f"{(len(self._times) - 1) / seconds:.0f} fps" if seconds > 0 else "- fps"
+        rate = [f"{(len(self._times) - 1) / seconds:.0f} fps"] if seconds > 0 else []
         flags = {"paused": self._paused, "● rec": self._copy is not None}
-        return [rate, *(flag for flag, on in flags.items() if on)]
+        return [*rate, *(flag for flag, on in flags.items() if on)]
 
     def _obey(self, key: str) -> bool:
         match key.lower():
