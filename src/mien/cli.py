@@ -124,7 +124,10 @@ def predict(
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model or an ONNX file.")] = "base",
     detector: Annotated[
-        str, typer.Option(help="auto, haar, or none: each image is one face.")
+        str,
+        typer.Option(
+            help="auto, fast, centerface, blazeface, haar, a file; none: each image is one face."
+        ),
     ] = "auto",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
