@@ -17,7 +17,6 @@ import cv2
 
 from benchmarks.scenes import DATASET, Scene, open_faces, scenes
 from mien.detect import BlazeFace, CenterFace, Detector, Haar, YuNet
-from mien.records import Box
 
 OVERLAP = 0.4
 
@@ -49,13 +48,6 @@ def detectors() -> dict[str, Detector]:
     return found
 
 
-def _overlap(a: Box, b: Box) -> float:
-    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
-    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
-    shared = max(0.0, width) * max(0.0, height)
-    return shared / (a.width * a.height + b.width * b.height - shared)
-
-
 def _judge(detector: Detector, drawn: list[Scene]) -> tuple[Counter[str], Counter[str], float, int]:
     hits: Counter[str] = Counter()
     there: Counter[str] = Counter()
@@ -66,8 +58,8 @@ def _judge(detector: Detector, drawn: list[Scene]) -> tuple[Counter[str], Counte
         seconds.append(time.perf_counter() - started)
         for face in scene.faces:
             there[scene.kind] += 1
-            best = max(boxes, key=lambda box: _overlap(box, face.box), default=None)
-            if best is not None and _overlap(best, face.box) >= OVERLAP:
+            best = max(boxes, key=face.box.overlap, default=None)
+            if best is not None and best.overlap(face.box) >= OVERLAP:
                 hits[scene.kind] += 1
                 boxes.remove(best)
         false_alarms += len(boxes)

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("camera",),
     ("images", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
-    ("errors", "version", "progress"),
+    ("errors", "version", "progress", "quiet"),
 )
 """From the roof to the ground: a module imports from the floors below its own, never above.
 

@@ -236,12 +236,15 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     ("suffix", "kind"), [(".onnx", YuNet), (".tflite", BlazeFace)], ids=["yunet", "blazeface"]
 )
 def test_a_file_that_is_no_network_is_named(
-    tmp_path: Path, suffix: str, kind: type[Detector]
+    tmp_path: Path, suffix: str, kind: type[Detector], capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / f"network{suffix}"
     path.write_bytes(b"no network at all")
-    with pytest.raises(ModelError, match="network"):
+    with pytest.raises(ModelError, match="OpenCV cannot"):
         make_detector(str(path))
+    with pytest.raises(ModelError, match="OpenCV cannot"):
+        kind(path)  # type: ignore[call-arg]
+    assert capfd.readouterr().err == ""
 
 
 def test_another_network_is_not_taken_for_centerface(tmp_path: Path) -> None:

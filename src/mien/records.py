@@ -33,6 +33,9 @@ def show_path(path: str) -> str:
     return path.encode("utf-8", "replace").decode()
 
 
+Point = tuple[float, float]
+
+
 class Box(NamedTuple):
     """A rectangle in pixels: left, top, width, height. Its origin is the image's top left."""
 
@@ -41,8 +44,18 @@ class Box(NamedTuple):
     width: float
     height: float
 
+    @property
+    def middle(self) -> Point:
+        """Its middle, x and y."""
+        return self.x + self.width / 2, self.y + self.height / 2
 
-Point = tuple[float, float]
+    def overlap(self, other: "Box") -> float:
+        """Return the intersection over union with another box, 0..1."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        shared = max(0.0, width) * max(0.0, height)
+        whole = self.width * self.height + other.width * other.height - shared
+        return shared / whole if whole > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

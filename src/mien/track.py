@@ -71,7 +71,7 @@ _State = Literal["seen", "lost", "covered", "gone"]
 """In sight; lost by the flow in this very frame; behind another face; out of sight."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Track:
     number: int
     found: Detection  # where the face is now, or was last seen
@@ -204,7 +204,7 @@ class Tracker:
         self._miss([t for i, t in enumerate(self._tracks) if i not in matched], owner, time_s)
         for d, (detection, look) in enumerate(zip(detections, looks, strict=True)):
             others = [other.box for o, other in enumerate(detections) if o != d]
-            alone = all(_overlap(detection.box, other) < _HIDING for other in others)
+            alone = all(detection.box.overlap(other) < _HIDING for other in others)
             if d in owner:
                 _confirm(owner[d], detection, look if alone else None, time_s)
             else:
@@ -217,7 +217,7 @@ class Tracker:
         seen = list(owner.values())
         for track in (track for track in missed if track.visible):
             box = track.found.box
-            if any(_overlap(box, other.found.box) > _HIDING for other in seen):
+            if any(box.overlap(other.found.box) > _HIDING for other in seen):
                 track.state = "covered"
             elif track.state == "lost" or time_s - track.time_s > _HOLD:
                 track.state = "gone"
@@ -229,14 +229,14 @@ class Tracker:
 def _agreement(track: _Track, detection: Detection, look: Look, time_s: float) -> float:
     """How well a detection fits a track: above 0 where it may be the same face."""
     expected, found = track.expected(time_s), detection.box
-    overlap, alike = _overlap(expected, found), likeness(track.look, look)
+    overlap, alike = expected.overlap(found), likeness(track.look, look)
     if overlap >= _OVERLAP:
         if track.state == "seen" or (track.state == "lost" and alike > _SOMEWHAT_ALIKE):
             return 2 + overlap + alike
         if track.state == "covered":
             # Whoever comes out from behind another is at first half covered: looks say little.
             return 1 + overlap
-    apart = float(np.hypot(*np.subtract(_middle(found), _middle(expected)))) / _side(expected)
+    apart = float(np.hypot(*np.subtract(found.middle, expected.middle))) / _side(expected)
     if alike < (_ALIKE if apart < _NEAR else _ALIKE_AFAR):
         return 0.0
     return alike + 1 / (1 + apart)
@@ -251,7 +251,7 @@ def _confirm(track: _Track, detection: Detection, look: Look | None, time_s: flo
     box = detection.box
     seconds = time_s - track.time_s
     if seconds > 0:
-        speed = np.subtract(_middle(box), _middle(track.confirmed)) / seconds
+        speed = np.subtract(box.middle, track.confirmed.middle) / seconds
         x, y = (np.asarray(track.velocity) + speed) / 2
         track.velocity = (float(x), float(y))
     if look is not None:
@@ -303,19 +303,6 @@ def _side(box: Box) -> float:
     return max(box.width, box.height, 1.0)
 
 
-def _middle(box: Box) -> Point:
-    return box.x + box.width / 2, box.y + box.height / 2
-
-
 def _middle_within(box: Box, shape: tuple[int, ...]) -> bool:
-    x, y = _middle(box)
+    x, y = box.middle
     return 0 <= x < shape[1] and 0 <= y < shape[0]
-
-
-def _overlap(first: Box, second: Box) -> float:
-    """Intersection over union, 0..1."""
-    width = min(first.x + first.width, second.x + second.width) - max(first.x, second.x)
-    height = min(first.y + first.height, second.y + second.height) - max(first.y, second.y)
-    shared = max(0.0, width) * max(0.0, height)
-    whole = first.width * first.height + second.width * second.height - shared
-    return shared / whole if whole > 0 else 0.0

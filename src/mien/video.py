@@ -6,7 +6,6 @@ Knows nothing of faces.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import UsageError, VideoError
+from mien.quiet import quiet_opencv
 
 __all__ = ["CODECS", "VIDEO_SUFFIXES", "Frame", "Video", "VideoCopy", "is_address", "is_video"]
 
@@ -78,7 +78,7 @@ class Video:
         self.name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
         if not isinstance(source, int) and not is_address(self.name):
             _check_file(self.name)
-        with _quiet():
+        with quiet_opencv():
             self._capture = _open(source)
         if not self._capture.isOpened():
             self._capture.release()
@@ -141,7 +141,7 @@ class Video:
         )
 
     def _read(self) -> NDArray[np.uint8] | None:
-        with _quiet():
+        with quiet_opencv():
             there, pixels = self._capture.read()
         if not there:
             return None
@@ -216,7 +216,7 @@ class VideoCopy:
 
     def _open(self) -> cv2.VideoWriter:
         code = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
-        with _quiet():
+        with quiet_opencv():
             writer = cv2.VideoWriter(str(self.path), cv2.CAP_FFMPEG, code, self.rate, self._size)
         if not writer.isOpened():
             raise VideoError(f"{self.path}: cannot be written; does its folder exist?")
@@ -245,16 +245,3 @@ def _why_closed(name: str, source: str | os.PathLike[str] | int) -> str:
     if is_address(name):
         return f"{name}: nothing answers there that can be played"
     return f"not a readable video: {name} (unknown format, damaged, or cut off at its end)"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep OpenCV and FFmpeg from writing to standard error: what is wrong is said in one line."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    logging = cv2.utils.logging
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)

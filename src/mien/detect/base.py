@@ -38,7 +38,7 @@ def surest(found: Iterable[Detection], *, most_overlap: float) -> list[Detection
     """Drop what overlaps a surer detection by more than an intersection over union."""
     kept: list[Detection] = []
     for detection in sorted(found, key=lambda detection: -(detection.score or 0)):
-        if all(_overlap(detection.box, other.box) <= most_overlap for other in kept):
+        if all(detection.box.overlap(other.box) <= most_overlap for other in kept):
             kept.append(detection)
     return kept
 
@@ -50,11 +50,3 @@ def package_file(package: str, path: str) -> Path | None:
         if (Path(folder) / path).is_file():
             return Path(folder) / path
     return None
-
-
-def _overlap(first: Box, second: Box) -> float:
-    width = min(first.x + first.width, second.x + second.width) - max(first.x, second.x)
-    height = min(first.y + first.height, second.y + second.height) - max(first.y, second.y)
-    shared = max(0.0, width) * max(0.0, height)
-    whole = first.width * first.height + second.width * second.height - shared
-    return shared / whole if whole > 0 else 0.0

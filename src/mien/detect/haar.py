@@ -79,5 +79,5 @@ def _without_nested(found: list[Detection]) -> list[Detection]:
 
 
 def _middle_inside(box: Box, other: Box) -> bool:
-    x, y = box.x + box.width / 2, box.y + box.height / 2
+    x, y = box.middle
     return other.x <= x <= other.x + other.width and other.y <= y <= other.y + other.height

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mien.detect.base import left_to_right
 from mien.errors import ModelError
+from mien.quiet import quiet_opencv
 from mien.records import Box, Detection
 
 __all__ = ["YuNet"]
@@ -37,7 +38,8 @@ class YuNet:
 
     def __init__(self, path: Path, *, longest_side: int = 640, min_score: float = 0.7) -> None:
         try:
-            self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score)
+            with quiet_opencv():
+                self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score)
         except cv2.error:
             raise ModelError(f"{path}: OpenCV cannot make a YuNet detector of it") from None
         self._longest_side = longest_side
