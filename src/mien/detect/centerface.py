@@ -43,7 +43,7 @@ class CenterFace:
         ModelError: the file is another network.
     """
 
-    GROWTH: Final = 1.05
+    GROWTH: Final = 1.0
     DROP: Final = -0.02
     """How a face as models are trained on it lies to the network's box: its side as a share of the
     box's height, and how much lower its middle is. Fitted by ``benchmarks.crop``."""

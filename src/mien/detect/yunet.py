@@ -32,7 +32,7 @@ class YuNet:
         ModelError: OpenCV cannot make a face detector of the file.
     """
 
-    GROWTH: Final = 1.05
+    GROWTH: Final = 1.0
     DROP: Final = -0.02
     """As for CenterFace, which learnt from the same annotations; not fitted to YuNet itself."""
 
