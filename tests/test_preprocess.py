@@ -32,7 +32,7 @@ GREY = RANDOM.integers(0, 256, (40, 60), dtype=np.uint8)
 )
 def test_spec_out_of_range(values: dict[str, float], key: str) -> None:
     with pytest.raises(ConfigError, match=key):
-        InputSpec(**values)
+        InputSpec(**values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [16, 512])
