@@ -1,6 +1,19 @@
-"""Run every benchmark: python -m benchmarks."""
+"""Run every benchmark that takes minutes, not hours: python -m benchmarks.
 
-from benchmarks import audit, crop, detection, ferplus, live, startup, steadiness
+`benchmarks.leak` and `benchmarks.suspects` train for hours and are run by themselves.
+"""
 
-for benchmark in (startup, live, ferplus, steadiness, detection, crop, audit):
+from benchmarks import (
+    accidents,
+    audit,
+    crop,
+    detection,
+    ferplus,
+    growth,
+    live,
+    startup,
+    steadiness,
+)
+
+for benchmark in (startup, live, ferplus, steadiness, detection, crop, audit, growth, accidents):
     benchmark.main()

@@ -12,11 +12,12 @@ SOURCE = Path(mien.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
-    ("export",),
+    ("export", "crossfit"),
     ("runs",),
     ("train",),
     ("evaluate", "checkpoint", "optim", "augment", "networks", "live", "mien", "window"),
     ("predictor", "data.drawn_folder", "data.importers", "data.clean", "plots"),
+    ("data.rules",),
     ("data.audit", "timeline_page", "timeline_picture"),
     ("picture",),
     ("model", "data.writer", "data.formats", "annotate", "inputs", "timeline", "track"),
@@ -25,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("camera",),
     ("images", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
-    ("errors", "version", "progress", "quiet"),
+    ("errors", "version", "progress", "atomic", "quiet"),
 )
 """From the roof to the ground: a module imports from the floors below its own, never above.
 
@@ -35,6 +36,7 @@ The package itself (``mien``) stands below what builds on ``mien.load``.
 NEEDS_TORCH = {
     "augment",
     "checkpoint",
+    "crossfit",
     "demo",
     "export",
     "networks",

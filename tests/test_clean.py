@@ -9,13 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from mien.data.audit.auditor import audit_dataset
-from mien.data.clean import Rules, clean_dataset
+from mien.data.audit.suspects import OutOfFold
+from mien.data.clean import clean_dataset
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
+from mien.data.rules import Rules, read_rules
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import DatasetError, UsageError
 from mien.images import write_image
 from mien.labels import EMOTIONS
+from mien.records import SPLITS
 
 
 def _face(number: int) -> NDArray[np.uint8]:
@@ -59,6 +62,8 @@ RULES = {
     "files": Rules(drop=("missing", "unlisted", "folder_label_disagree")),
     "folder": Rules(label_from="folder"),
     "filter": Rules(where=("relFCs<0.5", "relFCs >= 0.05")),
+    "merge": Rules(label_from="folder", merge={"contempt": "disgust"}),
+    "without": Rules(without=("contempt", "sad")),
     "split": Rules(split=(60, 20, 20), seed=3),
     "all": Rules(
         drop=("missing", "near_duplicate", "leak", "duplicate"),
@@ -138,7 +143,9 @@ def test_images_still_belong_to_their_rows(dirty: Dataset, tmp_path: Path) -> No
     ("wrong", "says"),
     [
         ({"drop": ("ugly",)}, "drop ugly: expected any of missing"),
-        ({"drop": ("no_face",)}, "drop no_face"),
+        ({"without": ("joyless",)}, "joyless"),
+        ({"merge": {"contempt": "disgust", "disgust": "anger"}}, "cannot both go and receive"),
+        ({"confidence": 1.5}, "confidence 1.5: expected 0 to 1"),
         ({"where": ("relFCs=1",)}, "expected COLUMN<NUMBER"),
         ({"where": ("relFCs<1.2.3",)}, "expected COLUMN<NUMBER"),
         ({"split": (0.0, 0.0, 0.0)}, "three shares"),
@@ -147,6 +154,78 @@ def test_images_still_belong_to_their_rows(dirty: Dataset, tmp_path: Path) -> No
 def test_wrong_rules_are_refused(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         Rules(**wrong)
+
+
+def test_merged_emotions_take_their_votes_along(dirty: Dataset, tmp_path: Path) -> None:
+    votes = [[0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.0, 0.75] for _ in range(len(dirty))]
+    cleaned, _ = _clean(
+        dirty.with_column("votes", votes), tmp_path / "out", Rules(merge={"contempt": "disgust"})
+    )
+    assert "contempt" not in cleaned.emotions
+    assert cleaned.column("votes")[0] == [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]
+
+
+def test_rules_of_a_file_and_those_given_over_them(tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text(
+        'drop = ["flat"]\nwithout = ["Contempt"]\nsplit = [8, 1, 1]\nmerge.fearful = "surprise"\n'
+    )
+    read = read_rules(file, {"drop": ["dark"], "seed": None, "without": []})
+    assert read == Rules(
+        drop=("dark",), without=("contempt",), split=(8.0, 1.0, 1.0), merge={"fear": "surprise"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('drops = ["flat"]', "drops = .*expected keys label_from"),
+        ('drop = "flat"', "drop = 'flat'"),
+        ('label_from = "neighbour"', "label_from = 'neighbour'"),
+        ("drop = [", "not readable as TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "rules.toml").write_text(text)
+    with pytest.raises(UsageError, match=says):
+        read_rules(tmp_path / "rules.toml", {})
+
+
+def _predictions(dataset: Dataset, wrong: str) -> OutOfFold:
+    """Networks that agree with every label but those of one folder, which are anger to them."""
+    rows = np.concatenate([dataset.usable(split) for split in SPLITS])
+    ids, paths = dataset.column("id"), dataset.column("path")
+    given = dataset.labels(rows, EMOTIONS)
+    seen = np.where([paths[row].startswith(wrong) for row in rows], EMOTIONS.index("anger"), given)
+    return OutOfFold(
+        ids=tuple(ids[row] for row in rows),
+        emotions=EMOTIONS,
+        given=given,
+        probabilities=(np.eye(8)[seen] * 0.92 + 0.01).astype(np.float32),
+        about={},
+    )
+
+
+@pytest.mark.parametrize(
+    "rules", [Rules(label_from="model", confidence=0.8), Rules(drop=("label_suspect",))]
+)
+def test_networks_correct_or_remove_labels(dirty: Dataset, tmp_path: Path, rules: Rules) -> None:
+    predictions = _predictions(dirty, "Train/surprise")
+    clean_dataset(dirty, tmp_path / "once", rules, predictions=predictions)
+    once = Dataset.open(tmp_path / "once")
+    kept = {
+        label
+        for path, label in zip(once.column("path"), once.column("label"), strict=True)
+        if path.startswith("Train/surprise")
+    }
+    assert kept == ({"anger"} if rules.label_from else set())
+    _, changes = clean_dataset(once, tmp_path / "twice", rules, predictions=predictions)
+    assert changes == {}
+
+
+def test_asking_networks_needs_their_answers(dirty: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected --predictions FILE"):
+        clean_dataset(dirty, tmp_path / "out", Rules(label_from="model"))
 
 
 def test_failure_leaves_nothing_behind(dirty: Dataset, tmp_path: Path) -> None:

@@ -200,9 +200,40 @@ def test_four_commands_from_votes_to_a_model_file(
     assert np.mean(right) == pytest.approx(of_file["accuracy"])
 
 
+def test_from_suspect_labels_to_a_repaired_dataset(
+    mien: Command, drawn_dataset: Dataset, tmp_path: Path
+) -> None:
+    quick, audit = tmp_path / "quick.toml", tmp_path / "audit"
+    quick.write_text('network = "mini"\nepochs = 1\nsize = 24\nbatch_size = 32\n')
+    ran = mien(
+        "data", "audit", drawn_dataset.path, "--out", audit, "--json", "-",
+        "--suspects", "--recipe", quick, "--folds", "2", "--device", "cpu",
+    )  # fmt: skip
+    assert ran.status == 0
+    assert {"no_face", "label_suspect"} <= set(json.loads(ran.out)["summary"])
+    assert (audit / "audit.html").stat().st_size > 10_000
+    rules = tmp_path / "rules.toml"
+    rules.write_text('without = ["contempt"]\nlabel_from = "model"\n')
+    ran = mien(
+        "data", "clean", drawn_dataset.path, "--out", tmp_path / "repaired", "--rules", rules,
+        "--predictions", audit / "cross-fit" / "out-of-fold.parquet", "--confidence", "0.2",
+    )  # fmt: skip
+    assert ran.status == 0 and "changes: " in ran.out
+    assert "contempt" not in Dataset.open(tmp_path / "repaired").emotions
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
+        (["data", "audit", "{data}", "--suspects"], 2, "say with --out DIR where they may lie"),
+        (["data", "clean", "{data}", "--out", "{tmp}/d"], 2, "nothing to do"),
+        (["data", "clean", "{data}", "--out", "{tmp}/d", "--merge", "fear"], 2, "expected OLD=NEW"),
+        (["data", "clean", "{data}", "--out", "{tmp}/d", "--drop", "ugly"], 2, "drop ugly"),
+        (
+            ["data", "clean", "{data}", "--out", "{tmp}/d", "--drop", "label_suspect"],
+            2,
+            "expected --predictions FILE",
+        ),
         (["train", "--data", "{tmp}"], 1, "no dataset.json here"),
         (["train", "--data", "{data}", "--recipe", "best-ever"], 2, "no recipe 'best-ever'"),
         (["train", "--data", "{data}", "--set", "epochs"], 2, "expected key=value"),

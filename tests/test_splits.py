@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from mien.data.splits import draw_splits, join_groups
+from mien.data.splits import DEFAULT_SHARES, draw_splits, join_groups
 
 IDS = [f"{i:04d}" for i in range(1000)]
 LABELS = ["fear" if i % 10 == 0 else "anger" for i in range(1000)]
@@ -12,7 +12,7 @@ ALONE = list(range(1000))
 
 
 def test_every_label_is_spread_alike() -> None:
-    splits = draw_splits(IDS, LABELS, ALONE)
+    splits = draw_splits(IDS, LABELS, ALONE, shares=DEFAULT_SHARES)
     assert Counter(zip(LABELS, splits, strict=True)) == {
         ("anger", "train"): 720,
         ("anger", "valid"): 90,
@@ -24,15 +24,15 @@ def test_every_label_is_spread_alike() -> None:
 
 
 def test_order_does_not_matter_but_the_seed_does() -> None:
-    splits = dict(zip(IDS, draw_splits(IDS, LABELS, ALONE), strict=True))
-    turned = draw_splits(IDS[::-1], LABELS[::-1], ALONE)
+    splits = dict(zip(IDS, draw_splits(IDS, LABELS, ALONE, shares=DEFAULT_SHARES), strict=True))
+    turned = draw_splits(IDS[::-1], LABELS[::-1], ALONE, shares=DEFAULT_SHARES)
     assert dict(zip(IDS[::-1], turned, strict=True)) == splits
-    assert draw_splits(IDS, LABELS, ALONE, seed=1) != list(splits.values())
+    assert draw_splits(IDS, LABELS, ALONE, shares=DEFAULT_SHARES, seed=1) != list(splits.values())
 
 
 def test_groups_stay_whole() -> None:
     groups = [i // 7 for i in range(1000)]
-    splits = draw_splits(IDS, LABELS, groups)
+    splits = draw_splits(IDS, LABELS, groups, shares=DEFAULT_SHARES)
     assert all(len({s for s, g in zip(splits, groups, strict=True) if g == n}) == 1 for n in groups)
     counts = Counter(splits)
     assert abs(counts["valid"] - 100) < 10
@@ -41,7 +41,9 @@ def test_groups_stay_whole() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_rare_emotions_are_learnt_first(count: int) -> None:
-    assert set(draw_splits(IDS[:count], ["fear"] * count, ALONE[:count])) == {"train"}
+    assert set(
+        draw_splits(IDS[:count], ["fear"] * count, ALONE[:count], shares=DEFAULT_SHARES)
+    ) == {"train"}
 
 
 def test_shares_decide() -> None:
@@ -54,3 +56,11 @@ def test_none_joins_nothing_and_keys_join_through_each_other() -> None:
     people = [None, "x", "x", None, None]
     assert join_groups(5, hashes, people) == [0, 0, 0, 3, 4]
     assert join_groups(5, hashes, people, pairs=[(4, 3)]) == [0, 0, 0, 3, 3]
+
+
+def test_few_samples_of_many_labels_leave_no_split_empty() -> None:
+    labels = [f"label {i % 8}" for i in range(32)]
+    splits = draw_splits(IDS[:32], labels, ALONE[:32], shares=DEFAULT_SHARES)
+    assert Counter(splits) == {"train": 26, "valid": 3, "test": 3}
+    learnt = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
+    assert learnt == set(labels)

@@ -6,7 +6,6 @@ a checkpoint that has one is whole. Knows tensors and JSON, not networks.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mien.atomic import replacing, write_text
 from mien.card import METADATA_KEY, ModelCard
 from mien.errors import ModelError
 
@@ -27,7 +27,6 @@ __all__ = [
     "optimizer_tensors",
     "read_weights",
     "write_checkpoint",
-    "write_text",
     "write_weights",
 ]
 
@@ -89,13 +88,6 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
     return tensors, ModelCard.parse(metadata[METADATA_KEY], source=str(path))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is never seen half written."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    _put_in_place(partial, path)
-
-
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return an optimizer's tensors by the number of the weight and the name of the moment."""
     state: Mapping[int, Mapping[str, Tensor]] = optimizer.state_dict()["state"]
@@ -118,11 +110,10 @@ def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) 
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     # safetensors demands tensors in plain layout, one memory each.
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    save_file(plain, partial, metadata=metadata)
-    _put_in_place(partial, path)
+    with replacing(path) as partial:
+        save_file(plain, partial, metadata=metadata)
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -135,9 +126,3 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ModelError(f"{path}: no such file") from None
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: not readable as safetensors ({error})") from None
-
-
-def _put_in_place(partial: Path, path: Path) -> None:
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)

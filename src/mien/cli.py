@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
 import rich.progress
 import typer
@@ -282,6 +282,8 @@ class _Copies:
 
     def add_timeline(self, timeline: "Timeline") -> None:
         """Draw a video's timeline; without matplotlib and jinja2 say so and go on."""
+        from mien.atomic import write_text
+
         picture = self.take(timeline.source, ".png", of="timeline")
         try:
             from mien.timeline_page import render_timeline
@@ -291,7 +293,7 @@ class _Copies:
             return
         save_timeline(picture, timeline)
         page = picture.with_suffix(".html")
-        page.write_text(render_timeline(timeline), encoding="utf-8")
+        write_text(page, render_timeline(timeline))
         err_console.print(f"wrote {_shown(page)}", soft_wrap=True)
 
     def take(self, source: str, suffix: str, *, of: str = "") -> Path:
@@ -436,16 +438,43 @@ def data_audit(
         str | None,
         typer.Option("--json", help="Every finding; - is standard output.", metavar="FILE"),
     ] = None,
+    suspects: Annotated[
+        bool,
+        typer.Option(
+            "--suspects",
+            help="Look for wrong labels too: trains networks in DIR/cross-fit, minutes to hours.",
+        ),
+    ] = False,
+    recipe: Annotated[str, typer.Option(help="What --suspects trains by.")] = "fast",
+    folds: Annotated[int, typer.Option(help="How many networks --suspects trains.", min=2)] = 4,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Find what is wrong with a dataset."""
+    from mien.atomic import write_text
     from mien.data.audit.auditor import audit_dataset
     from mien.data.audit.findings import KINDS
     from mien.data.audit.page import render_page
     from mien.data.dataset import Dataset
 
     opened = Dataset.open(dataset)
+    if suspects and out is None:
+        raise UsageError("--suspects trains networks: say with --out DIR where they may lie")
     with _progress() as show:
-        audit = audit_dataset(opened, progress=show)
+        predictions = None
+        if suspects and out:
+            from mien.config import load_recipe
+            from mien.crossfit import cross_fit
+
+            predictions = cross_fit(
+                opened,
+                load_recipe(recipe),
+                out / "cross-fit",
+                folds=folds,
+                device=device,
+                progress=show,
+                on_epoch=_print_epoch,
+            )
+        audit = audit_dataset(opened, predictions=predictions, progress=show)
     with _json_lines(json_file) as lines:
         if lines:
             lines.write(json.dumps(audit.to_json(), indent=2) + "\n")
@@ -458,7 +487,7 @@ def data_audit(
     if out:
         out.mkdir(parents=True, exist_ok=True)
         page = out / "audit.html"
-        page.write_text(render_page(audit, opened), encoding="utf-8")
+        write_text(page, render_page(audit, opened))
         err_console.print(f"wrote {_shown(page)}", soft_wrap=True)
 
 
@@ -466,12 +495,31 @@ def data_audit(
 def data_clean(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
     out: Annotated[Path, typer.Option(help="The dataset folder to make.", metavar="DATASET")],
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Rules in a TOML file; options count more.", metavar="FILE"),
+    ] = None,
     drop: Annotated[
         list[str] | None,
         typer.Option(help="A kind of finding; of duplicates one is kept.", metavar="KIND"),
     ] = None,
     label_from: Annotated[
-        str | None, typer.Option(help="folder or votes: whose label counts, not the table's.")
+        str | None,
+        typer.Option(help="folder, votes or model: whose label counts, not the table's."),
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="How sure the model must be: 0.9.", metavar="SHARE")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="DIR/cross-fit/out-of-fold.parquet of an audit.", metavar="FILE"),
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(help="One emotion becomes another: contempt=disgust.", metavar="OLD=NEW"),
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="An emotion whose rows go.", metavar="EMOTION")
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -480,28 +528,47 @@ def data_clean(
     split: Annotated[
         str | None, typer.Option(help="Draw splits anew: 80/10/10.", metavar="SHARES")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another draw.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Another seed, another draw.")] = None,
 ) -> None:
     """Repair a dataset into a new one, with a record of every change."""
-    from mien.data.clean import Rules, clean_dataset
+    from mien.data.audit.suspects import OutOfFold
+    from mien.data.clean import clean_dataset
     from mien.data.dataset import Dataset
+    from mien.data.rules import Rules, read_rules
 
-    if label_from not in {None, "folder", "votes"}:
-        raise UsageError(f"label-from {label_from!r}: expected folder or votes")
-    rules = Rules(
-        drop=tuple(drop or ()),
-        label_from=cast(Literal["folder", "votes"] | None, label_from),
-        where=tuple(where or ()),
-        split=_shares(split) if split else None,
-        seed=seed,
+    chosen = read_rules(
+        rules,
+        {
+            "drop": drop,
+            "label_from": label_from,
+            "confidence": confidence,
+            "merge": dict(_pair(text) for text in merge or ()),
+            "without": without,
+            "where": where,
+            "split": _shares(split) if split else None,
+            "seed": seed,
+        },
     )
-    if rules == Rules(seed=seed):
-        raise UsageError("nothing to do: expected --drop, --label-from, --where or --split")
+    if chosen == Rules(seed=chosen.seed, confidence=chosen.confidence):
+        raise UsageError(
+            "nothing to do: expected --rules, --drop, --label-from, --merge, --without, --where "
+            "or --split"
+        )
+    read = OutOfFold.open(predictions) if predictions else None
     with _progress() as show:
-        info, changes = clean_dataset(Dataset.open(dataset), out, rules, progress=show)
+        info, changes = clean_dataset(
+            Dataset.open(dataset), out, chosen, predictions=read, progress=show
+        )
     _print_dataset(out, info)
     counts = ", ".join(f"{n:,} {change}" for change, n in changes.items()) or "none"
     out_console.print(f"changes: {counts} ({_shown(out / 'changes.jsonl')})", soft_wrap=True)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, separator, new = text.partition("=")
+    if not separator:
+        raise UsageError(f"merge {text!r}: expected OLD=NEW, contempt=disgust")
+    return old, new
 
 
 def _shares(text: str) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from mien.annotate import ON_PAPER
+from mien.atomic import replacing
 from mien.timeline import Person, Timeline, clock, ticks
 
 __all__ = ["MOST_ROWS", "save_timeline"]
@@ -44,9 +45,8 @@ def save_timeline(path: Path, timeline: Timeline) -> None:
         axes.tick_params(labelbottom=row == len(shown) - 1)
     if not shown:
         figure.text(0.022, 0.3, "no face was seen", color=_MUTED, fontsize=11)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=130, format="png")
-    partial.replace(path)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=130, format="png")
 
 
 def _write_head(figure: Figure, timeline: Timeline, people: int, height: float) -> None:

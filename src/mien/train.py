@@ -29,6 +29,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien import plots
+from mien.atomic import write_text
 from mien.augment import Augmentation
 from mien.card import ModelCard
 from mien.checkpoint import (
@@ -37,7 +38,6 @@ from mien.checkpoint import (
     load_optimizer_tensors,
     optimizer_tensors,
     write_checkpoint,
-    write_text,
     write_weights,
 )
 from mien.config import TrainConfig

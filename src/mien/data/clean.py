@@ -1,99 +1,81 @@
 """Repairing a dataset: a new one, and a record of every change.
 
-The source is never touched. Rules apply in a fixed order: labels are chosen, values filter, kinds
-of findings are dropped, splits are drawn anew. Cleaning the result by the same rules changes
-nothing more.
+The source is never touched. Rules apply in the order of `Rules`: labels are chosen and merged,
+emotions and values filter, kinds of findings are dropped, splits are drawn anew. Cleaning the
+result by the same rules changes nothing more.
 """
 
 import json
-import operator
-import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from mien.data.audit.auditor import CHECKED, audit_dataset
+from mien.data.audit.auditor import audit_dataset, keep_together
 from mien.data.audit.findings import Finding
+from mien.data.audit.suspects import OutOfFold
 from mien.data.dataset import Dataset
-from mien.data.splits import draw_splits, join_groups
+from mien.data.rules import Condition, Rules
+from mien.data.splits import draw_splits
 from mien.data.writer import new_folder, write_description
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.progress import Progress, silent
 from mien.records import SPLITS, Split
 
-__all__ = ["Rules", "clean_dataset"]
+__all__ = ["clean_dataset"]
 
 _KEEP_ONE = frozenset({"duplicate", "near_duplicate"})
-_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
-    {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-)
 _COPY_OF = "same pixels as a "
 
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What to repair.
-
-    Attributes:
-        drop: kinds of findings. Of duplicates and near duplicates one is kept, in the split that
-            tests rather than in the one that learns; of a leak, what lies in that split stays; of
-            all other kinds everything goes.
-        label_from: whose label counts where there is another than the table's: the ``folder`` or
-            the largest of the ``votes``; None: the table's.
-        where: conditions that every row must meet, ``relFCs<0.9``; rows without the value stay.
-        split: the shares of train, valid and test to draw anew; None: splits stay.
-        seed: another seed, another draw.
-
-    Raises:
-        UsageError: a kind or a condition is none.
-    """
-
-    drop: tuple[str, ...] = ()
-    label_from: Literal["folder", "votes"] | None = None
-    where: tuple[str, ...] = ()
-    split: tuple[float, float, float] | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        unknown = [kind for kind in self.drop if kind not in CHECKED]
-        if unknown:
-            raise UsageError(f"drop {', '.join(unknown)}: expected any of {', '.join(CHECKED)}")
-        for condition in self.where:
-            _parse(condition)
-        if self.split and (min(self.split) < 0 or sum(self.split) <= 0):
-            raise UsageError(f"split {self.split}: expected three shares of 0 or more")
-
-
 def clean_dataset(
-    dataset: Dataset, out: Path, rules: Rules, *, progress: Progress = silent
+    dataset: Dataset,
+    out: Path,
+    rules: Rules,
+    *,
+    predictions: OutOfFold | None = None,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Write a repaired dataset folder, with ``changes.jsonl`` beside its manifest.
+
+    Args:
+        dataset: the source, which is not touched.
+        out: the dataset folder to make.
+        rules: what to repair.
+        predictions: what networks said of images that they were not trained on, for the rules
+            that ask them.
+        progress: shows how far it is.
 
     Returns:
         The content of its ``dataset.json``, and how many changes of each sort there were.
 
     Raises:
-        UsageError: ``out`` exists, or a condition names a column that is no number.
+        UsageError: ``out`` exists, a condition names a column that is no number, or rules ask
+            networks and there are no predictions.
         DatasetError: no usable row is left.
     """
+    if rules.ask_networks and predictions is None:
+        raise UsageError(
+            "these rules ask networks: expected --predictions FILE, which 'mien data audit "
+            "--suspects' writes"
+        )
     with new_folder(out) as folder:
-        cleaning = _Cleaning(dataset, rules, progress)
+        cleaning = _Cleaning(dataset, rules, predictions, progress)
         cleaning.apply()
         manifest = pa.Table.from_pylist(cleaning.rows, schema=dataset.manifest.schema)
         shutil.copytree(dataset.path / "images", folder / "images")
         kept = ("source_format", "source", "image_size", "image_channels", "shards", "values")
         about = {key: dataset.info[key] for key in kept}
         about["notes"] = [*dataset.info.get("notes", ())]
-        about["cleaned"] = {**asdict(rules), "from": dataset.info["fingerprint"]}
+        step = {**asdict(rules), "from": dataset.info["fingerprint"]}
+        about["cleaned"] = [*dataset.info.get("cleaned", ()), step]
         info = write_description(folder, manifest, about)
         if not info["labels"]:
             raise DatasetError(f"{dataset.path}: these rules leave no usable row; drop fewer kinds")
@@ -106,9 +88,12 @@ def clean_dataset(
 class _Cleaning:
     """The rows as they stand, and what was done to them."""
 
-    def __init__(self, dataset: Dataset, rules: Rules, progress: Progress) -> None:
+    def __init__(
+        self, dataset: Dataset, rules: Rules, predictions: OutOfFold | None, progress: Progress
+    ) -> None:
         self.dataset = dataset
         self.rules = rules
+        self.predictions = predictions
         self.progress = progress
         self.rows: list[Row] = dataset.manifest.to_pylist()
         self.changes: list[dict[str, Any]] = []
@@ -116,15 +101,24 @@ class _Cleaning:
     def apply(self) -> None:
         if self.rules.label_from:
             self._choose_labels(self.rules.label_from)
+        if self.rules.merge:
+            self._merge()
         self._filter()
         if self.rules.drop:
             self._drop_kinds()
         if self.rules.split:
             self._draw_splits(self.rules.split)
 
-    def _choose_labels(self, source: Literal["folder", "votes"]) -> None:
+    def _choose_labels(self, source: Literal["folder", "votes", "model"]) -> None:
+        read = self._read_by_model() if source == "model" else {}
         for row in self.rows:
-            label = row["folder_label"] if source == "folder" else _voted(row)
+            match source:
+                case "folder":
+                    label = row["folder_label"]
+                case "votes":
+                    label = _voted(row)
+                case "model":
+                    label = read.get(row["id"])
             if label is None or label == row["label"]:
                 continue
             self._change(row, "relabel", row["label"], label, f"the {source} says so")
@@ -133,23 +127,46 @@ class _Cleaning:
             if row["problem"] in {"unlisted", "bad_label"} and row["shard"] is not None:
                 row["problem"] = row["excluded"] = None
 
+    def _read_by_model(self) -> dict[str, str]:
+        """Return the emotion of each image of which the networks are sure enough, by id."""
+        assert self.predictions is not None
+        found = self.predictions.sure(self.rules.confidence)
+        return {key: self.rules.merge.get(emotion, emotion) for key, emotion in found.items()}
+
+    def _merge(self) -> None:
+        for row in self.rows:
+            if (label := row["label"]) in self.rules.merge:
+                row["label"] = self.rules.merge[label]
+                self._change(row, "relabel", label, row["label"], "merged")
+            # Else the folder would undo it the next time.
+            row["folder_label"] = self.rules.merge.get(row["folder_label"], row["folder_label"])
+            if row["votes"]:
+                row["votes"] = _merged(row["votes"], self.rules.merge)
+
     def _filter(self) -> None:
-        for condition in self.rules.where:
-            name, compare, bound = _parse(condition)
+        gone = [row for row in self.rows if row["label"] in self.rules.without]
+        for row in gone:
+            self._change(row, "drop", row, None, f"{row['label']} is left out")
+        self._remove(gone)
+        for text in self.rules.where:
+            meets = Condition.parse(text)
+            name = meets.name
             if name not in self.dataset.values:
                 known = ", ".join(self.dataset.values) or "none"
-                raise UsageError(f"{condition}: the dataset's own numbers are {known}")
-            failing = [
-                row for row in self.rows if row[name] is not None and not compare(row[name], bound)
-            ]
+                raise UsageError(f"{text}: the dataset's own numbers are {known}")
+            failing = [row for row in self.rows if row[name] is not None and not meets(row[name])]
             for row in failing:
-                self._change(row, "drop", row, None, f"{name} is {row[name]:.4g}, not {condition}")
+                self._change(row, "drop", row, None, f"{name} is {row[name]:.4g}, not {text}")
             self._remove(failing)
 
     def _drop_kinds(self) -> None:
         reasons: dict[int, str] = {}
+        # Whether a picture looks like a face is judged beside the others: with the least face-like
+        # gone, the next would come to look strange.
+        judged = {kind for step in self.dataset.info.get("cleaned", ()) for kind in step["drop"]}
+        kinds = set(self.rules.drop) - (judged & {"no_face"})
         for finding in self._audit():
-            if finding.kind in self.rules.drop:
+            if finding.kind in kinds:
                 for row, why in self._doomed(finding):
                     reasons.setdefault(row, why)
         doomed = [self.rows[i] for i in sorted(reasons)]
@@ -158,9 +175,13 @@ class _Cleaning:
         self._remove(doomed)
 
     def _audit(self) -> tuple[Finding, ...]:
+        return audit_dataset(
+            self._as_it_stands(), predictions=self.predictions, progress=self.progress
+        ).findings
+
+    def _as_it_stands(self) -> Dataset:
         manifest = pa.Table.from_pylist(self.rows, schema=self.dataset.manifest.schema)
-        as_it_stands = replace(self.dataset, manifest=manifest)
-        return audit_dataset(as_it_stands, progress=self.progress).findings
+        return replace(self.dataset, manifest=manifest)
 
     def _doomed(self, finding: Finding) -> Iterator[tuple[int, str]]:
         kept = min(finding.rows, key=self._worth)
@@ -181,16 +202,10 @@ class _Cleaning:
         return -SPLITS.index(row["split"]), row["excluded"] is not None, row["path"]
 
     def _draw_splits(self, shares: tuple[float, float, float]) -> None:
-        groups = [f.rows for f in self._audit() if f.kind in _KEEP_ONE]
-        joined = join_groups(
-            len(self.rows),
-            [row["subject"] for row in self.rows],
-            pairs=[(rows[0], other) for rows in groups for other in rows[1:]],
-        )
         drawn = draw_splits(
             [row["id"] for row in self.rows],
             [row["label"] for row in self.rows],
-            joined,
+            keep_together(self._as_it_stands(), self._audit()),
             shares=dict(zip(SPLITS, shares, strict=True)),
             seed=self.rules.seed,
         )
@@ -229,11 +244,8 @@ def _voted(row: Row) -> str | None:
     return EMOTIONS[votes.index(max(votes))] if votes else None
 
 
-def _parse(condition: str) -> tuple[str, Callable[[float, float], bool], float]:
-    match = re.fullmatch(r"\s*(.+?)\s*(<=|>=|<|>)\s*(-?[\d.]+(?:e-?\d+)?)\s*", condition)
-    try:
-        if match:
-            return match[1], _COMPARISONS[match[2]], float(match[3])
-    except ValueError:
-        pass
-    raise UsageError(f"condition {condition!r}: expected COLUMN<NUMBER, or <=, >, >=")
+def _merged(votes: list[float], merge: Mapping[str, str]) -> list[float]:
+    merged = [0.0] * len(EMOTIONS)
+    for emotion, share in zip(EMOTIONS, votes, strict=True):
+        merged[EMOTIONS.index(merge.get(emotion, emotion))] += share
+    return merged

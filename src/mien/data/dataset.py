@@ -10,10 +10,11 @@ people bring.
 """
 
 import json
+import mmap
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,7 @@ from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
 from mien.records import Split
 
-__all__ = ["FORMAT_VERSION", "MANIFEST_SCHEMA", "Dataset", "shard_name"]
+__all__ = ["FORMAT_VERSION", "MANIFEST_SCHEMA", "Dataset", "replace_column", "shard_name"]
 
 FORMAT_VERSION: Final = 2
 _REQUIRED: Final = (
@@ -178,6 +179,10 @@ class Dataset:
         values: list[Any] = self.manifest.column(name).to_pylist()
         return values
 
+    def with_column(self, name: str, values: Sequence[Any]) -> "Dataset":
+        """Return the same images with other values in one column of the manifest."""
+        return replace(self, manifest=replace_column(self.manifest, name, values))
+
     def usable(self, split: Split) -> NDArray[np.int64]:
         """Return the row numbers of a split that are not excluded."""
         of_split = pc.equal(self.manifest.column("split"), split)
@@ -230,6 +235,13 @@ class Dataset:
             out[here] = self._shards[shard][places[rows[here]]]
         return out
 
+    def release(self) -> None:
+        """Let the system take back the memory of images that were read; they stay readable."""
+        for shard in self._shards:
+            held: Any = shard.base
+            if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                held.madvise(mmap.MADV_DONTNEED)
+
     @cached_property
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         shard, row = (
@@ -261,6 +273,13 @@ class Dataset:
 def shard_name(number: int) -> str:
     """Return the file name of a shard."""
     return f"shard-{number:05d}.npy"
+
+
+def replace_column(manifest: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
+    """Return a manifest with other values in one of its columns."""
+    place = manifest.schema.get_field_index(name)
+    field = manifest.schema.field(place)
+    return manifest.set_column(place, field, pa.array(values, type=field.type))
 
 
 def _read_info(folder: Path) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
-from mien.records import SPLITS, Split
+from mien.records import Split
 
 __all__ = ["DEFAULT_SHARES", "draw_splits", "join_groups"]
 
 DEFAULT_SHARES: Mapping[Split, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
+
+Part = TypeVar("Part", bound=Hashable)
 
 
 def draw_splits(
@@ -16,25 +19,28 @@ def draw_splits(
     labels: Sequence[str | None],
     groups: Sequence[Hashable],
     *,
-    shares: Mapping[Split, float] = DEFAULT_SHARES,
+    shares: Mapping[Part, float],
     seed: int = 0,
-) -> list[Split]:
+) -> list[Part]:
     """Give each sample a split, so that every label is spread alike and no group is torn apart.
 
-    A group goes where its label lacks most. Groups come in an order that depends on their ids
-    and the seed alone, so neither the order of the rows nor the machine matters.
+    Groups come label by label, the rarest first, and within a label in an order that depends on
+    their ids and the seed alone, so neither the order of the rows nor the machine matters. Each
+    goes where most is lacking by then; so every label is spread alike but for rounding, and what
+    one label's rounding leaves, the next makes good.
 
     Args:
         ids: a stable id for each sample.
         labels: the label of each; None counts as a label of its own.
         groups: samples with equal values stay together: one person, copies of one picture.
-        shares: how much each split gets; what they are divided by does not matter.
+        shares: how much each split gets; what they are divided by does not matter. Of every
+            label the first named gets the first group: an emotion had better be learnt.
         seed: another seed, another draw.
     """
     members: dict[Hashable, list[int]] = defaultdict(list)
     for i, group in enumerate(groups):
         members[group].append(i)
-    strata: dict[str | None, list[tuple[str, list[int]]]] = defaultdict(list)
+    strata: dict[str, list[tuple[str, list[int]]]] = defaultdict(list)
     for rows in members.values():
         most_common = Counter(labels[i] for i in rows).most_common()
         label = min((name or "" for name, n in most_common if n == most_common[0][1]))
@@ -42,17 +48,18 @@ def draw_splits(
         strata[label].append((hashlib.sha256(f"{seed}/{first}".encode()).hexdigest(), rows))
 
     whole = sum(shares.values())
-    split: list[Split] = ["train"] * len(ids)
-    for stratum in strata.values():
-        given: Counter[str] = Counter()
-        for _, rows in sorted(stratum):
-            # SPLITS begins with train: where two lack alike, an emotion had better be learnt.
-            due = sum(given.values()) + len(rows)
-            chosen = max(SPLITS, key=lambda s: shares.get(s, 0.0) / whole * due - given[s])
+    learns = next(part for part in shares if shares[part])
+    split: dict[int, Part] = {}
+    given: Counter[Part] = Counter()
+    for _, stratum in sorted(strata.items(), key=lambda item: (len(item[1]), item[0])):
+        for number, (_, rows) in enumerate(sorted(stratum)):
+            due = len(split) + len(rows)
+            lacking = max(shares, key=lambda part: shares[part] / whole * due - given[part])
+            chosen = lacking if number else learns
             given[chosen] += len(rows)
             for i in rows:
                 split[i] = chosen
-    return split
+    return [split[i] for i in range(len(ids))]
 
 
 def join_groups(

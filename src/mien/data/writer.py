@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mien.data.dataset import FORMAT_VERSION, MANIFEST_SCHEMA, shard_name
+from mien.data.dataset import FORMAT_VERSION, MANIFEST_SCHEMA, replace_column, shard_name
 from mien.data.splits import DEFAULT_SHARES, draw_splits, join_groups
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
@@ -244,7 +244,7 @@ def _draw_open_splits(manifest: pa.Table) -> pa.Table:
         )
         for i, split in zip(open_rows, drawn, strict=True):
             splits[i] = split
-    return _replace(manifest, "split", splits)
+    return replace_column(manifest, "split", splits)
 
 
 def _exclude_copies(manifest: pa.Table) -> pa.Table:
@@ -260,13 +260,7 @@ def _exclude_copies(manifest: pa.Table) -> pa.Table:
                 excluded[i] = f"same pixels as a {kept_in} image"
         for i in rows:
             seen.setdefault(hashes[i], split)
-    return _replace(manifest, "excluded", excluded)
-
-
-def _replace(manifest: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
-    place = manifest.schema.get_field_index(name)
-    field = manifest.schema.field(place)
-    return manifest.set_column(place, field, pa.array(values, type=field.type))
+    return replace_column(manifest, "excluded", excluded)
 
 
 def _fingerprint(manifest: pa.Table, size: int, channels: int) -> str:

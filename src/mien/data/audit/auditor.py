@@ -7,8 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.data.audit.faceless import find_faceless
 from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
 from mien.data.audit.measures import MEASURES, measure
+from mien.data.audit.suspects import OutOfFold
 from mien.data.audit.twins import SIDE, Twins, find_twins
 from mien.data.dataset import Dataset
 from mien.data.splits import join_groups
@@ -16,7 +18,7 @@ from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import SPLITS
 
-__all__ = ["CHECKED", "audit_dataset"]
+__all__ = ["audit_dataset", "keep_together"]
 
 FLAT_CONTRAST: Final = 10.0
 FLAT_COMPONENT: Final = 0.9
@@ -25,31 +27,40 @@ BRIGHT: Final = 195.0
 BLURRED: Final = 0.06
 TINY: Final = 32.0
 
-CHECKED: Final = tuple(kind for kind in KINDS if kind not in {"no_face", "label_suspect"})
-"""The kinds that an audit looks for."""
-
 _BINS: Final = 24
 _BATCH: Final = 1024
 
 
-def audit_dataset(dataset: Dataset, *, progress: Progress = silent) -> Audit:
-    """Look for every kind of defect that needs no trained model.
+def audit_dataset(
+    dataset: Dataset, *, predictions: OutOfFold | None = None, progress: Progress = silent
+) -> Audit:
+    """Look for every kind of defect.
 
     Rows that the import left out are looked at too: a leak that is already closed is still worth
     knowing; its evidence has ``excluded_already`` true.
 
     Args:
         dataset: an open dataset.
+        predictions: what networks said of its images that were not trained on them; without them
+            nothing is said of suspect labels.
         progress: shows how far it is.
     """
-    return _Auditor(dataset, progress).audit()
+    return _Auditor(dataset, predictions, progress).audit()
+
+
+def keep_together(dataset: Dataset, findings: Iterable[Finding]) -> list[int]:
+    """Number the rows so that copies of one picture, and pictures of one person, share a number."""
+    pictures = [f.rows for f in findings if f.kind in {"duplicate", "near_duplicate"}]
+    pairs = ((rows[0], other) for rows in pictures for other in rows[1:])
+    return join_groups(len(dataset), dataset.column("subject"), pairs=pairs)
 
 
 class _Auditor:
     """One audit: the manifest's columns, the grey pictures, and what came of comparing them."""
 
-    def __init__(self, dataset: Dataset, progress: Progress) -> None:
+    def __init__(self, dataset: Dataset, predictions: OutOfFold | None, progress: Progress) -> None:
         self.dataset = dataset
+        self.predictions = predictions
         self.progress = progress
         self.paths: list[str] = dataset.column("path")
         self.splits: list[str] = dataset.column("split")
@@ -71,13 +82,15 @@ class _Auditor:
             *self._leaks(copies, twins),
             *self._conflicts(copies, twins),
             *self._poor(measures),
+            *self._faceless(grey, measures),
+            *self._suspects(),
         ]
         order = {kind: number for number, kind in enumerate(KINDS)}
         return Audit(
             dataset=self.dataset.info,
             rows=len(self.dataset),
             findings=tuple(sorted(findings, key=lambda finding: order[finding.kind])),
-            checked=CHECKED,
+            checked=tuple(k for k in KINDS if k != "label_suspect" or self.predictions),
             balance=self.dataset.info["counts"],
             folders=self._folders(),
             values=tuple(self._values(measures)),
@@ -195,6 +208,7 @@ class _Auditor:
             batch = self.dataset.images(self.pictured[start : start + _BATCH])
             for i, image in enumerate(batch, start=start):
                 grey[i] = fit(image, spec)[..., 0]
+            self.dataset.release()
         return grey
 
     def _poor(self, measures: Mapping[str, NDArray[np.float64]]) -> Iterator[Finding]:
@@ -228,6 +242,25 @@ class _Auditor:
             for row in self.pictured.tolist()
         ]
         return np.array(sides, dtype=np.float64)
+
+    def _faceless(
+        self, grey: NDArray[np.uint8], measures: Mapping[str, NDArray[np.float64]]
+    ) -> Iterator[Finding]:
+        for i, resemblance in find_faceless(grey):
+            if measures["contrast"][i] >= FLAT_CONTRAST:
+                row = int(self.pictured[i])
+                yield self._finding("no_face", [row], resemblance=round(resemblance, 3))
+
+    def _suspects(self) -> Iterator[Finding]:
+        if self.predictions is not None:
+            for suspect in self.predictions.suspects(self.dataset.column("id"), self.labels):
+                yield self._finding(
+                    "label_suspect",
+                    [suspect.row],
+                    label=self.labels[suspect.row],
+                    rather=suspect.rather,
+                    suspicion=round(suspect.suspicion, 4),
+                )
 
     # --- figures --------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ _FLATTEST: Final = 4.0
 """Standard deviation of grey levels below which a picture has no structure to compare."""
 
 _BLOCK: Final = 1024
+_LATER: Final = 8192
 _PARAMETERS: Final = 4  # shift x, shift y, scale x, scale y
 
 Floats = NDArray[np.float32]
@@ -107,14 +108,18 @@ def _low_frequencies(images: NDArray[np.uint8]) -> Floats:
 
 def _candidates(low: Floats, start: int) -> tuple[Indices, Indices, NDArray[np.bool_]]:
     """Compare a block of images with itself and all that come later."""
-    block, later = low[start : start + _BLOCK], low[start:]
+    block = low[start : start + _BLOCK]
     signs = np.tile((-1.0) ** np.arange(_FREQUENCIES), _FREQUENCIES).astype(np.float32)
     parts = []
-    for mirrored, queries in ((False, block), (True, block * signs)):
-        rows, others = np.nonzero(queries @ later.T > _LOW_PRODUCT)
-        once = others > rows
-        rows, others = rows[once] + start, others[once] + start
-        parts.append((rows, others, np.full(len(rows), mirrored)))
+    for begin in range(start, len(low), _LATER):
+        later = low[begin : begin + _LATER].T
+        for mirrored, queries in ((False, block), (True, block * signs)):
+            rows, others = np.divmod(
+                np.flatnonzero((queries @ later).ravel() > _LOW_PRODUCT), later.shape[1]
+            )
+            once = others + begin > rows + start
+            rows, others = rows[once] + start, others[once] + begin
+            parts.append((rows, others, np.full(len(rows), mirrored)))
     rows, others, flips = (np.concatenate(part) for part in zip(*parts, strict=True))
     return rows, others, flips
 

@@ -1,0 +1,107 @@
+"""kill -9 at random instants: python -m benchmarks.accidents [TIMES], 100 by default.
+
+Imports, audits, cleans and cross-fits drawn faces in processes of their own, killing each at a
+random instant, again and again. After every kill nothing may lie there under its final name that
+is not whole; the command started again must end as if nothing had happened.
+"""
+
+import hashlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mien.data.audit.suspects import OutOfFold
+from mien.data.dataset import Dataset
+from mien.data.drawn_folder import draw_folder
+
+TIMES = 100
+FACES = 400
+RECIPE = 'network = "mini"\nepochs = 2\nsize = 24\nbatch_size = 32\n'
+
+
+def _digest(path: Path) -> str:
+    """Hash a file, or every file of a folder with its name."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(file.relative_to(path).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _open_audit(page: Path) -> None:
+    assert page.read_text(encoding="utf-8").rstrip().endswith("</html>"), f"{page} is half a page"
+
+
+def _try(
+    name: str,
+    command: list[str],
+    made: Path,
+    opens: Callable[[Path], object],
+    times: int,
+    *,
+    forget: Path,
+) -> None:
+    """Kill a command ``times`` times; each time what it made is absent or whole.
+
+    Args:
+        name: shown.
+        command: of mien.
+        made: what it makes.
+        opens: raises where that is not whole.
+        times: how often.
+        forget: what is removed before a new beginning, once the command has ended well.
+    """
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    whole, seconds = _digest(made), time.perf_counter() - started
+    shutil.rmtree(forget)
+    absent = present = 0
+    for _ in range(times):
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random.uniform(0.1, 1.0) * seconds)
+        child.kill()
+        child.wait()
+        if made.exists():
+            opens(made)
+            present += 1
+            assert _digest(made) == whole, f"{name}: {made} differs after a kill"
+            shutil.rmtree(forget)
+        else:
+            absent += 1
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert _digest(made) == whole, f"{name}: ends otherwise after {times} kills"
+    left = [path.name for path in made.parent.iterdir() if path.name.endswith(".partial")]
+    assert not left, f"{name} left {left}"
+    print(f"{name}: killed {times} times, absent {absent}, whole {present}; ends the same")
+
+
+def main(times: int = TIMES) -> None:
+    mien = str(Path(sys.executable).with_name("mien"))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        source, dataset = folder / "faces", folder / "imported" / "dataset"
+        draw_folder(source, count=FACES, size=48, seed=1)
+        (folder / "quick.toml").write_text(RECIPE)
+        command = [mien, "data", "import", "folder", str(source), "--out", str(dataset)]
+        _try("import", command, dataset, Dataset.open, times, forget=dataset.parent)
+        page = folder / "audit" / "audit.html"
+        command = [mien, "data", "audit", str(dataset), "--out", str(page.parent)]
+        _try("audit", command, page, _open_audit, times, forget=page.parent)
+        cleaned = folder / "cleaned" / "dataset"
+        command = [mien, "data", "clean", str(dataset), "--out", str(cleaned)]
+        command += ["--without", "contempt", "--split", "70/20/10"]
+        _try("clean", command, cleaned, Dataset.open, times, forget=cleaned.parent)
+        predictions = folder / "suspects" / "cross-fit" / "out-of-fold.parquet"
+        command = [mien, "data", "audit", str(dataset), "--out", str(folder / "suspects")]
+        command += ["--suspects", "--recipe", str(folder / "quick.toml"), "--folds", "2"]
+        forget = folder / "suspects"
+        _try("cross-fit", command, predictions, OutOfFold.open, times, forget=forget)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,90 @@
+"""Tests of cross-fitting: every image judged once, by a network that has not seen it or a twin."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mien.config import load_recipe
+from mien.crossfit import PREDICTIONS_NAME, cross_fit
+from mien.data.dataset import Dataset
+from mien.data.importers import import_dataset
+from mien.drawn import draw_face, sample_parameters
+from mien.errors import DatasetError, UsageError
+from mien.images import write_image
+from mien.labels import EMOTIONS
+from mien.records import SPLITS
+from mien.train import RunResult, train
+
+QUICK = load_recipe("fast", ["epochs=1", "size=24"])
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A hundred and twenty faces; every fourth has a mirrored twin."""
+    root = tmp_path_factory.mktemp("crossfit")
+    for number in range(120):
+        emotion = EMOTIONS[number % 8]
+        face = draw_face(sample_parameters(emotion, seed=number), size=48)
+        folder = root / "source" / emotion
+        folder.mkdir(parents=True, exist_ok=True)
+        write_image(folder / f"{number:03d}.png", face)
+        if number % 4 == 0:
+            write_image(folder / f"{number:03d}-twin.png", face[:, ::-1])
+    import_dataset("folder", root / "source", root / "dataset")
+    return Dataset.open(root / "dataset")
+
+
+def test_every_usable_image_is_judged_by_a_stranger(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+
+    def watch(part: Dataset, *rest: Any, **options: Any) -> RunResult:
+        rows = np.concatenate([part.usable("train"), part.usable("valid")])
+        seen.append({part.column("path")[row] for row in rows})
+        return train(part, *rest, **options)
+
+    monkeypatch.setattr("mien.crossfit.train", watch)
+    found = cross_fit(dataset, QUICK, tmp_path / "fit", folds=2)
+    used = {dataset.column("id")[row] for split in SPLITS for row in dataset.usable(split)}
+    assert set(found.ids) == used
+    assert len(found.ids) == len(used)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-5)
+    first, second = seen
+    assert not first & second
+    pictures = [{path.replace("-twin", "") for path in part} for part in (first, second)]
+    assert not pictures[0] & pictures[1]
+
+
+def test_what_is_done_is_not_done_again(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = cross_fit(dataset, QUICK, tmp_path, folds=2)
+    monkeypatch.setattr("mien.crossfit.train", None)
+    again = cross_fit(dataset, QUICK, tmp_path, folds=2)
+    np.testing.assert_array_equal(first.probabilities, again.probabilities)
+
+
+def test_an_interrupted_fit_ends_the_same(dataset: Dataset, tmp_path: Path) -> None:
+    def stop(entry: dict[str, object]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cross_fit(dataset, QUICK, tmp_path / "stopped", folds=2, on_epoch=stop)
+    assert not (tmp_path / "stopped" / PREDICTIONS_NAME).exists()
+    resumed = cross_fit(dataset, QUICK, tmp_path / "stopped", folds=2)
+    whole = cross_fit(dataset, QUICK, tmp_path / "whole", folds=2)
+    np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
+
+
+def test_another_recipe_in_the_same_folder_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    cross_fit(dataset, QUICK, tmp_path, folds=2)
+    with pytest.raises(UsageError, match="was begun with recipe epochs"):
+        cross_fit(dataset, QUICK.model_copy(update={"epochs": 2}), tmp_path, folds=2)
+
+
+def test_too_few_images_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="too few for 10 folds"):
+        cross_fit(dataset, QUICK, tmp_path, folds=10)
