@@ -80,11 +80,11 @@ def test_predict_keeps_what_it_read_of_broken_videos(
 
 def test_live_without_a_window(mien: Command, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "seen.mp4"
-    ran = mien("live", "--source", clip, "--no-window", "--max-frames", "4", "--record", out)
+    ran = mien("live", "--source", clip, "--no-window", "--max-frames", "2", "--record", out)
     assert ran.status == 0
-    assert ran.out.startswith("4 frames, ")
+    assert ran.out.startswith("2 frames, ")
     with Video(out) as video:
-        assert len(list(video)) >= 2
+        assert len(list(video)) >= 1
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_a_file_plays_at_its_own_pace_and_ends(clip: Path) -> None:
     with Camera(str(clip)) as camera:
         result = Live(Seer(), camera, screen).run()
     assert time.monotonic() - began > 0.9
-    assert 10 < result.frames <= 30, "a busy machine may leave frames out, and only leave out"
+    assert 1 <= result.frames <= 30, "a busy machine may leave frames out, and only leave out"
     assert result.problem is None
     assert screen.frames[-1].shape == (240, 320, 3)
 
@@ -104,45 +104,55 @@ def test_who_is_slow_gets_the_newest_frame(clip: Path) -> None:
     assert result.frames <= 9, "not all thirty, late"
 
 
-def test_max_frames_and_a_recording_from_the_start(clip: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Camera:
+    """A camera whose pictures are even, each a little lighter than the one before."""
+    monkeypatch.setattr(mien.camera, "Video", Flaky(100_000))
+    return Camera(0)
+
+
+def test_max_frames_and_a_recording_from_the_start(endless: Camera, tmp_path: Path) -> None:
     out = tmp_path / "record.mp4"
     said: list[str] = []
-    with Camera(str(clip)) as camera:
+    with endless as camera:
         result = Live(Seer(), camera, record=out, max_frames=5, say=said.append, mirror=True).run()
     assert (result.frames, result.files) == (5, (out,))
     assert said == [f"wrote {out}"]
     with Video(out) as video:
-        first = next(iter(video))
-    # Mirrored: the box that begins at 40 of 320 ends at 280; its line is drawn on what is recorded.
-    left, right = 320 - BOX.x - BOX.width, 320 - BOX.x
-    line = first.pixels[90:130, round(right) - 1].mean(axis=0)
-    inside = first.pixels[90:130, round(right) - 12].mean(axis=0)
-    assert np.abs(line - inside).max() > 30
-    assert left == 180
+        first = next(iter(video)).pixels.astype(float)
+    # Mirrored: the box that begins at 40 of 320 ends at 280, and there is its line.
+    left, right = 320 - round(BOX.x + BOX.width), 320 - round(BOX.x)
+    for edge in (left, right):
+        assert (
+            first[90:130, edge - 3 : edge + 3].max()
+            > first[90:130, left + 20 : left + 60].max() + 60
+        )
+    assert first[90:130, 40 : left - 12].max() < 60, "nothing where it would be unmirrored"
 
 
-def test_keys(clip: Path, tmp_path: Path) -> None:
+def test_keys(endless: Camera, tmp_path: Path) -> None:
     screen = Screen({3: "s", 5: "h", 7: "m", 9: "r", 14: "r", 16: "Q"})
-    with Camera(str(clip)) as camera:
+    with endless as camera:
         result = Live(Seer(), camera, screen, folder=tmp_path).run()
     assert len(screen.frames) == 16, "Q quits, too"
     picture, recording = result.files
     assert (picture.suffix, recording.suffix) == (".png", ".mp4")
     assert picture.stat().st_size > 0 and recording.stat().st_size > 0
-    corner = np.s_[:100, 200:]
-    assert np.abs(screen.frames[5][corner].astype(int) - screen.frames[3][corner]).mean() > 5, (
-        "help"
-    )
-    assert np.abs(screen.frames[7].astype(int) - screen.frames[5]).mean() > 5, "mirrored"
+    corner = np.s_[:100, 240:]
+    plain, helped, mirrored = (screen.frames[n].astype(int) for n in (3, 5, 7))
+    assert helped[corner].max() > plain[corner].max() + 60, "help is shown"
+    beyond = np.s_[120:150, 250:300]
+    assert mirrored[beyond].max() > helped[beyond].max() + 60, "the box's line moved here"
 
 
-def test_pause_holds_the_picture_still(clip: Path) -> None:
+def test_pause_holds_the_picture_still(endless: Camera) -> None:
     screen = Screen({4: "p", 12: "p", 20: "\x1b"})
-    with Camera(str(clip)) as camera:
+    with endless as camera:
         result = Live(Seer(), camera, screen).run()
     assert result.frames <= 12
     middle = np.s_[150:, 200:]
     assert all((f[middle] == screen.frames[5][middle]).all() for f in screen.frames[5:11])
+    assert (screen.frames[-1][middle] != screen.frames[5][middle]).any(), "and then goes on"
 
 
 def test_every_key_is_explained() -> None:
@@ -191,9 +201,10 @@ def test_without_a_window_a_lost_camera_ends_the_run(monkeypatch: pytest.MonkeyP
 
 def test_a_missing_file_is_told_at_once() -> None:
     began = time.monotonic()
-    with Camera("gone.mp4") as camera, pytest.raises(VideoError, match="no such file"):
+    camera = Camera("gone.mp4", backoff=(60.0,))
+    with camera, pytest.raises(VideoError, match="no such file"):
         Live(Seer(), camera).run()
-    assert time.monotonic() - began < 0.4, "a file is not waited for"
+    assert time.monotonic() - began < 30, "a file is not waited for"
 
 
 def test_leaving_ends_the_thread(clip: Path) -> None:
