@@ -134,6 +134,16 @@ def test_a_variable_rate_keeps_its_times_and_the_copy_keeps_time(tmp_path: Path)
     assert shown[2.0] in (at_2_s, at_2_s + 1)
 
 
+def test_slow_motion_is_not_taken_for_cut_off(tmp_path: Path) -> None:
+    with VideoCopy(tmp_path / "fast.avi", rate=240) as copy:
+        for number in range(480):
+            copy.add(np.zeros((32, 32, 3), np.uint8), number / 240)
+    with Video(tmp_path / "fast.avi") as video:
+        assert video.rate == 120
+        assert len(list(video)) == 480
+        assert video.ends_early is None
+
+
 def test_a_phone_held_on_its_side_is_turned_upright(tmp_path: Path) -> None:
     upright = np.zeros((96, 128, 3), np.uint8)
     upright[:, :64] = 200

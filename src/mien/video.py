@@ -131,7 +131,8 @@ class Video:
     @property
     def ends_early(self) -> str | None:
         """After the last frame: a line on a file that is cut off, else None."""
-        expected = self.expected_frames / self.rate
+        # Not `rate`, which is kept within what a copy can have: slow motion goes beyond.
+        expected = self.expected_frames / (self._capture.get(cv2.CAP_PROP_FPS) or self.rate)
         got = self._last_s + 1 / self.rate
         if got >= expected * (1 - _SHORTFALL) or got >= expected - _SHORTFALL_S:
             return None
