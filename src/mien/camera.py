@@ -7,7 +7,6 @@ pulled out is tried again, ever less often. Knows nothing of faces or windows.
 import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
@@ -73,12 +72,7 @@ class Camera:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._stop.set()
         # A driver that hangs in a read must not hang the program: the thread is a daemon.
         self._thread.join(timeout=2.0)

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from types import TracebackType
 from typing import Final, Self
 
 import cv2
@@ -47,12 +46,7 @@ class Window:
         self._open = True
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._open:
             cv2.destroyAllWindows()
             self._open = False
