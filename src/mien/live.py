@@ -85,7 +85,7 @@ class Live:
         camera: an open camera.
         surface: shows frames and takes keys; None: nothing is shown.
         mirror: whether left and right are swapped at first, as in a mirror.
-        record: a file to record what is shown to, from the start.
+        record: a file to which what is shown is recorded, from the start.
         folder: where snapshots go, and recordings that are begun by key.
         max_frames: stop after so many; 0 goes on.
         say: is told in a line what happens.
@@ -105,7 +105,6 @@ class Live:
     _paused: bool = False
     _help: bool = False
     _message: tuple[str, float] = ("", -math.inf)
-    _shown: NDArray[np.uint8] | None = None
     _clean: NDArray[np.uint8] | None = None
     _files: list[Path] = field(default_factory=list)
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=_RATE_OVER))

@@ -175,6 +175,7 @@ class VideoCopy:
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._written = 0
+        self._before: cv2.typing.MatLike | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -189,7 +190,7 @@ class VideoCopy:
             self._writer = None
 
     def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
-        """Write a frame, RGB (H, W, 3), until the copy has reached ``time_s``.
+        """Write a frame, RGB (H, W, 3), uint8, at its time; until then the one before stays.
 
         Frames of another size than the first are fitted to it.
         """
@@ -200,9 +201,14 @@ class VideoCopy:
         if (pixels.shape[1], pixels.shape[0]) != self._size:
             pixels = np.asarray(cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA))
         frame = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        while self._written <= round(time_s * self.rate):
+        place = round(time_s * self.rate)
+        while self._written < place:
+            self._writer.write(frame if self._before is None else self._before)
+            self._written += 1
+        if self._written == place:
             self._writer.write(frame)
             self._written += 1
+        self._before = frame
 
     def _open(self) -> cv2.VideoWriter:
         code = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
