@@ -11,7 +11,7 @@ from mien.errors import ConfigError
 
 
 def test_shipped_recipes() -> None:
-    assert recipe_names() == ["base", "fast", "first", "second"]
+    assert recipe_names() == ["base", "fast", "first", "nano", "second", "third"]
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -21,7 +21,7 @@ def test_shipped_recipe_loads_and_comes_back_from_json(name: str) -> None:
 
 
 def test_the_recipes_differ() -> None:
-    assert len({load_recipe(name).model_dump_json() for name in recipe_names()}) == 4
+    assert len({load_recipe(name).model_dump_json() for name in recipe_names()}) == 6
     assert load_recipe("base") == TrainConfig()
     assert load_recipe("first").network == "classic4"
 
@@ -80,7 +80,7 @@ def test_the_last_override_wins() -> None:
         pytest.param("epochs=0", "epochs = 0: input should be greater", id="too-small"),
         pytest.param("size=513", "size = 513", id="too-large"),
         pytest.param("channels=2", "channels = 2", id="none-of-the-choices"),
-        pytest.param("optimizer=sgd", "optimizer = 'sgd'", id="none-of-the-names"),
+        pytest.param("optimizer=lion", "optimizer = 'lion'", id="none-of-the-names"),
         pytest.param("learning_rate=0", "learning_rate = 0", id="zero-rate"),
         pytest.param("learning_rate=nan", "learning_rate = nan", id="nan"),
         pytest.param("clip_norm=inf", "clip_norm = inf", id="infinite"),

@@ -3,16 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from mien.checkpoint import read_weights
+from mien.checkpoint import BEST_NAME, read_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import DataError, UsageError
-from mien.train import BEST_NAME, _Trainer, train
+from mien.train import _Trainer, train
 
 
 class StopError(Exception):
@@ -117,7 +115,7 @@ def test_divergence_stops_with_a_clear_line_and_keeps_the_last_good_epoch(
 ) -> None:
     real_step = _Trainer._step
 
-    def step(self: _Trainer, positions: NDArray[np.int64]) -> torch.Tensor:
+    def step(self: _Trainer, positions: torch.Tensor) -> torch.Tensor:
         return real_step(self, positions) * (float("nan") if self.epoch == 1 else 1.0)
 
     monkeypatch.setattr(_Trainer, "_step", step)

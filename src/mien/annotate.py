@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mien.records import Box, Face
 
-__all__ = ["COLOURS", "ON_PAPER", "annotate"]
+__all__ = ["COLOURS", "PRINT_COLOURS", "annotate"]
 
 COLOURS: Mapping[str, str] = MappingProxyType(
     {
@@ -27,7 +27,7 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "contempt": "#ffb26b",
     }
 )
-ON_PAPER: Mapping[str, str] = MappingProxyType(
+PRINT_COLOURS: Mapping[str, str] = MappingProxyType(
     {
         "neutral": "#7d8b99",
         "happiness": "#d49a00",
@@ -39,7 +39,7 @@ ON_PAPER: Mapping[str, str] = MappingProxyType(
         "contempt": "#dd7c26",
     }
 )
-"""The hues of `COLOURS`, dark enough for a light page."""
+"""The same hues, dark enough for a light page."""
 
 _INK = "#14181d"
 _PANEL = (20, 24, 29, 205)

@@ -21,6 +21,7 @@ from mien.card import METADATA_KEY, ModelCard
 from mien.errors import ModelError
 
 __all__ = [
+    "BEST_NAME",
     "Checkpoint",
     "latest_checkpoint",
     "load_optimizer_tensors",
@@ -29,6 +30,9 @@ __all__ = [
     "write_checkpoint",
     "write_weights",
 ]
+
+
+BEST_NAME = "best.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

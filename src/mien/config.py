@@ -33,18 +33,48 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(128, ge=2, le=65_536)
     seed: int = Field(0, ge=0, le=2**31 - 1)
 
-    optimizer: Literal["adamw", "adamax"] = "adamw"
+    where: tuple[str, ...] = Field(
+        (), strict=False, description="what a training image's numbers must meet: relFCs<0.9"
+    )
+
+    optimizer: Literal["adamw", "adamax", "sgd"] = "adamw"
     learning_rate: float = Field(2e-3, gt=0, le=10)
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd, after Nesterov")
     weight_decay: float = Field(0.05, ge=0, le=1, description="not on norms and biases")
     clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: any")
-    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    schedule: Literal["cosine", "onecycle", "plateau", "constant"] = "cosine"
     warmup: Share = Field(0.05, description="share of all steps during which the rate rises")
     plateau_factor: float = Field(0.5, gt=0, lt=1)
     plateau_patience: int = Field(3, ge=0, description="epochs without a better validation loss")
 
     soft_labels: bool = Field(True, description="learn the votes rather than the one label")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    balance: Share = Field(
+        0.0, description="rare emotions count more: weight by their number to this negative power"
+    )
+    logit_adjustment: float = Field(
+        0.0, ge=0, le=2, description="margin for rare emotions; 1: as if all were as frequent"
+    )
+    mixup: Share = Field(0.0, description="probability of mixing a batch's pictures")
+    cutmix: Share = Field(0.0, description="probability of putting parts of pictures into others")
+    teachers: tuple[str, ...] = Field(
+        (), strict=False, description="run folders whose mean opinion is learnt too"
+    )
+    distillation: Share = Field(0.5, description="how much the teachers' opinion counts")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of averaged weights; 0: none")
+
+    emotion_based: bool = Field(
+        False, description="the emotions that do badly on validation get the attention"
+    )
+    emotion_limit: float = Field(
+        8.0, ge=1, le=100, description="how much more often one emotion may be seen than it is"
+    )
+    emotion_balanced: Share = Field(
+        0.2, description="share of the epochs, the last, in which all emotions are seen alike"
+    )
+
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the network")
+    compile: bool = Field(False, description="compile the network first; pays on a GPU")
 
     flip: Share = Field(0.5, description="probability of mirroring")
     rotation: float = Field(12.0, ge=0, le=180, description="degrees, either way")

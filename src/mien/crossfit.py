@@ -63,7 +63,7 @@ def cross_fit(
     about = {
         "fingerprint": dataset.info["fingerprint"],
         "folds": folds,
-        "recipe": config.model_dump(),
+        "recipe": config.model_dump(mode="json"),
     }
     written = folder / PREDICTIONS_NAME
     if written.exists() and (before := OutOfFold.open(written)).about == about:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from torch import nn
-from torch.optim import Adamax, AdamW, Optimizer
+from torch.optim import SGD, Adamax, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from mien.config import TrainConfig
@@ -14,7 +14,7 @@ from mien.config import TrainConfig
 __all__ = ["OPTIMIZERS", "Schedule", "make_optimizer", "make_schedule"]
 
 OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = MappingProxyType(
-    {"adamw": AdamW, "adamax": Adamax}
+    {"adamw": AdamW, "adamax": Adamax, "sgd": SGD}
 )
 
 
@@ -25,7 +25,10 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
         {"params": [p for p in weights if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return OPTIMIZERS[config.optimizer](groups, lr=config.learning_rate)
+    options: dict[str, Any] = {"lr": config.learning_rate}
+    if config.optimizer == "sgd":
+        options |= {"momentum": config.momentum, "nesterov": config.momentum > 0}
+    return OPTIMIZERS[config.optimizer](groups, **options)
 
 
 class Schedule(Protocol):
@@ -45,19 +48,26 @@ class Schedule(Protocol):
 
 
 def make_schedule(optimizer: Optimizer, config: TrainConfig, *, steps_per_epoch: int) -> Schedule:
-    """Build the schedule: ``cosine`` and ``constant`` go by steps, ``plateau`` by epochs."""
+    """Build the schedule: ``plateau`` goes by epochs, the others by steps."""
     if config.schedule == "plateau":
         return _Plateau(optimizer, config)
     return _ByStep(optimizer, config, config.epochs * steps_per_epoch)
 
 
 class _ByStep:
-    """A rise over the warm-up, then half a cosine down to 0 (arXiv:1608.03983), or level."""
+    """A rise over the warm-up, then half a cosine down to 0 (arXiv:1608.03983), or level.
+
+    ``onecycle`` (arXiv:1708.07120) rises along half a cosine too, from a 25th of the rate, over
+    three tenths of the steps or the warm-up where that is longer.
+    """
 
     def __init__(self, optimizer: Optimizer, config: TrainConfig, steps: int) -> None:
-        warmup = config.warmup * steps
+        onecycle = config.schedule == "onecycle"
+        warmup = max(config.warmup, 0.3 if onecycle else 0.0) * steps
 
         def factor(step: int) -> float:
+            if step < warmup and onecycle:
+                return 0.52 - 0.48 * math.cos(math.pi * step / warmup)
             if step < warmup:
                 return (step + 1) / (warmup + 1)
             if config.schedule == "constant":

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from mien.annotate import PRINT_COLOURS
 from mien.metrics import Evaluation
 
-__all__ = ["save_confusion", "save_curves"]
+__all__ = ["save_confusion", "save_curves", "save_emotions"]
 
 _INK = "#22303c"
 _FAINT = "#c9d3dc"
@@ -44,6 +45,27 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
         axes.set_xlabel("epoch")
         axes.legend(frameon=False)
         _plain(axes)
+    _save(figure, path)
+
+
+def save_emotions(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Draw each emotion's way: recall, loss, and how much it counted where that was decided."""
+    parts = {"valid_recall": "recall on validation", "valid_loss_of": "loss on validation"}
+    if "emphasis" in history[-1]:
+        parts["emphasis"] = "how much it counts, against its number"
+    epochs = [entry["epoch"] for entry in history]
+    figure = Figure(figsize=(5 * len(parts), 4), layout="constrained")
+    for axes, (key, title) in zip(figure.subplots(1, len(parts)), parts.items(), strict=True):
+        for emotion in history[-1][key]:
+            values = [np.nan if (v := entry[key][emotion]) is None else v for entry in history]
+            axes.plot(epochs, values, ".-", color=PRINT_COLOURS[emotion], label=emotion)
+        axes.set_title(title, loc="left")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _plain(axes)
+    figure.axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=len(names))
     _save(figure, path)
 
 

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.card import ModelCard
-from mien.checkpoint import read_weights
+from mien.checkpoint import BEST_NAME, read_weights
 from mien.errors import ModelError
 from mien.networks import Classifier, build, torch_probabilities
-from mien.train import BEST_NAME
 
 __all__ = ["TorchModel", "open_run"]
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.annotate import COLOURS, ON_PAPER
+from mien.annotate import COLOURS, PRINT_COLOURS
 from mien.steady import WINDOW
 from mien.timeline import Person, Timeline, clock, ticks
 from mien.version import __version__
@@ -54,8 +54,8 @@ def render_timeline(timeline: Timeline) -> str:
         rows=[_row(timeline, person) for person in people[:MOST_PEOPLE]],
         left_out=max(0, len(people) - MOST_PEOPLE),
         ticks=[(100 * at / max(timeline.duration_s, 1e-3), text) for at, text in moments],
-        known=[label for label in timeline.labels if label in ON_PAPER],
-        palettes=(ON_PAPER, COLOURS),
+        known=[label for label in timeline.labels if label in PRINT_COLOURS],
+        palettes=(PRINT_COLOURS, COLOURS),
         window_s=WINDOW,
         version=__version__,
     )

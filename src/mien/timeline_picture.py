@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from mien.annotate import ON_PAPER
+from mien.annotate import PRINT_COLOURS
 from mien.atomic import replacing
 from mien.timeline import Person, Timeline, clock, ticks
 
@@ -107,4 +107,4 @@ def _draw_row(axes: Axes, timeline: Timeline, person: Person) -> None:
 
 
 def _colour(emotion: str) -> str:
-    return ON_PAPER.get(emotion, "#9aa7b3")
+    return PRINT_COLOURS.get(emotion, "#9aa7b3")

@@ -14,18 +14,18 @@ Fabric's business; the loop is ours.
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien import plots
@@ -33,6 +33,7 @@ from mien.atomic import write_text
 from mien.augment import Augmentation
 from mien.card import ModelCard
 from mien.checkpoint import (
+    BEST_NAME,
     Checkpoint,
     latest_checkpoint,
     load_optimizer_tensors,
@@ -42,26 +43,34 @@ from mien.checkpoint import (
 )
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
-from mien.errors import DataError, DatasetError, UsageError
-from mien.evaluate import ask_for_rows
-from mien.metrics import Evaluation, evaluate_probabilities
+from mien.emphasis import Emphasis
+from mien.errors import DataError, UsageError
+from mien.labelled import Labelled
+from mien.losses import Objective
+from mien.metrics import Evaluation, evaluate_probabilities, negative_log_likelihood
+from mien.mixing import mix
 from mien.networks import (
     Classifier,
     build,
     multiply_adds,
     parameter_count,
-    torch_probabilities,
 )
 from mien.optim import make_optimizer, make_schedule
-from mien.preprocess import InputSpec, fit, to_batch
+from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
-from mien.records import Split
+from mien.runs import TorchModel, open_run
 from mien.version import __version__
 
-__all__ = ["BEST_NAME", "Labelled", "RunResult", "train"]
+__all__ = ["RunResult", "train"]
 
-BEST_NAME = "best.safetensors"
 History = list[dict[str, Any]]
+
+_PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed"]] = MappingProxyType(
+    {"float32": "32-true", "bfloat16": "bf16-mixed"}
+)
+_BATCH: Final = 512
+_WORTH: Final = 4.0
+"""Points of macro recall that a point of accuracy is worth, where emotions get attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,46 +86,6 @@ class RunResult:
     run: Path
     best_epoch: int
     history: History
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The usable samples of one split, as a network takes them.
-
-    Attributes:
-        rows: their numbers in the manifest.
-        labels: int (n,), indices into the emotions.
-        targets: float32 (n, k), the probabilities to learn.
-    """
-
-    dataset: Dataset
-    spec: InputSpec
-    rows: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    targets: NDArray[np.float32]
-
-    @classmethod
-    def of(
-        cls, dataset: Dataset, split: Split, spec: InputSpec, emotions: tuple[str, ...]
-    ) -> "Labelled":
-        """Take the usable samples of a split.
-
-        Raises:
-            DatasetError: there is none, or a label is not among ``emotions``.
-        """
-        rows = dataset.usable(split)
-        if len(rows) == 0:
-            raise DatasetError(f"{dataset.path}: no usable image in split {split!r}")
-        labels, targets = dataset.labels(rows, emotions), dataset.targets(rows, emotions)
-        return cls(dataset, spec, rows, labels, targets)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def pixels(self, positions: NDArray[np.int64]) -> Tensor:
-        """Return float32 (n, C, H, W), 0..1, of the samples at some positions."""
-        images = self.dataset.images(self.rows[positions])
-        return torch.from_numpy(to_batch([fit(image, self.spec) for image in images], self.spec))
 
 
 def train(
@@ -146,7 +115,7 @@ def train(
         DatasetError: a split is empty or its labels do not fit.
         DataError: the loss became infinite or not a number.
     """
-    fabric = Fabric(accelerator=device, devices=1)
+    fabric = Fabric(accelerator=device, devices=1, precision=_PRECISIONS[config.precision])
     trainer = _Trainer.start(fabric, dataset, config, run)
     last = _checkpoint_to_resume(run, trainer.description(), resume=resume)
     run.mkdir(parents=True, exist_ok=True)
@@ -200,6 +169,7 @@ class _Trainer:
     averaged: AveragedModel | None
     augment: Augmentation
     emotions: tuple[str, ...]
+    teachers: tuple[TorchModel, ...]
     epoch: int = 0
     history: History = field(default_factory=list)
 
@@ -210,25 +180,39 @@ class _Trainer:
         torch.manual_seed(config.seed)
         model = build(config.network, spec=spec, emotions=len(emotions), dropout=config.dropout)
         model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        takes = partial(Labelled.of, dataset, spec=spec, emotions=emotions, device=fabric.device)
         return cls(
             fabric=fabric,
             dataset=dataset,
             config=config,
             run=run,
-            train_data=Labelled.of(dataset, "train", spec, emotions),
-            valid_data=Labelled.of(dataset, "valid", spec, emotions),
+            train_data=takes("train", where=config.where, soft=config.soft_labels),
+            valid_data=takes("valid"),
             model=model,
             averaged=_averaged(model, config.ema) if config.ema else None,
             augment=Augmentation(config),
             emotions=emotions,
+            teachers=tuple(_teacher(name, spec, emotions, fabric) for name in config.teachers),
         )
 
     def __post_init__(self) -> None:
+        labels = torch.from_numpy(self.train_data.labels)
+        counts = torch.bincount(labels, minlength=len(self.emotions)).float()
+        self.objective = Objective(self.config, counts.to(self.fabric.device))
+        self.emphasis = (
+            Emphasis(self.config, labels, self.emotions) if self.config.emotion_based else None
+        )
         self.optimizer = make_optimizer(self.model, self.config)
         self.schedule = make_schedule(
             self.optimizer, self.config, steps_per_epoch=self.steps_per_epoch
         )
+        if self.config.compile:
+            self.model.compile()
         self.wrapped, self.wrapped_optimizer = self.fabric.setup(self.model, self.optimizer)
+
+    @property
+    def spec(self) -> InputSpec:
+        return InputSpec(size=self.config.size, channels=self.config.channels)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -243,13 +227,19 @@ class _Trainer:
 
     @property
     def best_epoch(self) -> int:
-        return int(min(self.history, key=lambda entry: entry["valid_loss"])["epoch"])
+        return int(min(self.history, key=self._badness)["epoch"])
+
+    def _badness(self, entry: Mapping[str, Any]) -> float:
+        """Order epochs: by loss, or where emotions get attention, by what that is for."""
+        if self.config.emotion_based:
+            return float(-entry["valid_macro_recall"] - _WORTH * entry["valid_accuracy"])
+        return float(entry["valid_loss"])
 
     def description(self) -> dict[str, Any]:
         """Everything needed to do the run again."""
         return {
             "mien": __version__,
-            "recipe": self.config.model_dump(),
+            "recipe": self.config.model_dump(mode="json"),
             "dataset": {
                 "fingerprint": self.dataset.info["fingerprint"],
                 "source_format": self.dataset.info["source_format"],
@@ -259,7 +249,7 @@ class _Trainer:
             },
             "network": {
                 "parameters": parameter_count(self.model),
-                "multiply_adds": multiply_adds(self.model, self.train_data.spec),
+                "multiply_adds": multiply_adds(self.model, self.spec),
             },
             "machine": {
                 "device": str(self.fabric.device),
@@ -284,7 +274,7 @@ class _Trainer:
         losses = [self._step(positions) for positions in batches]
         train_loss = float(torch.stack(losses).mean())
         trained = time.perf_counter() - started
-        valid = self._evaluate()
+        valid, losses_of = self._evaluate()
         self.epoch += 1
         if not np.isfinite(train_loss) or not np.isfinite(valid.nll):
             raise DataError(
@@ -300,9 +290,15 @@ class _Trainer:
             "valid_accuracy": valid.accuracy,
             "valid_macro_recall": valid.macro_recall,
             "valid_recall": valid.recall,
+            "valid_loss_of": losses_of,
             "seconds": round(time.perf_counter() - started, 3),
             "images_per_second": round(self.steps_per_epoch * self.config.batch_size / trained, 1),
         }
+        if self.emphasis is not None:
+            entry["emphasis"] = self.emphasis.state_dict()
+            self.emphasis.after_epoch(
+                self.epoch, recall=valid.recall, loss=losses_of, support=valid.support
+            )
         self.history.append(entry)
         return entry
 
@@ -315,6 +311,8 @@ class _Trainer:
         if self.averaged is not None:
             tensors |= _prefixed("averaged", self.averaged.state_dict())
         state = {"schedule": self.schedule.state_dict(), "history": self.history}
+        if self.emphasis is not None:
+            state["emphasis"] = self.emphasis.state_dict()
         write_checkpoint(self.run / "checkpoints", Checkpoint(self.epoch, tensors, state))
         self._write_history()
 
@@ -326,6 +324,8 @@ class _Trainer:
         if self.averaged is not None:
             self.averaged.load_state_dict(_under("averaged", tensors))
         self.schedule.load_state_dict(checkpoint.state["schedule"])
+        if self.emphasis is not None:
+            self.emphasis.load_state_dict(checkpoint.state["emphasis"])
         self.history = checkpoint.state["history"]
         self.epoch = checkpoint.epoch
         self._write_history()
@@ -334,20 +334,28 @@ class _Trainer:
         lines = "".join(json.dumps(entry) + "\n" for entry in self.history)
         write_text(self.run / "history.jsonl", lines)
         plots.save_curves(self.run / "curves.png", self.history)
+        plots.save_emotions(self.run / "emotions.png", self.history)
 
-    def _batches(self) -> Iterator[NDArray[np.int64]]:
-        order = torch.randperm(len(self.train_data)).numpy()
+    def _batches(self) -> Iterator[Tensor]:
+        if self.emphasis is not None:
+            order = self.emphasis.draw()
+        else:
+            order = torch.randperm(len(self.train_data))
         size = self.config.batch_size
         for step in range(self.steps_per_epoch):
-            yield order[step * size : (step + 1) * size]
+            yield order[step * size : (step + 1) * size].to(self.fabric.device)
 
-    def _step(self, positions: NDArray[np.int64]) -> Tensor:
-        device = self.fabric.device
-        images = self.augment(self.train_data.pixels(positions).to(device))
-        logits = self.wrapped(images.contiguous(memory_format=torch.channels_last))
-        loss = functional.cross_entropy(
-            logits, self._targets(positions).to(device), label_smoothing=self.config.label_smoothing
-        )
+    def _step(self, positions: Tensor) -> Tensor:
+        data = self.train_data
+        images = self.augment(data.pixels(positions))
+        if self.emphasis is not None:
+            images = self._vary_again(images, positions)
+        images, targets = mix(images, data.targets[positions], self.config)
+        images = images.contiguous(memory_format=torch.channels_last)
+        if self.teachers:
+            targets = self._with_teachers(images, targets)
+        emphasis = None if self.emphasis is None else self.emphasis.weights().to(images.device)
+        loss = self.objective(self.wrapped(images), targets, data.weights[positions], emphasis)
         self.fabric.backward(loss)
         if self.config.clip_norm:
             self.fabric.clip_gradients(
@@ -360,19 +368,36 @@ class _Trainer:
             self.averaged.update_parameters(self.model)
         return loss.detach()
 
-    def _targets(self, positions: NDArray[np.int64]) -> Tensor:
-        if self.config.soft_labels:
-            return torch.from_numpy(self.train_data.targets[positions])
-        return torch.from_numpy(self.train_data.labels[positions])
+    def _vary_again(self, images: Tensor, positions: Tensor) -> Tensor:
+        """Vary an image that a batch has twice or more once more, so that no two are alike."""
+        _, which, times = torch.unique(positions, return_inverse=True, return_counts=True)
+        again = (times[which] > 1).nonzero()[:, 0]
+        if len(again) == 0:
+            return images
+        return images.index_copy(0, again, self.augment(images[again]))
 
-    def _evaluate(self) -> Evaluation:
-        spec = self.valid_data.spec
+    def _with_teachers(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Put the teachers' mean opinion of the very same pictures beside the targets."""
+        with torch.no_grad():
+            opinions = [teacher.network(images).softmax(dim=1) for teacher in self.teachers]
+        share = self.config.distillation
+        return (1 - share) * targets + share * torch.stack(opinions).mean(dim=0)
 
-        def ask(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-            return torch_probabilities(self.judged, crops, spec)
-
-        found = ask_for_rows(ask, self.dataset, self.valid_data.rows, spec)
-        return evaluate_probabilities(found, self.valid_data.labels, self.emotions)
+    def _evaluate(self) -> tuple[Evaluation, dict[str, float | None]]:
+        """Judge the weights on validation; return the figures and the mean loss of each emotion."""
+        data, network = self.valid_data, self.judged.eval()
+        with torch.inference_mode():
+            parts = [
+                network(data.pixels(positions)).float().softmax(dim=1)
+                for positions in torch.arange(len(data)).split(_BATCH)
+            ]
+        found = torch.cat(parts).cpu().numpy()
+        losses = {
+            emotion: negative_log_likelihood(found[of], data.labels[of]) if of.any() else None
+            for i, emotion in enumerate(self.emotions)
+            for of in [data.labels == i]
+        }
+        return evaluate_probabilities(found, data.labels, self.emotions), losses
 
     def _card(self) -> ModelCard:
         entry = self.history[-1]
@@ -389,12 +414,27 @@ class _Trainer:
                 "dataset": description["dataset"],
                 "recipe": description["recipe"],
                 "best_epoch": self.epoch,
-                "chosen_by": "lowest validation loss",
+                "chosen_by": (
+                    f"highest validation macro recall + {_WORTH:g} accuracy"
+                    if self.config.emotion_based
+                    else "lowest validation loss"
+                ),
                 "date": datetime.now(UTC).date().isoformat(),
             },
             figures={"valid": {key.removeprefix("valid_"): entry[key] for key in kept}},
             mien_version=__version__,
         )
+
+
+def _teacher(name: str, spec: InputSpec, emotions: tuple[str, ...], fabric: Fabric) -> TorchModel:
+    teacher = open_run(Path(name))
+    if (teacher.card.spec, teacher.card.labels) != (spec, emotions):
+        raise UsageError(
+            f"teacher {name}: sees {teacher.card.spec} and knows "
+            f"{', '.join(teacher.card.labels)}; expected {spec} and {', '.join(emotions)}"
+        )
+    teacher.network.to(fabric.device)
+    return teacher
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:

@@ -18,8 +18,9 @@ import pyarrow as pa
 from mien.data.audit.auditor import audit_dataset, keep_together
 from mien.data.audit.findings import Finding
 from mien.data.audit.suspects import OutOfFold
+from mien.data.conditions import Condition
 from mien.data.dataset import Dataset
-from mien.data.rules import Condition, Rules
+from mien.data.rules import Rules
 from mien.data.splits import draw_splits
 from mien.data.writer import new_folder, write_description
 from mien.errors import DatasetError, UsageError
@@ -150,13 +151,11 @@ class _Cleaning:
         self._remove(gone)
         for text in self.rules.where:
             meets = Condition.parse(text)
+            meets.check(self.dataset)
             name = meets.name
-            if name not in self.dataset.values:
-                known = ", ".join(self.dataset.values) or "none"
-                raise UsageError(f"{text}: the dataset's own numbers are {known}")
             failing = [row for row in self.rows if row[name] is not None and not meets(row[name])]
             for row in failing:
-                self._change(row, "drop", row, None, f"{name} is {row[name]:.4g}, not {text}")
+                self._change(row, "drop", row, None, f"{name} is {row[name]:.4g}, not {meets.text}")
             self._remove(failing)
 
     def _drop_kinds(self) -> None:

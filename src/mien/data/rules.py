@@ -1,52 +1,19 @@
 """What to repair in a dataset: rules that are checked when made, from Python or a TOML file."""
 
-import operator
-import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mien.data.audit.findings import KINDS
+from mien.data.conditions import Condition
 from mien.errors import DatasetError, UsageError
 from mien.labels import canonical
 
-__all__ = ["Condition", "Rules", "read_rules"]
-
-_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
-    {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-)
-
-
-class Condition(NamedTuple):
-    """A condition on one of the source's own numbers, ``relFCs<0.9``."""
-
-    name: str
-    holds: Callable[[float, float], bool]
-    bound: float
-
-    def __call__(self, value: float) -> bool:
-        """Say whether a value meets it."""
-        return self.holds(value, self.bound)
-
-    @classmethod
-    def parse(cls, text: str) -> "Condition":
-        """Read a condition.
-
-        Raises:
-            UsageError: it is none.
-        """
-        match = re.fullmatch(r"\s*(.+?)\s*(<=|>=|<|>)\s*(-?[\d.]+(?:e-?\d+)?)\s*", text)
-        try:
-            if match:
-                return cls(match[1], _COMPARISONS[match[2]], float(match[3]))
-        except ValueError:
-            pass
-        raise UsageError(f"condition {text!r}: expected COLUMN<NUMBER, or <=, >, >=")
+__all__ = ["Rules", "read_rules"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.annotate import COLOURS, ON_PAPER
+from mien.annotate import COLOURS, PRINT_COLOURS
 from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
 from mien.data.dataset import Dataset
 from mien.labels import EMOTIONS
@@ -176,7 +176,7 @@ def render_page(audit: Audit, dataset: Dataset, *, per_kind: int = 48) -> str:
     return page.render(
         audit=audit,
         version=__version__,
-        palettes=(ON_PAPER, COLOURS),
+        palettes=(PRINT_COLOURS, COLOURS),
         touched=len({row for finding in audit.findings for row in finding.rows}),
         tiles=[_Tile(kind, _title(kind), summary.get(kind)) for kind in KINDS],
         balance=_balance(audit.balance),

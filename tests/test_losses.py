@@ -1,0 +1,80 @@
+"""Tests of the objective and of mixed pictures, against the formulas written out."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mien.config import TrainConfig
+from mien.losses import Objective
+from mien.mixing import mix
+
+COUNTS = torch.tensor([90.0, 9.0, 1.0])
+LOGITS = torch.tensor([[1.0, 2.0, -1.0], [0.0, 0.5, 3.0]])
+TARGETS = torch.tensor([[0.2, 0.8, 0.0], [0.0, 0.0, 1.0]])
+ONES = torch.ones(2)
+
+
+def test_plain_recipe_is_cross_entropy() -> None:
+    loss = Objective(TrainConfig(), COUNTS)(LOGITS, TARGETS, ONES)
+    torch.testing.assert_close(loss, functional.cross_entropy(LOGITS, TARGETS))
+
+
+def test_smoothing_and_weights_of_samples() -> None:
+    objective = Objective(TrainConfig(label_smoothing=0.1), COUNTS)
+    each = functional.cross_entropy(LOGITS, TARGETS, label_smoothing=0.1, reduction="none")
+    loss = objective(LOGITS, TARGETS, torch.tensor([3.0, 1.0]))
+    torch.testing.assert_close(loss, (3 * each[0] + each[1]) / 4)
+
+
+def test_a_batch_that_counts_nothing_is_finite() -> None:
+    assert Objective(TrainConfig(), COUNTS)(LOGITS, TARGETS, 0 * ONES) == 0
+
+
+def test_logit_adjustment_asks_for_a_margin() -> None:
+    """Menon et al. 2021, eq. 10: log(1 + sum of (pi'/pi)^t exp(f' - f)) over the others."""
+    one = torch.tensor([[0.0, 0.0, 1.0]])
+    loss = Objective(TrainConfig(logit_adjustment=1.0), COUNTS)(LOGITS[1:], one, ONES[:1])
+    f = LOGITS[1].tolist()
+    others = 90 * math.exp(f[0] - f[2]) + 9 * math.exp(f[1] - f[2])
+    assert float(loss) == pytest.approx(math.log1p(others), rel=1e-5)
+
+
+def test_balance_weighs_by_number() -> None:
+    each = functional.cross_entropy(LOGITS, TARGETS, reduction="none")
+    loss = Objective(TrainConfig(balance=1.0), COUNTS)(LOGITS, TARGETS, ONES)
+    weights = TARGETS @ (1 / COUNTS)
+    torch.testing.assert_close(loss, (each * weights).sum() / weights.sum())
+
+
+def test_emphasis_multiplies_the_balance() -> None:
+    each = functional.cross_entropy(LOGITS, TARGETS, reduction="none")
+    emphasis = torch.tensor([1.0, 1.0, 5.0])
+    loss = Objective(TrainConfig(), COUNTS)(LOGITS, TARGETS, ONES, emphasis)
+    torch.testing.assert_close(loss, (each[0] + 5 * each[1]) / 6)
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 1.0}, {"cutmix": 1.0}])
+def test_targets_follow_what_is_seen(settings: dict[str, float]) -> None:
+    """Every picture is of one grey level that is its label, so its mean says what it must be."""
+    torch.manual_seed(1)
+    labels = torch.arange(6)
+    images = (labels / 5.0)[:, None, None, None].expand(6, 1, 48, 48).contiguous()
+    mixed = 0
+    for _ in range(20):
+        seen, targets = mix(images, torch.eye(6), TrainConfig(**settings))  # type: ignore[arg-type]
+        torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
+        torch.testing.assert_close(seen.mean(dim=(1, 2, 3)), targets @ (labels / 5.0))
+        mixed += int(((targets > 0).sum(dim=1) > 1).any())
+    assert mixed > 10
+
+
+def test_without_probability_nothing_is_mixed_and_nothing_drawn() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    images, targets = torch.rand(4, 1, 16, 16), torch.eye(4)
+    torch.set_rng_state(before)
+    same, still = mix(images, targets, TrainConfig())
+    assert same is images and still is targets
+    assert torch.equal(torch.get_rng_state(), before)
