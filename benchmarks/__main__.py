@@ -3,7 +3,17 @@
 `benchmarks.leak` and `benchmarks.suspects` train for hours and are run by themselves.
 """
 
-from benchmarks import accidents, audit, ferplus, growth, startup
+from benchmarks import (
+    accidents,
+    audit,
+    crop,
+    detection,
+    ferplus,
+    growth,
+    live,
+    startup,
+    steadiness,
+)
 
-for benchmark in (startup, ferplus, audit, growth, accidents):
+for benchmark in (startup, live, ferplus, steadiness, detection, crop, audit, growth, accidents):
     benchmark.main()

@@ -127,7 +127,7 @@ def test_predict_takes_any_file_name(
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["{tmp}/empty"], 1, "no image in this folder"),
+        (["{tmp}/empty"], 1, "no image or video in this folder"),
         (["{tmp}/*.png"], 1, "the pattern matches no image"),
         (["{photo}", "--model", "{tmp}/text.onnx"], 1, "not a readable ONNX model"),
         (["{photo}", "--model", "huge"], 1, "no model 'huge'"),

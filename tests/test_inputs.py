@@ -1,11 +1,11 @@
-"""Tests of turning what a user named into image files."""
+"""Tests of turning what a user named into image and video files."""
 
 from pathlib import Path
 
 import pytest
 
 from mien.errors import DataError
-from mien.inputs import find_images
+from mien.inputs import find_inputs
 
 FILES = (
     "a.jpg",
@@ -16,6 +16,8 @@ FILES = (
     "deep/c.webp",
     "deep/er/d.tif",
     "texts/readme.md",
+    "clips/f.MP4",
+    "clips/g.jpg",
 )
 
 
@@ -42,6 +44,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.param(["b.PNG", "a.jpg"], ["b.PNG", "a.jpg"], id="order-is-the-users"),
         pytest.param(["deep"], ["deep/c.webp", "deep/er/d.tif"], id="folder-is-searched-whole"),
         pytest.param(["deep/"], ["deep/c.webp", "deep/er/d.tif"], id="folder-with-slash"),
+        pytest.param(["clips"], ["clips/f.MP4", "clips/g.jpg"], id="folder-with-a-video"),
+        pytest.param(["http://host/?a=*"], ["http://host/?a=*"], id="address-is-no-pattern"),
         pytest.param(["a_folder.jpg"], ["a_folder.jpg/e.gif"], id="folder-named-like-an-image"),
         pytest.param(["*.PNG"], ["b.PNG"], id="pattern"),
         pytest.param(["a*"], ["a.jpg"], id="pattern-skips-folders"),
@@ -57,22 +61,24 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 @pytest.mark.usefixtures("here")
 def test_find(sources: list[str], expected: list[str]) -> None:
-    assert find_images(sources) == expected
+    assert find_inputs(sources) == expected
 
 
 def test_absolute_pattern(here: Path) -> None:
-    assert find_images([f"{here}/deep/*"]) == [f"{here}/deep/c.webp"]
+    assert find_inputs([f"{here}/deep/*"]) == [f"{here}/deep/c.webp"]
 
 
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        pytest.param("texts", "texts: no image in this folder; expected files ending in", id="dir"),
-        pytest.param("*.bmp", "the pattern matches no image", id="pattern"),
-        pytest.param("*.txt", "the pattern matches no image", id="pattern-of-texts"),
+        pytest.param(
+            "texts", "texts: no image or video in this folder; expected files ending in", id="dir"
+        ),
+        pytest.param("*.bmp", "the pattern matches no image or video", id="pattern"),
+        pytest.param("*.txt", "the pattern matches no image or video", id="pattern-of-texts"),
     ],
 )
 @pytest.mark.usefixtures("here")
 def test_nothing_found(source: str, says: str) -> None:
     with pytest.raises(DataError, match=says):
-        find_images(["a.jpg", source])
+        find_inputs(["a.jpg", source])

@@ -1,8 +1,10 @@
 """The recogniser: any kind of input, the same answer; batches keep their order."""
 
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ import mien
 from mien.detect import Whole
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import ImageError, UsageError
-from mien.predictor import Recogniser
+from mien.predictor import ImageLike, Recogniser
 from mien.records import Box, Detection, Face
 
 
@@ -110,5 +112,76 @@ def test_whole_images_have_no_score() -> None:
 
 
 def test_unknown_detector_is_named() -> None:
-    with pytest.raises(UsageError, match=r"'yolo'.*auto, haar, none"):
+    with pytest.raises(UsageError, match=r"'yolo'.*auto, fast, .*none"):
         mien.load(detector="yolo")
+
+
+def test_a_batch_gives_each_picture_its_own_faces(
+    recogniser: Recogniser, astronaut: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(astronaut).save(path)
+    nobody = np.full((200, 300, 3), 128, np.uint8)
+    pictures: list[ImageLike] = [
+        nobody,
+        astronaut,
+        path,
+        nobody,
+        Image.fromarray(astronaut[:, ::-1]),
+    ]
+    together = recogniser.batch(pictures)
+    assert [len(faces) for faces in together] == [0, 1, 1, 0, 1]
+    for faces, picture in zip(together, pictures, strict=True):
+        for face, alone in zip(faces, recogniser(picture), strict=True):
+            assert face.box == alone.box
+            assert face.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
+    assert recogniser.batch([]) == []
+    with pytest.raises(ImageError, match="no such file"):
+        recogniser.batch([astronaut, "gone.png"])
+
+
+def test_threads_get_what_one_alone_gets(
+    recogniser: Recogniser, astronaut: NDArray[np.uint8]
+) -> None:
+    crops = [np.ascontiguousarray(astronaut[: 300 + 20 * n, 5 * n : 400]) for n in range(4)]
+    alone = [recogniser(crop) for crop in crops]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(recogniser, crops * 6))
+    for number, faces in enumerate(together):
+        expected = alone[number % 4]
+        assert [face.emotion for face in faces] == [face.emotion for face in expected]
+        for face, same in zip(faces, expected, strict=True):
+            assert face.box == pytest.approx(same.box)
+            assert face.probabilities == pytest.approx(same.probabilities, abs=1e-5)
+
+
+def test_a_picture_shows_itself(
+    recogniser: Recogniser, astronaut: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    picture = recogniser.picture(astronaut)
+    assert list(picture.faces) == recogniser(astronaut)
+    assert repr(picture).startswith("Picture(512x512: happiness ")
+    with Image.open(BytesIO(picture._repr_png_())) as shown:
+        assert (np.asarray(shown) == picture.annotated()).all()
+    assert (picture.annotated() != astronaut).any()
+    picture.save(tmp_path / "a.jpg")
+    assert (tmp_path / "a.jpg").stat().st_size > 1000
+    assert repr(recogniser.picture(np.full((200, 300), 9, np.uint8))).endswith("no face found)")
+
+
+def test_eyes_level_a_tilted_face(recogniser: Recogniser, astronaut: NDArray[np.uint8]) -> None:
+    middle = (223.0, 115.0)
+    turn = cv2.getRotationMatrix2D(middle, -25, 1.0)
+    tilted = np.asarray(cv2.warpAffine(astronaut, turn, (512, 512)), np.uint8)
+    box = Box(middle[0] - 55, middle[1] - 55, 110, 110)
+
+    def eyes(degrees: float) -> tuple[tuple[float, float], tuple[float, float]]:
+        x, y = np.cos(np.radians(degrees)) * 20, np.sin(np.radians(degrees)) * 20
+        return (middle[0] - x, middle[1] - y), (middle[0] + x, middle[1] + y)
+
+    (upright,) = recogniser.read(astronaut, [Detection(box, 0.9)])
+    (levelled,) = recogniser.read(tilted, [Detection(box, 0.9, eyes(25))])
+    (askew,) = recogniser.read(tilted, [Detection(box, 0.9)])
+    best = upright.emotion
+    assert levelled.probabilities[best] == pytest.approx(upright.confidence, abs=0.1)
+    assert askew.probabilities[best] < levelled.probabilities[best]

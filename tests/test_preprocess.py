@@ -2,13 +2,14 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 from mien.errors import ConfigError
-from mien.preprocess import InputSpec, face_crop, fit, to_batch
+from mien.preprocess import TOLERATED_ROLL, InputSpec, face_crop, fit, to_batch
 from mien.records import Box
 
 Pixels = NDArray[np.uint8]
@@ -175,3 +176,30 @@ def test_batch_reaches_both_ends() -> None:
     ends[0] = 255
     batch = to_batch([ends], InputSpec(size=16))
     assert (batch.min(), batch.max()) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("roll", [-40.0, 22.0, 35.0])
+def test_a_turned_face_is_turned_back(roll: float, channels: int) -> None:
+    """Pixels of a picture turned about a box's middle come back where they were."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (12, 12), dtype=np.uint8)
+    image = np.asarray(cv2.resize(coarse, (240, 240), interpolation=cv2.INTER_CUBIC), np.uint8)
+    box, spec = Box(70, 90, 80, 80), InputSpec(size=40, channels=channels)
+    beyond = roll - math.copysign(TOLERATED_ROLL, roll)
+    # OpenCV turns against the clock; pixels have their middles at whole numbers.
+    turn = cv2.getRotationMatrix2D((109.5, 129.5), -beyond, 1.0)
+    turned = np.asarray(cv2.warpAffine(image, turn, (240, 240)), np.uint8)
+    upright = face_crop(image, box, spec).astype(float)
+    levelled = face_crop(turned, box, spec, roll=roll).astype(float)
+    assert levelled.shape == (40, 40, channels)
+    assert np.abs(levelled - upright).mean() < 4
+    assert np.abs(face_crop(turned, box, spec).astype(float) - upright).mean() > 8
+
+
+@pytest.mark.parametrize("roll", [-TOLERATED_ROLL, -3.0, 0.0, TOLERATED_ROLL])
+def test_a_little_tilt_is_left_as_it_is(roll: float) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (100, 100), dtype=np.uint8)
+    box = Box(20, 30, 50, 50)
+    same = face_crop(image, box, InputSpec())
+    assert (face_crop(image, box, InputSpec(), roll=roll) == same).all()

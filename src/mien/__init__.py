@@ -18,6 +18,7 @@ from mien.errors import (
     MienError,
     ModelError,
     UsageError,
+    VideoError,
 )
 from mien.labels import EMOTIONS
 from mien.records import Box, Face, Prediction
@@ -39,6 +40,7 @@ __all__ = [
     "ModelError",
     "Prediction",
     "UsageError",
+    "VideoError",
     "__version__",
     "load",
 ]
@@ -55,13 +57,14 @@ def load(
 
     Args:
         name_or_path: a shipped model's name or an ONNX file made by ``mien export``.
-        detector: a name (``auto``, ``haar``, ``none``) or an object that finds faces.
+        detector: a name of `mien.detect.DETECTORS` (``auto``, ``fast``, ``none``, ...), the path of
+            a YuNet or BlazeFace file, or an object that finds faces.
         device: ``cpu`` or ``cuda``.
         threads: at most so many threads for a call; 0 leaves it to ONNX Runtime.
 
     Raises:
         ModelError: there is no such model, or its file is not what it should be.
-        UsageError: an unknown detector or device.
+        UsageError: an unknown detector or device, or a detector whose file is not installed.
     """
     # Here, not above: OpenCV and ONNX Runtime take longer to import than the rest together.
     from mien.detect import make_detector

@@ -1,13 +1,17 @@
 """Drawing what was recognised onto a copy of the picture."""
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.records import Face
+from mien.records import Box, Face
 
 __all__ = ["COLOURS", "PRINT_COLOURS", "annotate"]
 
@@ -55,15 +59,51 @@ def annotate(pixels: NDArray[np.uint8], faces: Iterable[Face]) -> NDArray[np.uin
     Returns:
         RGB (H, W, 3), uint8.
     """
-    image = Image.fromarray(pixels).convert("RGB")
-    draw = ImageDraw.Draw(image, "RGBA")
-    unit = max(10.0, min(image.size) / 42)
+    grey = pixels.ndim == 2
+    colour = np.asarray(
+        cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if grey else pixels.copy(), np.uint8
+    )
+    size = (colour.shape[1], colour.shape[0])
+    unit = max(10.0, min(size) / 42)
     for face in faces:
-        _draw_box(draw, face, unit)
-        if face.box.width >= unit * _UNITS_FOR_BARS:
-            _draw_bars(draw, face, unit, image.height)
-        _draw_label(draw, face, unit, image.size)
-    return np.asarray(image)
+        _draw_face(colour, face, unit, size)
+    return colour
+
+
+def _draw_face(pixels: NDArray[np.uint8], face: Face, unit: float, size: tuple[int, int]) -> None:
+    """Draw on the face's surroundings only: Pillow would take long over a whole frame."""
+    x, y, width, height = face.box
+    wide = max(width, _label_width(face, unit))
+    left, right = _within(min(x, size[0] - wide) - unit, x + wide + unit, size[0])
+    top, bottom = _within(y - 3 * unit, y + height + unit * (2 + 1.45 * _BARS), size[1])
+    if left >= right or top >= bottom:
+        return
+    image = Image.fromarray(pixels[top:bottom, left:right])
+    draw = ImageDraw.Draw(image, "RGBA")
+    here = replace(face, box=Box(x - left, y - top, width, height))
+    _draw_box(draw, here, unit)
+    if width >= unit * _UNITS_FOR_BARS and y + height + unit * (1 + 1.45 * _BARS) <= size[1]:
+        _draw_bars(draw, here, unit)
+    _draw_label(draw, here, unit, image.size)
+    pixels[top:bottom, left:right] = np.asarray(image)
+
+
+def _within(low: float, high: float, end: int) -> tuple[int, int]:
+    return max(0, math.floor(low)), min(end, math.ceil(high))
+
+
+@lru_cache(maxsize=32)
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _label(face: Face) -> str:
+    number = "" if face.track is None else f"{face.track}  "
+    return f"{number}{face.emotion} {face.confidence:.0%}"
+
+
+def _label_width(face: Face, unit: float) -> float:
+    return _font(unit * 1.1).getlength(_label(face)) + unit
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, face: Face, unit: float) -> None:
@@ -76,9 +116,8 @@ def _draw_box(draw: ImageDraw.ImageDraw, face: Face, unit: float) -> None:
 
 
 def _draw_label(draw: ImageDraw.ImageDraw, face: Face, unit: float, size: tuple[int, int]) -> None:
-    text = f"{face.emotion} {face.confidence:.0%}"
-    font = ImageFont.load_default(unit * 1.1)
-    width, height = draw.textlength(text, font) + unit, unit * 1.7
+    text, font = _label(face), _font(unit * 1.1)
+    width, height = _label_width(face, unit), unit * 1.7
     x = min(max(0.0, face.box.x), max(0.0, size[0] - width))
     above = face.box.y - height - unit / 4
     y = above if above >= 0 else min(face.box.y + unit / 4, size[1] - height)
@@ -86,14 +125,12 @@ def _draw_label(draw: ImageDraw.ImageDraw, face: Face, unit: float, size: tuple[
     draw.text((x + width / 2, y + height / 2), text, fill=_INK, font=font, anchor="mm")
 
 
-def _draw_bars(draw: ImageDraw.ImageDraw, face: Face, unit: float, height: int) -> None:
-    """Draw the most probable emotions below the box, as wide as it, where the picture has room."""
+def _draw_bars(draw: ImageDraw.ImageDraw, face: Face, unit: float) -> None:
+    """Draw the most probable emotions below the box, as wide as it."""
     row = unit * 1.45
     x, y = face.box.x, face.box.y + face.box.height + unit / 3
     end = y + row * _BARS + unit / 2
-    if end > height:
-        return
-    font = ImageFont.load_default(unit)
+    font = _font(unit)
     draw.rounded_rectangle((x, y, x + face.box.width, end), unit / 2, fill=_PANEL)
     start, longest = x + unit * 5.8, face.box.width - unit * 9.1
     ranked = sorted(face.probabilities.items(), key=lambda item: -item[1])[:_BARS]

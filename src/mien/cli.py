@@ -8,8 +8,9 @@ runs, so that `mien predict` never waits for torch.
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -25,7 +26,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from mien.errors import MienError, UsageError
+from mien.errors import MienError, UsageError, VideoError
 from mien.records import SPLITS, Prediction
 from mien.version import __version__
 
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
 
     from mien.evaluate import Report
     from mien.model import EmotionModel
+    from mien.predictor import Recogniser
     from mien.progress import Progress
+    from mien.timeline import Timeline
 
 __all__ = ["app", "main"]
 
 T = TypeVar("T")
+_PEOPLE_TOLD = 12
 
 app = typer.Typer(
     help="Facial emotion recognition that you train yourself, from scratch.",
@@ -106,7 +110,9 @@ def _options(
 
 @app.command()
 def predict(
-    sources: Annotated[list[str], typer.Argument(metavar="SRC...", help="Images, folders, globs.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SRC...", help="Images, videos, folders, globs.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for annotated copies.", metavar="DIR")
     ] = None,
@@ -118,32 +124,145 @@ def predict(
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model or an ONNX file.")] = "base",
     detector: Annotated[
-        str, typer.Option(help="auto, haar, or none: each image is one face.")
+        str,
+        typer.Option(
+            help="auto, fast, centerface, blazeface, haar, a file; none: each image is one face."
+        ),
     ] = "auto",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Find faces in pictures and name their emotions."""
+    """Find faces in pictures and videos and name their emotions."""
     from mien import load
-    from mien.inputs import find_images
+    from mien.inputs import find_inputs
+    from mien.video import is_video
 
     recogniser = load(model, detector=detector, device=device)
-    paths = find_images(sources)
+    paths = find_inputs(sources)
     copies = _Copies(out) if out else None
-    failed = 0
+    failed = False
     with _json_lines(json_file) as lines, _progress() as show:
-        found = recogniser.predict_files(paths)
-        for prediction, pixels in show(found, total=len(paths), doing="recognising"):
-            if lines:
-                lines.write(json.dumps(prediction.to_json()) + "\n")
-            if json_file != "-":
-                _print_prediction(prediction)
-            if prediction.error:
-                failed += 1
-                _complain(prediction.error)
-            if copies and pixels is not None:
-                copies.add(prediction, pixels)
+        report = _Reports(lines, copies, say=json_file != "-")
+        for of_videos, group in groupby(paths, is_video):
+            if of_videos:
+                for path in group:
+                    failed |= not report.video(recogniser, path, show)
+            else:
+                failed |= not report.images(recogniser, list(group), show)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def live(
+    source: Annotated[
+        str, typer.Option(help="A camera's number, a file or an address.", metavar="0|FILE|URL")
+    ] = "0",
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Record what is shown: .mp4, .webm, .mkv or .avi.", metavar="FILE"),
+    ] = None,
+    no_window: Annotated[bool, typer.Option("--no-window", help="Show nothing.")] = False,
+    max_frames: Annotated[
+        int, typer.Option(help="Stop after so many frames; 0 goes on.", min=0)
+    ] = 0,
+    model: Annotated[str, typer.Option(help="A shipped model or an ONNX file.")] = "base",
+    detector: Annotated[str, typer.Option(help="A detector, see 'mien predict'.")] = "fast",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Read faces in the webcam's picture, in a window: h shows the keys."""
+    from contextlib import nullcontext
+
+    from mien import load
+    from mien.camera import Camera
+    from mien.live import Live
+    from mien.window import Window
+
+    number = int(source) if source.isdecimal() else None
+    recogniser = load(model, detector=detector, device=device, threads=1)
+    with (
+        nullcontext(None) if no_window else Window() as window,
+        Camera(source if number is None else number, patient=not no_window) as camera,
+    ):
+        result = Live(
+            recogniser,
+            camera,
+            window,
+            mirror=number is not None,
+            record=record,
+            max_frames=max_frames,
+            say=lambda text: err_console.print(_shown(text), soft_wrap=True),
+        ).run()
+    out_console.print(f"{result.frames:,} frames, {result.rate:.1f} a second")
+    if result.problem:
+        raise VideoError(result.problem)
+
+
+class _Reports:
+    """Tells what was recognised: as JSON lines, in words, as annotated copies."""
+
+    def __init__(self, lines: IO[str] | None, copies: "_Copies | None", *, say: bool) -> None:
+        self._lines = lines
+        self._copies = copies
+        self._say = say
+
+    def images(self, recogniser: "Recogniser", paths: list[str], show: "Progress") -> bool:
+        """Go through images; whether all of them could be read."""
+        fine = True
+        found = recogniser.predict_files(paths)
+        for prediction, pixels in show(found, total=len(paths), doing="recognising"):
+            fine &= self._line(prediction)
+            if self._say:
+                _print_prediction(prediction)
+            if self._copies and pixels is not None:
+                self._copies.add(prediction, pixels)
+        return fine
+
+    def video(self, recogniser: "Recogniser", path: str, show: "Progress") -> bool:
+        """Go through a video; whether all of it could be read."""
+        from mien.timeline import Timeline
+        from mien.video import Video
+
+        timeline = Timeline(path)
+        fine = True
+        try:
+            with Video(path) as video, self._copy(path, video.rate) as copy:
+                frames = recogniser.video(video)
+                for prediction, pixels in show(
+                    frames, total=video.expected_frames, doing=f"watching {_shown(path)}"
+                ):
+                    fine &= self._line(prediction)
+                    if pixels is not None:
+                        timeline.add(prediction, pixels)
+                        copy(prediction, pixels)
+        except VideoError as error:
+            return self._line(Prediction(path, error=str(error)))
+        if self._say:
+            _print_timeline(timeline)
+        if self._copies:
+            self._copies.add_timeline(timeline)
+        return fine
+
+    def _line(self, prediction: Prediction) -> bool:
+        if self._lines:
+            self._lines.write(json.dumps(prediction.to_json()) + "\n")
+        if prediction.error:
+            _complain(prediction.error)
+        return prediction.error is None
+
+    @contextmanager
+    def _copy(
+        self, path: str, rate: float
+    ) -> Iterator[Callable[[Prediction, "NDArray[np.uint8]"], None]]:
+        if self._copies is None:
+            yield lambda prediction, pixels: None
+            return
+        from mien.annotate import annotate
+        from mien.video import VideoCopy
+
+        with VideoCopy(self._copies.take(path, ".mp4"), rate=rate) as copy:
+            yield lambda prediction, pixels: copy.add(
+                annotate(pixels, prediction.faces), prediction.time_s
+            )
 
 
 class _Copies:
@@ -158,13 +277,35 @@ class _Copies:
         from mien.annotate import annotate
         from mien.images import write_image
 
-        stem, number = Path(prediction.source).stem, 1
-        name = f"{stem}.jpg"
+        path = self.take(prediction.source, ".jpg")
+        write_image(path, annotate(pixels, prediction.faces))
+
+    def add_timeline(self, timeline: "Timeline") -> None:
+        """Draw a video's timeline; without matplotlib and jinja2 say so and go on."""
+        from mien.atomic import write_text
+
+        picture = self.take(timeline.source, ".png", of="timeline")
+        try:
+            from mien.timeline_page import render_timeline
+            from mien.timeline_picture import save_timeline
+        except ModuleNotFoundError as error:
+            _complain(f"no timeline: it needs {error.name}; pip install '.[data]' brings it")
+            return
+        save_timeline(picture, timeline)
+        page = picture.with_suffix(".html")
+        write_text(page, render_timeline(timeline))
+        err_console.print(f"wrote {_shown(page)}", soft_wrap=True)
+
+    def take(self, source: str, suffix: str, *, of: str = "") -> Path:
+        """Return a name that nothing else has, for what is made of a source."""
+        stem = Path(source.partition("?")[0]).stem or "stream"
+        stem = f"{stem}-{of}" if of else stem
+        name, number = f"{stem}{suffix}", 1
         while name in self._taken:
             number += 1
-            name = f"{stem}-{number}.jpg"
+            name = f"{stem}-{number}{suffix}"
         self._taken.add(name)
-        write_image(self._folder / name, annotate(pixels, prediction.faces))
+        return self._folder / name
 
 
 @contextmanager
@@ -183,6 +324,19 @@ def _print_prediction(prediction: Prediction) -> None:
         return
     faces = ", ".join(f"{face.emotion} {face.confidence:.0%}" for face in prediction.faces)
     out_console.print(f"{_shown(prediction.source)}: {faces or 'no face found'}", soft_wrap=True)
+
+
+def _print_timeline(timeline: "Timeline") -> None:
+    people = timeline.people()
+    count = f"{len(people) or 'no'} face{'' if len(people) == 1 else 's'}"
+    out_console.print(
+        f"{_shown(timeline.source)}: {timeline.frames:,} frames, {timeline.duration_s:.1f} s, "
+        f"{count}",
+        soft_wrap=True,
+    )
+    for person in people[:_PEOPLE_TOLD]:
+        shares = ", ".join(f"{e} {share:.0%}" for e, share in list(person.shares().items())[:3])
+        out_console.print(f"  face {person.number}: {person.seen_s:.1f} s, {shares}")
 
 
 @app.command()

@@ -5,6 +5,7 @@
     │   └── ConfigError   a setting or recipe was wrong       (exit status 2)
     └── DataError         something in the input was wrong    (exit status 1)
         ├── ImageError    an image cannot be read
+        ├── VideoError    a video or camera cannot be read, a video cannot be written
         ├── DatasetError  a dataset, table or manifest is not what it should be
         └── ModelError    a model file is not what it should be
 
@@ -20,6 +21,7 @@ __all__ = [
     "MienError",
     "ModelError",
     "UsageError",
+    "VideoError",
 ]
 
 
@@ -45,6 +47,10 @@ class DataError(MienError):
 
 class ImageError(DataError):
     """An image cannot be read or is too large."""
+
+
+class VideoError(DataError):
+    """A video or a camera cannot be read, or a video cannot be written."""
 
 
 class DatasetError(DataError):

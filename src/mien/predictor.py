@@ -1,4 +1,4 @@
-"""The recogniser: pictures in, faces with their emotions out.
+"""The recogniser: pictures and videos in, faces with their emotions out.
 
 Joins a detector and a model. Reads pictures; neither draws nor prints.
 """
@@ -15,17 +15,20 @@ from mien.detect import Detector
 from mien.errors import ImageError
 from mien.images import read_image
 from mien.model import EmotionModel
+from mien.picture import Picture
 from mien.preprocess import face_crop
 from mien.records import Detection, Face, Prediction
+from mien.track import DETECT_EVERY, Tracker
+from mien.video import Video
 
 __all__ = ["ImageLike", "Recogniser", "as_pixels"]
 
-_Read = tuple[str, NDArray[np.uint8] | ImageError]
+_Opened = tuple[str, NDArray[np.uint8] | ImageError]
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 
 class Recogniser:
-    """Finds faces and names their emotions.
+    """Finds faces and names their emotions. Safe to call from several threads.
 
     Args:
         model: names emotions.
@@ -52,6 +55,24 @@ class Recogniser:
         pixels = as_pixels(image)
         return list(self._recognise([pixels])[0])
 
+    def picture(self, image: ImageLike) -> Picture:
+        """Read one picture and keep it: for notebooks, which show what was found in it.
+
+        Raises:
+            ImageError: it cannot be read, or an array has another shape or type.
+        """
+        pixels = as_pixels(image)
+        return Picture(pixels, self._recognise([pixels])[0])
+
+    def read(self, image: NDArray[np.uint8], detections: Sequence[Detection]) -> tuple[Face, ...]:
+        """Name the emotions of faces that are found already, in their order.
+
+        Args:
+            image: RGB (H, W, 3) or grey (H, W), uint8.
+            detections: where its faces are.
+        """
+        return self._read([image], [detections])[0]
+
     def predict_files(
         self, paths: Iterable[str]
     ) -> Iterator[tuple[Prediction, NDArray[np.uint8] | None]]:
@@ -60,7 +81,7 @@ class Recogniser:
         Yields:
             What was seen, and the upright pixels; an unreadable file yields its reason and None.
         """
-        for batch in self._batches(map(_read, paths)):
+        for batch in self._batches(map(_open, paths)):
             recognised = iter(self._recognise([x for _, x in batch if isinstance(x, np.ndarray)]))
             for path, read in batch:
                 if isinstance(read, ImageError):
@@ -69,9 +90,62 @@ class Recogniser:
                     height, width = read.shape[:2]
                     yield Prediction(path, width, height, next(recognised)), read
 
-    def _batches(self, pictures: Iterable[_Read]) -> Iterator[list[_Read]]:
+    def batch(self, images: Iterable[ImageLike]) -> list[list[Face]]:
+        """Return the faces of each picture, in their order; read together, which is faster.
+
+        Raises:
+            ImageError: one of them cannot be read, or an array has another shape or type.
+        """
+        faces: list[list[Face]] = []
+        for pictures in self._batches(("", as_pixels(image)) for image in images):
+            pixels = [read for _, read in pictures if isinstance(read, np.ndarray)]
+            faces += [list(found) for found in self._recognise(pixels)]
+        return faces
+
+    def video(
+        self,
+        source: str | os.PathLike[str] | int | Video,
+        *,
+        detect_every_s: float = DETECT_EVERY,
+    ) -> Iterator[tuple[Prediction, NDArray[np.uint8] | None]]:
+        """Read a video frame by frame; one frame is in memory at a time.
+
+        Faces keep their numbers (`Face.track`) and are steadied over time, see `track.Tracker`.
+
+        Args:
+            source: a file, an address, a camera's number, or a video that is open already; it is
+                closed in the end.
+            detect_every_s: seconds from one search for faces to the next.
+
+        Yields:
+            What was seen in each frame, and its pixels, RGB (H, W, 3). A file that is cut off
+            yields one more prediction with the reason, and None.
+
+        Raises:
+            VideoError: there is no such file or camera, or not one frame can be read.
+        """
+        with source if isinstance(source, Video) else Video(source) as video:
+            tracker = Tracker(self, detect_every_s=detect_every_s)
+            for frame in video:
+                height, width = frame.pixels.shape[:2]
+                faces = tracker.update(frame.pixels, frame.time_s)
+                yield (
+                    Prediction(
+                        video.name,
+                        width,
+                        height,
+                        faces,
+                        frame=frame.number,
+                        time_s=frame.time_s,
+                    ),
+                    frame.pixels,
+                )
+            if video.ends_early:
+                yield Prediction(video.name, error=video.ends_early, frame=video.read_frames), None
+
+    def _batches(self, pictures: Iterable[_Opened]) -> Iterator[list[_Opened]]:
         """Gather pictures until there are enough for the model or too many pixels for memory."""
-        batch: list[_Read] = []
+        batch: list[_Opened] = []
         pixels = 0
         for path, read in pictures:
             batch.append((path, read))
@@ -83,11 +157,20 @@ class Recogniser:
             yield batch
 
     def _recognise(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[Face, ...]]:
+        return self._read(images, [self.detector(image) for image in images])
+
+    def _read(
+        self, images: Sequence[NDArray[np.uint8]], found: Sequence[Sequence[Detection]]
+    ) -> list[tuple[Face, ...]]:
         spec = self.model.card.spec
-        found = [self.detector(image) for image in images]
         crops = [
             # What nobody looked for is the whole picture: there is no box to widen or square.
-            face_crop(image, None if detection.score is None else detection.box, spec)
+            face_crop(
+                image,
+                None if detection.score is None else detection.box,
+                spec,
+                roll=detection.roll,
+            )
             for image, detections in zip(images, found, strict=True)
             for detection in detections
         ]
@@ -129,7 +212,7 @@ def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
     return pixels.reshape(pixels.shape[:2]) if grey else pixels
 
 
-def _read(path: str) -> _Read:
+def _open(path: str) -> _Opened:
     try:
         return path, read_image(path)
     except ImageError as error:

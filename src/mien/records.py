@@ -3,6 +3,7 @@
 They hold values and turn themselves into JSON. They know nothing of images, models or files.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -12,6 +13,7 @@ __all__ = [
     "Box",
     "Detection",
     "Face",
+    "Point",
     "Prediction",
     "Problem",
     "Sample",
@@ -31,6 +33,9 @@ def show_path(path: str) -> str:
     return path.encode("utf-8", "replace").decode()
 
 
+Point = tuple[float, float]
+
+
 class Box(NamedTuple):
     """A rectangle in pixels: left, top, width, height. Its origin is the image's top left."""
 
@@ -39,13 +44,42 @@ class Box(NamedTuple):
     width: float
     height: float
 
+    @property
+    def middle(self) -> Point:
+        """Its middle, x and y."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    def overlap(self, other: "Box") -> float:
+        """Return the intersection over union with another box, 0..1."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        shared = max(0.0, width) * max(0.0, height)
+        whole = self.width * self.height + other.width * other.height - shared
+        return shared / whole if whole > 0 else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Where a detector saw a face, and how sure it was (0..1; None: nobody looked)."""
+    """Where a detector saw a face.
+
+    Attributes:
+        box: in pixels, as the faces that models are trained on are cut.
+        score: how sure the detector was, 0..1; None: nobody looked, the image was taken whole.
+        eyes: the middles of the eyes as x and y in pixels, the image's left one first; None where
+            the detector does not say.
+    """
 
     box: Box
     score: float | None
+    eyes: tuple[Point, Point] | None = None
+
+    @property
+    def roll(self) -> float:
+        """How far the line of the eyes is turned, degrees clockwise, -90..90; 0 if unknown."""
+        if self.eyes is None:
+            return 0.0
+        (x0, y0), (x1, y1) = self.eyes
+        return math.degrees(math.atan2(y1 - y0, x1 - x0)) if x1 > x0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +89,11 @@ class Face:
     Attributes:
         box: the face in pixels of the upright image.
         detection: the detector's score, 0..1, or None where the image was taken whole.
-        emotion: the most probable emotion.
+        emotion: the most probable emotion; in a video, where names are kept from flickering, for
+            a moment the one that was.
         confidence: its probability, 0..1.
         probabilities: the probability of each emotion that the model knows; they sum to 1.
+        track: in a video, the number that this person's face keeps, from 1; else None.
     """
 
     box: Box
@@ -65,16 +101,18 @@ class Face:
     emotion: str
     confidence: float
     probabilities: Mapping[str, float]
+    track: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the face as the command line writes it."""
-        return {
+        """Return the face as the command line writes it; ``track`` only where there is one."""
+        line = {
             "box": [round(value, 1) for value in self.box],
             "detection": None if self.detection is None else round(self.detection, 4),
             "emotion": self.emotion,
             "confidence": round(self.confidence, 6),
             "probabilities": {k: round(v, 6) for k, v in self.probabilities.items()},
         }
+        return line if self.track is None else line | {"track": self.track}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,103 @@
+"""Finding faces in a picture.
+
+A detector takes an upright image, RGB (H, W, 3) or grey (H, W), uint8, and returns detections from
+left to right. Its boxes are squares as models are trained on them: each detector knows how its own
+network's boxes differ. To add one, write a class with a ``__call__`` and name it in `DETECTORS`.
+Knows nothing of emotions.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.detect.base import Detector, Whole
+from mien.detect.blazeface import BlazeFace
+from mien.detect.centerface import CenterFace
+from mien.detect.haar import Haar
+from mien.detect.yunet import YuNet
+from mien.errors import UsageError
+from mien.records import Detection
+
+__all__ = [
+    "DETECTORS",
+    "Auto",
+    "BlazeFace",
+    "CenterFace",
+    "Detector",
+    "Haar",
+    "Whole",
+    "YuNet",
+    "make_detector",
+]
+
+
+class Auto:
+    """The default: a good detector, and a small picture that is all face is taken whole.
+
+    A nearly square picture of at most `CROP_SIDE` pixels is taken for a cut-out face when nothing
+    is found in it, or one face that fills it; its detection has no score.
+
+    Args:
+        look: what looks for faces; None takes the best that is installed.
+    """
+
+    CROP_SIDE: Final = 128
+    CROP_ASPECT: Final = 1.34
+    CROP_FILLED: Final = 0.5
+
+    def __init__(self, look: Detector | None = None) -> None:
+        self.look = look or (CenterFace() if CenterFace.installed() else Haar())
+        self._whole = Whole()
+
+    def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """Return the faces found, or the whole of a small picture."""
+        found = self.look(image)
+        short, long = sorted(image.shape[:2])
+        if long > self.CROP_SIDE or long > short * self.CROP_ASPECT or len(found) > 1:
+            return found
+        filled = found[0].box.width * found[0].box.height if found else float("inf")
+        return self._whole(image) if filled > self.CROP_FILLED * short * long else found
+
+
+def _fast() -> Detector:
+    """The quickest that is installed: for videos and cameras, whose faces are not tiny."""
+    if CenterFace.installed():
+        return CenterFace(longest_side=320)
+    return Haar(longest_side=320, min_share=0.12)
+
+
+DETECTORS: Mapping[str, Callable[[], Detector]] = MappingProxyType(
+    {
+        "auto": Auto,
+        "fast": _fast,
+        "centerface": CenterFace,
+        "blazeface": BlazeFace,
+        "haar": Haar,
+        "none": Whole,
+    }
+)
+"""Every detector by name."""
+
+
+def make_detector(name: str) -> Detector:
+    """Build a detector by name, or from a file: YuNet's ``.onnx``, BlazeFace's ``.tflite``.
+
+    Raises:
+        UsageError: no detector goes by that name, or the package that brings it is not there.
+        ModelError: the file is not what it should be.
+    """
+    if name in DETECTORS:
+        return DETECTORS[name]()
+    path = Path(name)
+    if path.suffix == ".onnx" and path.is_file():
+        return YuNet(path)
+    if path.suffix == ".tflite" and path.is_file():
+        return BlazeFace(path)
+    raise UsageError(
+        f"unknown detector {name!r}: expected one of {', '.join(DETECTORS)}, or a file, YuNet's "
+        ".onnx or BlazeFace's .tflite"
+    )

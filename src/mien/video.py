@@ -1,0 +1,243 @@
+"""Video in and out: files, addresses and cameras frame by frame, and copies that keep the time.
+
+One frame is in memory at a time, however long the video is. Sound is not read and not copied.
+Knows nothing of faces.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import UsageError, VideoError
+from mien.quiet import quiet_opencv
+
+__all__ = ["CODECS", "VIDEO_SUFFIXES", "Frame", "Video", "VideoCopy", "is_address", "is_video"]
+
+VIDEO_SUFFIXES: Final = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
+    | {".mts", ".m2ts", ".ogv"}
+)
+
+CODECS: Final = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
+"""What a copy is encoded with, by its suffix: the encoders that opencv-python's wheels have on
+every system (MPEG-4 part 2, Motion JPEG, VP8). They have none for H.264."""
+
+_USUAL_RATE: Final = 25.0
+_RATES: Final = (1.0, 120.0)
+_SHORTFALL: Final = 0.05
+_SHORTFALL_S: Final = 0.5
+"""A file that ends this share and this many seconds before its container says is cut off."""
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is an address (http://, rtsp://, ...) and not a file."""
+    return "://" in source
+
+
+def is_video(source: str) -> bool:
+    """Whether a source is a video by its suffix, or an address."""
+    return is_address(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a video.
+
+    Attributes:
+        number: from 0.
+        time_s: seconds from the first frame, as the container says.
+        pixels: RGB (H, W, 3), uint8, upright.
+    """
+
+    number: int
+    time_s: float
+    pixels: NDArray[np.uint8]
+
+
+class Video:
+    """An open video: a context manager that yields its frames once, in their order.
+
+    Frames come upright where the container says how the camera was held, and with the container's
+    time stamps, so a variable frame rate does no harm. For one thread at a time.
+
+    Args:
+        source: a file, an address that OpenCV's FFmpeg understands, or a camera's number.
+
+    Raises:
+        VideoError: there is no such file or camera, or it is no readable video.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | int) -> None:
+        self.name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
+        if not isinstance(source, int) and not is_address(self.name):
+            _check_file(self.name)
+        with quiet_opencv():
+            self._capture = _open(source)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise VideoError(_why_closed(self.name, source))
+        self.read_frames = 0
+        self._last_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file or camera."""
+        self._capture.release()
+
+    @property
+    def rate(self) -> float:
+        """Mean frames a second as the container says, within 1 to 120; 25 where it says none."""
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        return min(max(rate, _RATES[0]), _RATES[1]) if rate > 0 else _USUAL_RATE
+
+    @property
+    def expected_frames(self) -> int:
+        """How many frames there should be; 0 where nobody can know."""
+        return max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames that can be read.
+
+        Raises:
+            VideoError: not one frame can be read.
+        """
+        first_s: float | None = None
+        while (pixels := self._read()) is not None:
+            stamp = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+            first_s = stamp if first_s is None else first_s
+            self._last_s = self._time(stamp - first_s)
+            yield Frame(self.read_frames, self._last_s, pixels)
+            self.read_frames += 1
+        if not self.read_frames:
+            raise VideoError(f"{self.name}: no frame of it can be read; is the file damaged?")
+
+    @property
+    def ends_early(self) -> str | None:
+        """After the last frame: a line on a file that is cut off, else None."""
+        # Not `rate`, which is kept within what a copy can have: slow motion goes beyond.
+        expected = self.expected_frames / (self._capture.get(cv2.CAP_PROP_FPS) or self.rate)
+        got = self._last_s + 1 / self.rate
+        if got >= expected * (1 - _SHORTFALL) or got >= expected - _SHORTFALL_S:
+            return None
+        return (
+            f"{self.name}: cut off or damaged after {self.read_frames} frames, {got:.1f} of "
+            f"{expected:.1f} seconds; what came before is kept"
+        )
+
+    def _read(self) -> NDArray[np.uint8] | None:
+        with quiet_opencv():
+            there, pixels = self._capture.read()
+        if not there:
+            return None
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def _time(self, stamp: float) -> float:
+        """Return the time stamp; where a container or camera has none, count frames."""
+        if self.read_frames and stamp <= self._last_s:
+            return round(self._last_s + 1 / self.rate, 6)
+        return round(stamp, 6)
+
+
+class VideoCopy:
+    """Writes a video: a context manager that always closes its file.
+
+    Frames are put at their times: the copy has a constant rate, and repeats or leaves out frames of
+    a source whose rate varies. Without sound.
+
+    Args:
+        path: its suffix chooses the encoding, see `CODECS`.
+        rate: frames a second.
+
+    Raises:
+        UsageError: no encoding is known for the suffix.
+        VideoError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, *, rate: float) -> None:
+        if path.suffix.lower() not in CODECS:
+            raise UsageError(
+                f"{path}: cannot write {path.suffix or 'a video without a suffix'}; expected one "
+                f"of {', '.join(CODECS)}"
+            )
+        self.path = path
+        self.rate = rate
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._written = 0
+        self._before: cv2.typing.MatLike | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+
+    def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
+        """Write a frame, RGB (H, W, 3), uint8, at its time; until then the one before stays.
+
+        Frames of another size than the first are fitted to it.
+        """
+        if self._writer is None:
+            # Encoders that share colour between pixels take even sides only.
+            self._size = (max(2, pixels.shape[1] // 2 * 2), max(2, pixels.shape[0] // 2 * 2))
+            self._writer = self._open()
+        if (pixels.shape[1], pixels.shape[0]) != self._size:
+            pixels = np.asarray(cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA))
+        frame = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        place = round(time_s * self.rate)
+        while self._written < place:
+            self._writer.write(frame if self._before is None else self._before)
+            self._written += 1
+        if self._written == place:
+            self._writer.write(frame)
+            self._written += 1
+        self._before = frame
+
+    def _open(self) -> cv2.VideoWriter:
+        code = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
+        with quiet_opencv():
+            writer = cv2.VideoWriter(str(self.path), cv2.CAP_FFMPEG, code, self.rate, self._size)
+        if not writer.isOpened():
+            raise VideoError(f"{self.path}: cannot be written; does its folder exist?")
+        return writer
+
+
+def _check_file(name: str) -> None:
+    path = Path(name)
+    if not path.exists():
+        raise VideoError(f"no such file: {name!r}")
+    if path.is_dir():
+        raise VideoError(f"{name}: a folder; expected a video file")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{name}: the file is empty")
+
+
+def _open(source: str | os.PathLike[str] | int) -> cv2.VideoCapture:
+    if isinstance(source, int):
+        return cv2.VideoCapture(source)
+    return cv2.VideoCapture(os.fspath(source), cv2.CAP_FFMPEG)
+
+
+def _why_closed(name: str, source: str | os.PathLike[str] | int) -> str:
+    if isinstance(source, int):
+        return f"{name}: there is none, or another program is using it"
+    if is_address(name):
+        return f"{name}: nothing answers there that can be played"
+    return f"not a readable video: {name} (unknown format, damaged, or cut off at its end)"

@@ -1,0 +1,65 @@
+"""An OpenCV window: shows frames, hands keys on. Knows nothing of what it shows."""
+
+import os
+import sys
+from typing import Final, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import UsageError
+
+__all__ = ["Window"]
+
+_ESCAPE: Final = 27
+
+
+class Window:
+    """A context manager that always closes its window. For the main thread only.
+
+    Raises:
+        UsageError: there is no screen, or OpenCV was built without windows.
+    """
+
+    def __init__(self, title: str = "mien") -> None:
+        self._title = title
+        self._open = False
+        self._sized = False
+
+    def __enter__(self) -> Self:
+        # Qt would end the whole process where it finds no screen.
+        screens = ("DISPLAY", "WAYLAND_DISPLAY")
+        if sys.platform.startswith("linux") and not any(os.environ.get(s) for s in screens):
+            raise UsageError("there is no screen to open a window on; --no-window goes without")
+        # OpenCV's wheels bring Qt for X11 only, and no fonts; without these it says so each time.
+        os.environ.setdefault("QT_QPA_PLATFORM", "xcb")
+        os.environ.setdefault("QT_LOGGING_RULES", "*=false")
+        try:
+            flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+            cv2.namedWindow(self._title, flags)
+        except cv2.error:
+            raise UsageError(
+                "this OpenCV cannot open windows (opencv-python-headless?); --no-window goes "
+                "without, pip install opencv-python brings them"
+            ) from None
+        self._open = True
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._open:
+            cv2.destroyAllWindows()
+            self._open = False
+
+    def show(self, pixels: NDArray[np.uint8]) -> str | None:
+        """Show a frame, RGB (H, W, 3), uint8; return the key that was pressed, if any."""
+        if not self._sized:
+            self._sized = True
+            cv2.resizeWindow(self._title, pixels.shape[1], pixels.shape[0])
+        cv2.imshow(self._title, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        code = cv2.waitKey(1)
+        if cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
+            return "quit"
+        if code < 0:
+            return None
+        return "quit" if code & 0xFF == _ESCAPE else chr(code & 0xFF)

@@ -1,0 +1,111 @@
+"""`mien predict` on videos and `mien live`, as people and scripts use them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from filmed import Actor, film
+from mien.images import write_image
+from mien.video import Video, VideoCopy
+from test_cli import Command
+
+
+@pytest.fixture
+def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a happy drawn person who walks by."""
+    path = tmp_path_factory.mktemp("clips") / "clip.avi"
+    walker = Actor(8, lambda t: (0.35 + 0.1 * t, 0.5), 0.5, "happiness")
+    with VideoCopy(path, rate=15) as copy:
+        for shot in film([walker], seconds=2, fps=15, size=(480, 360)):
+            copy.add(shot.pixels, shot.time_s)
+    return path
+
+
+def test_predict_reads_videos_beside_images(mien: Command, clip: Path, tmp_path: Path) -> None:
+    shot = next(film([Actor(8, lambda t: (0.5, 0.5), 0.5, "happiness")], seconds=1, fps=1))
+    write_image(tmp_path / "photo.png", shot.pixels)
+    out = tmp_path / "out"
+    ran = mien("predict", tmp_path / "photo.png", clip, "--json", "-", "--out", out)
+    assert ran.status == 0
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    photo, video = lines[0], lines[1:]
+    assert [line["frame"] for line in video] == list(range(30))
+    assert [line["time_s"] for line in video] == pytest.approx(
+        [n / 15 for n in range(30)], abs=2e-3
+    )
+    assert all(line["error"] is None for line in lines)
+    assert "track" not in photo["faces"][0], "a line of an image is as it always was"
+    faces = [face for line in video for face in line["faces"]]
+    assert {face["track"] for face in faces if face["emotion"] == "happiness"} == {1}
+    assert len(faces) >= 28
+    names = {"photo.jpg", "clip.mp4", "clip-timeline.png", "clip-timeline.html"}
+    assert {path.name for path in out.iterdir()} == names
+    with Video(out / "clip.mp4") as copy:
+        assert len(list(copy)) == 30
+
+
+def test_predict_sums_a_video_up_in_words(mien: Command, clip: Path) -> None:
+    ran = mien("predict", clip)
+    assert ran.status == 0
+    first, second = ran.out.splitlines()
+    assert first.endswith("clip.avi: 30 frames, 2.0 s, 1 face")
+    assert second == "  face 1: 1.9 s, happiness 100%"
+
+
+def test_predict_keeps_what_it_read_of_broken_videos(
+    mien: Command, clip: Path, tmp_path: Path
+) -> None:
+    cut, no_video = tmp_path / "cut.avi", tmp_path / "no.mp4"
+    cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    no_video.write_text("no video")
+    ran = mien("predict", cut, no_video, clip, "--json", "-", "--detector", "none")
+    assert ran.status == 1
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    of_cut = [line for line in lines if line["source"] == str(cut)]
+    assert len(of_cut) > 5
+    assert [line["error"] is None for line in of_cut] == [True] * (len(of_cut) - 1) + [False]
+    assert [line["faces"] for line in lines if line["source"] == str(no_video)] == [[]]
+    assert sum(line["source"] == str(clip) for line in lines) == 30, "the rest goes on"
+    complaints = ran.err.splitlines()
+    assert len(complaints) == 2
+    assert "cut off or damaged after" in complaints[0]
+    assert "not a readable video" in complaints[1]
+
+
+def test_live_without_a_window(mien: Command, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "seen.mp4"
+    ran = mien("live", "--source", clip, "--no-window", "--max-frames", "2", "--record", out)
+    assert ran.status == 0
+    assert ran.out.startswith("2 frames, ")
+    with Video(out) as video:
+        assert len(list(video)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (("--source", "gone.mp4", "--no-window"), 1, "no such file: 'gone.mp4'"),
+        (("--source", "gone.mp4"), 2, "there is no screen"),
+        (("--source", "gone.mp4", "--no-window", "--record", "a.gif"), 2, "cannot write .gif"),
+        (("--source", "x", "--no-window", "--detector", "hog"), 2, "unknown detector 'hog'"),
+    ],
+)
+def test_live_says_what_is_wrong(
+    mien: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    status: int,
+    says: str,
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    ran = mien("live", *arguments)
+    assert ran.status == status
+    assert says in ran.err
+    assert len(ran.err.splitlines()) == 1

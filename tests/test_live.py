@@ -1,0 +1,243 @@
+"""Tests of the live loop: the newest frame wins, keys are obeyed, a lost camera is tried again."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mien.camera
+from filmed import Actor, FixedReader, Pixels, film
+from mien.camera import Camera
+from mien.errors import UsageError, VideoError
+from mien.live import KEYS, Live
+from mien.overlay import Overlay
+from mien.records import Box, Detection
+from mien.video import Frame, Video, VideoCopy
+from mien.window import Window
+
+BOX = Box(40, 60, 100, 100)
+
+
+class Seer(FixedReader):
+    """Sees one face in the same place of every frame."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        self.detector = lambda image: [Detection(BOX, 0.9)]  # type: ignore[assignment]
+        self.delay_s = delay_s
+
+    def read(self, image, detections):  # type: ignore[no-untyped-def]
+        time.sleep(self.delay_s)
+        return super().read(image, detections)
+
+
+@dataclass
+class Screen:
+    """Keeps what it is shown and presses keys: each at the frame of its number."""
+
+    keys: dict[int, str] = field(default_factory=dict)
+    frames: list[Pixels] = field(default_factory=list)
+
+    def show(self, pixels: Pixels) -> str | None:
+        self.frames.append(pixels)
+        return self.keys.get(len(self.frames))
+
+
+class Flaky:
+    """In the place of `Video`: cameras that are not there, or pulled out after some frames."""
+
+    def __init__(self, *frames_of_each_try: int | None) -> None:
+        self.tries = 0
+        self._plan: Sequence[int | None] = frames_of_each_try
+
+    def __call__(self, source: str | int) -> "Flaky":
+        plan = self._plan[min(self.tries, len(self._plan) - 1)]
+        self.tries += 1
+        if plan is None:
+            raise VideoError(f"camera {source}: there is none, or another program is using it")
+        self._count = plan
+        return self
+
+    def __enter__(self) -> "Flaky":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number in range(self._count):
+            time.sleep(0.005)
+            yield Frame(number, number / 100, np.full((240, 320, 3), number, np.uint8))
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    with VideoCopy(path, rate=30) as copy:
+        for shot in film([Actor(3, lambda t: (0.3, 0.5), 0.4)], seconds=1, fps=30):
+            copy.add(shot.pixels, shot.time_s)
+    return path
+
+
+def test_a_file_plays_at_its_own_pace_and_ends(clip: Path) -> None:
+    screen = Screen()
+    began = time.monotonic()
+    with Camera(str(clip)) as camera:
+        result = Live(Seer(), camera, screen).run()
+    assert time.monotonic() - began > 0.9
+    assert 1 <= result.frames <= 30, "a busy machine may leave frames out, and only leave out"
+    assert result.problem is None
+    assert screen.frames[-1].shape == (240, 320, 3)
+
+
+def test_who_is_slow_gets_the_newest_frame(clip: Path) -> None:
+    with Camera(str(clip)) as camera:
+        result = Live(Seer(delay_s=0.15), camera).run()
+    assert result.frames <= 9, "not all thirty, late"
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Camera:
+    """A camera whose pictures are even, each a little lighter than the one before."""
+    monkeypatch.setattr(mien.camera, "Video", Flaky(100_000))
+    return Camera(0)
+
+
+def test_max_frames_and_a_recording_from_the_start(endless: Camera, tmp_path: Path) -> None:
+    out = tmp_path / "record.mp4"
+    said: list[str] = []
+    with endless as camera:
+        result = Live(Seer(), camera, record=out, max_frames=5, say=said.append, mirror=True).run()
+    assert (result.frames, result.files) == (5, (out,))
+    assert said == [f"wrote {out}"]
+    with Video(out) as video:
+        first = next(iter(video)).pixels.astype(float)
+    # Mirrored: the box that begins at 40 of 320 ends at 280, and there is its line.
+    left, right = 320 - round(BOX.x + BOX.width), 320 - round(BOX.x)
+    for edge in (left, right):
+        assert (
+            first[90:130, edge - 3 : edge + 3].max()
+            > first[90:130, left + 20 : left + 60].max() + 60
+        )
+    assert first[90:130, 40 : left - 12].max() < 60, "nothing where it would be unmirrored"
+
+
+def test_keys(endless: Camera, tmp_path: Path) -> None:
+    screen = Screen({3: "s", 5: "h", 7: "m", 9: "r", 14: "r", 16: "Q"})
+    with endless as camera:
+        result = Live(Seer(), camera, screen, folder=tmp_path).run()
+    assert len(screen.frames) == 16, "Q quits, too"
+    picture, recording = result.files
+    assert (picture.suffix, recording.suffix) == (".png", ".mp4")
+    assert picture.stat().st_size > 0 and recording.stat().st_size > 0
+    corner = np.s_[:100, 240:]
+    plain, helped, mirrored = (screen.frames[n].astype(int) for n in (3, 5, 7))
+    assert helped[corner].max() > plain[corner].max() + 60, "help is shown"
+    beyond = np.s_[120:150, 250:300]
+    assert mirrored[beyond].max() > helped[beyond].max() + 60, "the box's line moved here"
+
+
+def test_pause_holds_the_picture_still(endless: Camera) -> None:
+    screen = Screen({4: "p", 12: "p", 20: "\x1b"})
+    with endless as camera:
+        result = Live(Seer(), camera, screen).run()
+    assert result.frames <= 12
+    middle = np.s_[150:, 200:]
+    assert all((f[middle] == screen.frames[5][middle]).all() for f in screen.frames[5:11])
+    assert (screen.frames[-1][middle] != screen.frames[5][middle]).any(), "and then goes on"
+
+
+def test_every_key_is_explained() -> None:
+    assert set(KEYS) == set("msrphq")
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_a_camera_that_is_never_there_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, patient: bool
+) -> None:
+    flaky = Flaky(None)
+    monkeypatch.setattr(mien.camera, "Video", flaky)
+    said: list[str] = []
+    camera = Camera(0, patient=patient, backoff=(0.25, 0.25))
+    with camera, pytest.raises(VideoError, match="camera 0: there is none"):
+        Live(Seer(), camera, Screen(), say=said.append).run()
+    assert flaky.tries == 3
+    assert said == ["camera 0: there is none, or another program is using it; trying again"]
+
+
+def test_a_camera_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    flaky = Flaky(None, None, 50)
+    monkeypatch.setattr(mien.camera, "Video", flaky)
+    with Camera(0, backoff=(0.02, 0.04, 0.05)) as camera:
+        result = Live(Seer(), camera, max_frames=3).run()
+    assert (result.frames, flaky.tries) == (3, 3)
+
+
+def test_a_camera_that_is_pulled_out_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    flaky = Flaky(5, None, None, None, 100)
+    monkeypatch.setattr(mien.camera, "Video", flaky)
+    screen, said = Screen(), list[str]()
+    with Camera(0, patient=True, backoff=(0.02, 0.02)) as camera:
+        Live(Seer(), camera, screen, say=said.append, max_frames=12).run()
+    assert flaky.tries == 5, "tried again although it failed more often than a new camera may"
+    assert "camera 0: no more frames come; was it unplugged?; trying again" in said
+
+
+def test_without_a_window_a_lost_camera_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mien.camera, "Video", Flaky(5, None))
+    with Camera(0, backoff=(0.02, 0.02)) as camera:
+        result = Live(Seer(), camera).run()
+    assert 1 <= result.frames <= 5
+    assert result.problem is not None and "there is none" in result.problem
+
+
+def test_a_missing_file_is_told_at_once() -> None:
+    began = time.monotonic()
+    camera = Camera("gone.mp4", backoff=(60.0,))
+    with camera, pytest.raises(VideoError, match="no such file"):
+        Live(Seer(), camera).run()
+    assert time.monotonic() - began < 30, "a file is not waited for"
+
+
+def test_leaving_ends_the_thread(clip: Path) -> None:
+    with Camera(str(clip)) as camera:
+        assert camera.newest(timeout_s=2.0) is not None
+    assert not camera._thread.is_alive()
+
+
+def test_no_screen_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(UsageError, match=r"there is no screen.*--no-window"), Window():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        pytest.param({"status": ["30 fps"]}, np.s_[:40, :100], id="status"),
+        pytest.param({"status": [], "message": "hello"}, np.s_[440:, 200:440], id="message"),
+        pytest.param({"status": [], "help_lines": ["q  quit"]}, np.s_[:60, 540:], id="help"),
+    ],
+)
+def test_overlay_writes_in_its_place_only(
+    changes: dict[str, list[str]], where: tuple[slice, slice]
+) -> None:
+    pixels = np.full((480, 640, 3), 120, np.uint8)
+    drawn = Overlay().draw(pixels, **changes)  # type: ignore[arg-type]
+    assert (pixels == 120).all(), "the given frame is left as it is"
+    different = (drawn != pixels).any(axis=2)
+    assert different[where].any()
+    different[where] = False
+    assert not different.any()
+
+
+def test_overlay_on_small_frames_and_none() -> None:
+    long: Callable[[int], str] = lambda n: " ".join(["words"] * n)  # noqa: E731
+    for pixels in (None, np.zeros((20, 30, 3), np.uint8)):
+        drawn = Overlay().draw(pixels, status=["30 fps", "● rec"], message=long(40))
+        assert drawn.dtype == np.uint8
+        assert drawn.shape == ((480, 640, 3) if pixels is None else pixels.shape)

@@ -1,0 +1,271 @@
+"""Tests of video in and out, on films that are drawn, cut off, turned and slowed down here."""
+
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mien
+from filmed import Actor, Pixels, film
+from mien.errors import UsageError, VideoError
+from mien.records import Box, Detection
+from mien.video import CODECS, Video, VideoCopy, is_video
+
+FPS = 20
+
+
+def _number(pixels: Pixels) -> int:
+    """The frame number that `numbered` painted: sixteen levels of grey stay apart in any codec."""
+    high, low = (round(float(pixels[20:44, x : x + 24].mean()) / 16 - 0.5) for x in (20, 60))
+    return high * 16 + low
+
+
+def numbered(path: Path, count: int = 40, size: tuple[int, int] = (128, 96)) -> Path:
+    """Write a film whose frames show their numbers."""
+    with VideoCopy(path, rate=FPS) as copy:
+        for number in range(count):
+            pixels = np.full((size[1], size[0], 3), 128, np.uint8)
+            pixels[12:52, 12:52] = 16 * (number // 16) + 8
+            pixels[12:52, 52:92] = 16 * (number % 16) + 8
+            copy.add(pixels, number / FPS)
+    return path
+
+
+def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The boxes of an MP4 between two places: name, begin, end."""
+    while start < end:
+        (length,) = struct.unpack_from(">I", data, start)
+        yield data[start + 4 : start + 8], start, start + length
+        start += length
+
+
+def _find(data: bytes, *names: bytes) -> tuple[int, int]:
+    start, end = 0, len(data)
+    for name in names:
+        start, end = next((b, e) for n, b, e in _boxes(data, start, end) if n == name)
+        start += 8
+    return start, end
+
+
+def slowed(path: Path, deltas: list[int]) -> Path:
+    """Give each frame of an MP4 a duration of its own, in the track's units of time."""
+    data = path.read_bytes()
+    way = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+    start, end = _find(data, *way, b"stts")
+    (count,) = struct.unpack_from(">I", data, start + 8)
+    assert len(deltas) == count
+    entries = b"".join(struct.pack(">II", 1, delta) for delta in deltas)
+    table = struct.pack(">II", 0, len(deltas)) + entries
+    grown = len(table) - (end - start)
+    changed = bytearray(data[:start] + table + data[end:])
+    assert _find(data, b"moov")[0] > _find(data, b"mdat")[0], "places of frames stay right"
+    for depth in range(1, len(way) + 1):
+        place = _find(data, *way[:depth])[0] - 8
+        (length,) = struct.unpack_from(">I", changed, place)
+        struct.pack_into(">I", changed, place, length + grown)
+    struct.pack_into(">I", changed, start - 8, 8 + len(table))
+    # The edit list would end the film where it ended before.
+    edits = _find(bytes(changed), b"moov", b"trak", b"edts")[0] - 4
+    changed[edits : edits + 4] = b"free"
+    path.write_bytes(changed)
+    return path
+
+
+def turned(path: Path) -> Path:
+    """Note in an MP4 that the camera was held on its side: show it a quarter turn clockwise."""
+    data = bytearray(path.read_bytes())
+    start, _ = _find(bytes(data), b"moov", b"trak", b"tkhd")
+    one = 0x10000
+    height = struct.unpack_from(">I", data, start + 80)[0]
+    struct.pack_into(">9i", data, start + 40, 0, one, 0, -one, 0, 0, height, 0, 0x40000000)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("suffix", sorted(CODECS))
+def test_what_is_written_is_read_again(tmp_path: Path, suffix: str) -> None:
+    path = numbered(tmp_path / f"a{suffix}")
+    with Video(path) as video:
+        assert video.rate == pytest.approx(FPS)
+        frames = list(video)
+        assert video.ends_early is None
+    assert [_number(frame.pixels) for frame in frames] == list(range(40))
+    assert [frame.number for frame in frames] == list(range(40))
+    assert [frame.time_s for frame in frames] == pytest.approx(
+        [n / FPS for n in range(40)], abs=2e-3
+    )
+    assert frames[0].pixels.shape == (96, 128, 3)
+
+
+def test_colours_are_rgb(tmp_path: Path) -> None:
+    path = tmp_path / "red.mp4"
+    with VideoCopy(path, rate=FPS) as copy:
+        copy.add(np.full((64, 64, 3), (220, 30, 30), np.uint8), 0.0)
+    with Video(path) as video:
+        (frame,) = video
+    assert frame.pixels.mean(axis=(0, 1)) == pytest.approx((220, 30, 30), abs=12)
+
+
+def test_a_variable_rate_keeps_its_times_and_the_copy_keeps_time(tmp_path: Path) -> None:
+    path = numbered(tmp_path / "a.mp4", count=20)
+    with Video(path) as video:
+        step = round(list(video)[1].time_s * FPS)
+    assert step == 1
+    data = path.read_bytes()
+    start, _ = _find(data, b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts")
+    (unit,) = struct.unpack_from(">I", data, start + 12)
+    deltas = [unit] * 10 + [6 * unit] * 10
+    slowed(path, deltas)
+    expected = np.concatenate([[0], np.cumsum(deltas)[:-1]]) / unit / FPS
+    with Video(path) as video:
+        frames = list(video)
+        assert video.ends_early is None
+    assert [frame.time_s for frame in frames] == pytest.approx(expected.tolist(), abs=2e-3)
+    with VideoCopy(tmp_path / "copy.mp4", rate=10) as copy:
+        for frame in frames:
+            copy.add(frame.pixels, frame.time_s)
+    with Video(tmp_path / "copy.mp4") as video:
+        shown = {round(frame.time_s, 1): _number(frame.pixels) for frame in video}
+    assert max(shown) == pytest.approx(expected[-1], abs=0.051)
+    for moment in (1.0, 1.7, 2.0, 2.5):
+        # What a player of the first file would show.
+        assert shown[moment] == np.searchsorted(expected, moment + 0.01, side="right") - 1, moment
+
+
+def test_slow_motion_is_not_taken_for_cut_off(tmp_path: Path) -> None:
+    with VideoCopy(tmp_path / "fast.avi", rate=240) as copy:
+        for number in range(480):
+            copy.add(np.zeros((32, 32, 3), np.uint8), number / 240)
+    with Video(tmp_path / "fast.avi") as video:
+        assert video.rate == 120
+        assert len(list(video)) == 480
+        assert video.ends_early is None
+
+
+def test_a_phone_held_on_its_side_is_turned_upright(tmp_path: Path) -> None:
+    upright = np.zeros((96, 128, 3), np.uint8)
+    upright[:, :64] = 200
+    with VideoCopy(tmp_path / "a.mp4", rate=FPS) as copy:
+        for number in range(5):
+            copy.add(upright, number / FPS)
+    with Video(turned(tmp_path / "a.mp4")) as video:
+        frame = next(iter(video))
+    assert frame.pixels.shape == (128, 96, 3)
+    top, bottom = frame.pixels[:60].mean(), frame.pixels[68:].mean()
+    assert top > 180 and bottom < 20, "what was left is up after a quarter turn clockwise"
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mkv", ".webm"])
+def test_a_file_that_is_cut_off_keeps_what_came_before(tmp_path: Path, suffix: str) -> None:
+    path = numbered(tmp_path / f"a{suffix}")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 55 // 100])
+    with Video(path) as video:
+        frames = list(video)
+        told = video.ends_early
+    assert 5 < len(frames) < 39
+    assert [_number(frame.pixels) for frame in frames[:-1]] == list(range(len(frames) - 1))
+    assert told is not None and f"after {len(frames)} frames" in told and "2.0 seconds" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "says"),
+    [
+        pytest.param("gone.mp4", None, "no such file: '.*gone.mp4'", id="missing"),
+        pytest.param("empty.mp4", lambda p: p.write_bytes(b""), "the file is empty", id="empty"),
+        pytest.param("text.mp4", lambda p: p.write_text("hi" * 99), "not a readable", id="text"),
+        pytest.param("folder.mp4", lambda p: p.mkdir(), "a folder; expected a video", id="folder"),
+        pytest.param(
+            "headless.mp4",
+            lambda p: p.write_bytes(numbered(p).read_bytes()[:4000]),
+            "not a readable video: .*cut off",
+            id="cut-off-before-its-index",
+        ),
+    ],
+)
+def test_what_cannot_be_opened_is_told_in_a_line(
+    tmp_path: Path,
+    name: str,
+    make: Callable[[Path], object] | None,
+    says: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    if make:
+        make(tmp_path / name)
+    with pytest.raises(VideoError, match=says) as raised:
+        Video(tmp_path / name)
+    assert "\n" not in str(raised.value)
+    assert capfd.readouterr().err == "", "OpenCV and FFmpeg are silent"
+
+
+def test_a_film_without_frames_says_so(tmp_path: Path) -> None:
+    path = numbered(tmp_path / "a.avi")
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"movi") + 4])
+    with pytest.raises(VideoError, match=r"not a readable video|no frame of it can be read"):
+        list(Video(path))
+
+
+def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(VideoError, match="camera 97: there is none, or another program"):
+        Video(97)
+    assert capfd.readouterr().err == ""
+
+
+def test_copies_refuse_what_they_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot write \.gif; expected one of \.mp4"):
+        VideoCopy(tmp_path / "a.gif", rate=10)
+    copy = VideoCopy(tmp_path / "nowhere" / "a.mp4", rate=10)
+    with pytest.raises(VideoError, match="cannot be written; does its folder exist"):
+        copy.add(np.zeros((10, 10, 3), np.uint8), 0.0)
+
+
+def test_odd_and_changing_sizes_are_fitted(tmp_path: Path) -> None:
+    with VideoCopy(tmp_path / "a.mp4", rate=10) as copy:
+        copy.add(np.zeros((51, 33, 3), np.uint8), 0.0)
+        copy.add(np.zeros((100, 60, 3), np.uint8), 0.1)
+    with Video(tmp_path / "a.mp4") as video:
+        assert [frame.pixels.shape for frame in video] == [(50, 32, 3)] * 2
+
+
+@pytest.mark.parametrize(
+    ("source", "video"),
+    [("a.mp4", True), ("b.MOV", True), ("rtsp://host/1", True), ("c.gif", False), ("d", False)],
+)
+def test_what_counts_as_a_video(source: str, video: bool) -> None:
+    assert is_video(source) is video
+
+
+def _films_faces(path: Path) -> None:
+    with VideoCopy(path, rate=10) as copy:
+        for shot in film([Actor(3, lambda t: (0.4 + 0.1 * t, 0.5), 0.5)], seconds=2, fps=10):
+            copy.add(shot.pixels, shot.time_s)
+
+
+def test_recogniser_reads_a_video_and_reports_its_early_end(tmp_path: Path) -> None:
+    def one_face(image: Pixels) -> list[Detection]:
+        return [Detection(Box(100, 60, 100, 100), 0.9)]
+
+    path = tmp_path / "a.avi"
+    _films_faces(path)
+    recogniser = mien.load(detector=one_face)
+    read = list(recogniser.video(path))
+    assert [prediction.frame for prediction, _ in read] == list(range(20))
+    assert [prediction.time_s for prediction, _ in read] == pytest.approx(np.arange(20) / 10)
+    assert all(p.faces[0].track == 1 and p.to_json()["faces"][0]["track"] == 1 for p, _ in read)
+    assert all(pixels is not None and pixels.shape == (240, 320, 3) for _, pixels in read)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    *kept, (last, nothing) = recogniser.video(path)
+    assert len(kept) > 5
+    assert nothing is None and last.error is not None and "cut off" in last.error
+
+
+def test_leaving_a_video_early_releases_it(tmp_path: Path) -> None:
+    video = Video(numbered(tmp_path / "a.mp4"))
+    frames = mien.load(detector="none").video(video)
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert not video._capture.isOpened()
