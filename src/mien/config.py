@@ -67,10 +67,10 @@ class TrainConfig(BaseModel):
         False, description="the emotions that do badly on validation get the attention"
     )
     emotion_limit: float = Field(
-        8.0, ge=1, le=100, description="how much more often one emotion may be seen than it is"
+        8.0, ge=1, le=100, description="how much more an emotion may count than by its number"
     )
     emotion_balanced: Share = Field(
-        0.2, description="share of the epochs, the last, in which all emotions are seen alike"
+        0.2, description="share of the epochs, the last, in which all emotions count alike"
     )
 
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the network")
