@@ -12,7 +12,7 @@ SOURCE = Path(mien.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("demo",),
-    ("export", "crossfit"),
+    ("bench", "crossfit", "export"),
     ("train",),
     ("runs", "labelled"),
     (
@@ -48,6 +48,7 @@ The package itself (``mien``) stands below what builds on ``mien.load``.
 
 NEEDS_TORCH = {
     "augment",
+    "bench",
     "checkpoint",
     "crossfit",
     "demo",

@@ -726,6 +726,84 @@ def export(
     )
 
 
+@app.command()
+def bench(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="[speed|train]",
+            help="speed: minutes. train: two recipes in a race, hours; needs --data.",
+        ),
+    ] = "speed",
+    data: Annotated[
+        Path | None, typer.Option(help="A dataset folder for the race.", metavar="DATASET")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the race's runs.", metavar="DIR")] = Path(
+        "runs/race"
+    ),
+    recipe: Annotated[str, typer.Option(help="Ours.")] = "base",
+    against: Annotated[str, typer.Option(help="Theirs.")] = "second",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of both recipes, key=value.", metavar="KEY=VALUE"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Measure mien's own speed on this machine, as ratios against what it is to beat."""
+    from mien.bench import bench_recognition, bench_training, race
+    from mien.data.dataset import Dataset
+
+    result: Any
+    if what == "train":
+        if data is None:
+            raise UsageError("bench train: say with --data DATASET what to train on")
+        with _progress() as show:
+            found = race(
+                Dataset.open(data),
+                out,
+                theirs=against,
+                ours=recipe,
+                settings=settings or (),
+                device=device,
+                progress=show,
+                on_epoch=_print_epoch,
+            )
+        result = found.to_json()
+        if json_file != "-":
+            _print_race(result)
+    elif what == "speed":
+        with _progress() as show:
+            figures = [*bench_recognition(progress=show), *bench_training(progress=show)]
+        result = [figure.to_json() for figure in figures]
+        if json_file != "-":
+            table = Table("what", "", "", "against the baseline", box=None)
+            for figure in figures:
+                ratio = "" if figure.ratio is None else f"{figure.ratio:.1f} times as fast"
+                table.add_row(figure.name, f"{figure.value:,.2f}", figure.unit, ratio)
+            out_console.print(table)
+    else:
+        raise UsageError(f"bench {what!r}: expected speed or train")
+    with _json_lines(json_file) as lines:
+        if lines:
+            lines.write(json.dumps(result, indent=2) + "\n")
+
+
+def _print_race(found: dict[str, Any]) -> None:
+    line = (
+        f"{found['theirs']}: best validation accuracy {found['goal']:.2%} after "
+        f"{found['their_seconds']:,.0f} s of training; {found['ours']}: "
+    )
+    if found["our_seconds"] is None:
+        out_console.print(line + "not reached", soft_wrap=True)
+    else:
+        took = f"{found['our_seconds']:,.0f} s, {found['ratio']:.1f} times as fast"
+        out_console.print(line + took, soft_wrap=True)
+
+
 @contextmanager
 def _progress() -> Iterator["Progress"]:
     """Give a function that shows how far something is, on a terminal only."""
