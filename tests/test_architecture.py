@@ -35,7 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("model", "data.writer", "data.formats", "annotate", "inputs", "timeline", "track"),
     ("data.conditions",),
     ("data.dataset", "data.splits", "data.source"),
-    ("card", "detect", "looks", "metrics", "motion", "drawn"),
+    ("calibration", "card", "detect", "looks", "metrics", "motion", "drawn"),
     ("camera",),
     ("images", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),

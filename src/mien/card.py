@@ -33,6 +33,9 @@ class ModelCard(BaseModel):
         "in the file: each image is shifted and scaled to mean 0 and standard deviation 1; "
         "feed pixels as 0..1"
     )
+    temperature: float = Field(
+        1.0, gt=0, description="the logits were divided by it, as fitted on validation"
+    )
     parameters: int = Field(description="trained weights")
     training: dict[str, Any] = Field(default_factory=dict, description="data, recipe, epochs")
     figures: dict[str, Any] = Field(default_factory=dict, description="by split, as measured")

@@ -11,6 +11,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from mien.atomic import replacing
 from mien.card import METADATA_KEY, ModelCard
 from mien.errors import ModelError
 from mien.evaluate import REPORT_NAME
@@ -24,14 +25,15 @@ TOLERANCE = 1e-4
 
 
 class _Exported(nn.Module):
-    """The network with the softmax that turns logits into probabilities."""
+    """The network with what turns its logits into calibrated probabilities."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, temperature: float) -> None:
         super().__init__()
         self.network = network
+        self.temperature = temperature
 
     def forward(self, pixels: Tensor) -> Tensor:
-        probabilities: Tensor = self.network(pixels).softmax(dim=1)
+        probabilities: Tensor = (self.network(pixels) / self.temperature).softmax(dim=1)
         return probabilities
 
 
@@ -50,18 +52,14 @@ def export_run(run: Path, out: Path) -> tuple[ModelCard, float]:
     figures = dict(original.card.figures) | _reported_figures(run)
     card = original.card.model_copy(update={"name": out.stem, "figures": figures})
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    _write_onnx(original, card, partial)
-    try:
+    with replacing(out) as partial:
+        _write_onnx(original, card, partial)
         difference = _largest_difference(original, OnnxModel(partial))
         if difference > TOLERANCE:
             raise ModelError(
                 f"{out}: the exported file differs from the run by {difference:.2e}, expected at "
                 f"most {TOLERANCE:.0e}; nothing was written"
             )
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
     return card, difference
 
 
@@ -82,7 +80,7 @@ def _write_onnx(original: TorchModel, card: ModelCard, path: Path) -> None:
         # The exporter warns of its own internals, which a user can do nothing about.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _Exported(original.network).eval(),
+            _Exported(original.network, card.temperature).eval(),
             (example,),
             input_names=["pixels"],
             output_names=["probabilities"],

@@ -71,7 +71,11 @@ def build(name: str, *, spec: InputSpec, emotions: int, dropout: float | None = 
 
 
 def torch_probabilities(
-    model: nn.Module, crops: Sequence[NDArray[np.uint8]], spec: InputSpec
+    model: nn.Module,
+    crops: Sequence[NDArray[np.uint8]],
+    spec: InputSpec,
+    *,
+    temperature: float = 1.0,
 ) -> NDArray[np.float32]:
     """Ask a classifier, as it stands, on the device it is on.
 
@@ -79,6 +83,7 @@ def torch_probabilities(
         model: maps pixels to logits.
         crops: fitted faces, each uint8 (size, size, channels).
         spec: what the network sees.
+        temperature: divides the logits.
 
     Returns:
         float32 (n, emotions); every row sums to 1.
@@ -88,7 +93,7 @@ def torch_probabilities(
     device = next(model.parameters()).device
     with torch.inference_mode():
         logits = model(torch.from_numpy(to_batch(crops, spec)).to(device))
-        found: NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
+        found: NDArray[np.float32] = (logits.float() / temperature).softmax(dim=1).cpu().numpy()
     model.train(was_training)
     return found
 

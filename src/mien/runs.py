@@ -30,7 +30,8 @@ class TorchModel:
         """Map fitted faces, each uint8 (size, size, channels), to float32 (n, labels)."""
         if not crops:
             return np.empty((0, len(self._card.labels)), dtype=np.float32)
-        return torch_probabilities(self.network, crops, self._card.spec)
+        card = self._card
+        return torch_probabilities(self.network, crops, card.spec, temperature=card.temperature)
 
 
 def open_run(run: Path) -> TorchModel:

@@ -31,6 +31,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mien import plots
 from mien.atomic import write_text
 from mien.augment import Augmentation
+from mien.calibration import fit_temperature
 from mien.card import ModelCard
 from mien.checkpoint import (
     BEST_NAME,
@@ -274,7 +275,7 @@ class _Trainer:
         losses = [self._step(positions) for positions in batches]
         train_loss = float(torch.stack(losses).mean())
         trained = time.perf_counter() - started
-        valid, losses_of = self._evaluate()
+        valid, losses_of, temperature = self._evaluate()
         self.epoch += 1
         if not np.isfinite(train_loss) or not np.isfinite(valid.nll):
             raise DataError(
@@ -291,6 +292,7 @@ class _Trainer:
             "valid_macro_recall": valid.macro_recall,
             "valid_recall": valid.recall,
             "valid_loss_of": losses_of,
+            "temperature": temperature,
             "seconds": round(time.perf_counter() - started, 3),
             "images_per_second": round(self.steps_per_epoch * self.config.batch_size / trained, 1),
         }
@@ -383,21 +385,29 @@ class _Trainer:
         share = self.config.distillation
         return (1 - share) * targets + share * torch.stack(opinions).mean(dim=0)
 
-    def _evaluate(self) -> tuple[Evaluation, dict[str, float | None]]:
-        """Judge the weights on validation; return the figures and the mean loss of each emotion."""
+    def _evaluate(self) -> tuple[Evaluation, dict[str, float | None], float]:
+        """Judge the weights on validation.
+
+        Returns:
+            The figures, the mean loss of each emotion, and the temperature that suits them.
+        """
         data, network = self.valid_data, self.judged.eval()
         with torch.inference_mode():
             parts = [
-                network(data.pixels(positions)).float().softmax(dim=1)
+                network(data.pixels(positions)).float()
                 for positions in torch.arange(len(data)).split(_BATCH)
             ]
-        found = torch.cat(parts).cpu().numpy()
+        logits = torch.cat(parts)
+        found = logits.softmax(dim=1).cpu().numpy()
         losses = {
             emotion: negative_log_likelihood(found[of], data.labels[of]) if of.any() else None
             for i, emotion in enumerate(self.emotions)
             for of in [data.labels == i]
         }
-        return evaluate_probabilities(found, data.labels, self.emotions), losses
+        figures = evaluate_probabilities(found, data.labels, self.emotions)
+        if not np.isfinite(figures.nll):
+            return figures, losses, 1.0
+        return figures, losses, fit_temperature(logits.cpu().numpy(), data.labels)
 
     def _card(self) -> ModelCard:
         entry = self.history[-1]
@@ -409,6 +419,7 @@ class _Trainer:
             labels=self.emotions,
             size=self.config.size,
             channels=self.config.channels,
+            temperature=entry["temperature"],
             parameters=parameter_count(self.model),
             training={
                 "dataset": description["dataset"],
