@@ -158,7 +158,7 @@ def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
     labels = EMOTIONS[:7]
     report = evaluate(Remembers(ferplus_dataset, labels), ferplus_dataset, "test")
     written = report.save(tmp_path / "deep" / "report")
-    assert [path.name for path in written] == [REPORT_NAME, "confusion.png"]
+    assert [path.name for path in written] == [REPORT_NAME, "confusion.png", "calibration.png"]
     assert sorted(written) == sorted((tmp_path / "deep" / "report").iterdir())
     content = json.loads(written[0].read_text(encoding="utf-8"))
     assert content == report.to_json()

@@ -5,19 +5,24 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn import metrics as reference
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mien.errors import DatasetError
 from mien.labels import EMOTIONS
 from mien.metrics import (
     SMALLEST_PROBABILITY,
     accuracy,
+    bootstrap_intervals,
     confusion_matrix,
     evaluate_probabilities,
     macro_recall,
     negative_log_likelihood,
     recall_per_class,
+    reliability,
+    risk_over_coverage,
 )
 
 
@@ -62,9 +67,61 @@ def test_agrees_with_scikit_learn(n: int, k: int, classes: list[int] | None, see
     recalls = reference.recall_score(labels, answers, labels=present, average=None)
     for number, recall in zip(present, recalls, strict=True):
         assert found.recall[EMOTIONS[number]] == pytest.approx(recall, abs=1e-6)
+    options = {"labels": present, "average": None, "zero_division": np.nan}
+    precisions = reference.precision_score(labels, answers, **options)
+    for number, precision in zip(present, precisions, strict=True):
+        ours = found.precision[EMOTIONS[number]]
+        assert (ours is None) == np.isnan(precision)
+        assert ours is None or ours == pytest.approx(precision, abs=1e-6)
+    f1 = reference.f1_score(labels, answers, labels=present, average=None, zero_division=0.0)
+    for number, expected in zip(present, f1, strict=True):
+        assert found.f1[EMOTIONS[number]] == pytest.approx(expected, abs=1e-6)
+    assert found.macro_f1 == pytest.approx(np.mean(f1), abs=1e-6)
+    expected = reference.brier_score_loss(labels, probabilities, labels=every, scale_by_half=False)
+    assert found.brier == pytest.approx(expected, abs=1e-6)
     absent = set(every) - set(present)
     assert all(found.recall[EMOTIONS[number]] is None for number in absent)
     assert (found.count, sum(found.support.values())) == (n, n)
+
+
+@pytest.mark.parametrize("bins", [5, 15])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_calibration_error_agrees_with_torchmetrics(bins: int, seed: int) -> None:
+    probabilities, labels = _random(3000, 8, seed)
+    expected = multiclass_calibration_error(
+        torch.from_numpy(probabilities), torch.from_numpy(labels), num_classes=8, n_bins=bins
+    )
+    found = reliability(probabilities, labels, bins=bins)
+    assert found.error == pytest.approx(float(expected), abs=1e-6)
+    assert found.counts.sum() == 3000
+
+
+def test_calibration_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
+    found = reliability(probabilities, np.array([0, 1, 1, 1]), bins=2)
+    assert found.counts.tolist() == [0, 4]
+    assert found.error == pytest.approx(abs(0.75 - (0.9 + 0.8 + 0.7 + 0.6) / 4))
+
+
+def test_risk_over_coverage_by_hand() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2]])
+    risk = risk_over_coverage(probabilities, np.array([0, 1, 1]))
+    np.testing.assert_allclose(risk, [0, 1 / 2, 1 / 3])
+
+
+def test_bootstrap_intervals_are_those_of_the_binomial_for_an_accuracy() -> None:
+    probabilities, labels = _random(2000, 8, 5)
+    found = bootstrap_intervals(probabilities, labels, resamples=2000)
+    share = accuracy(probabilities, labels)
+    half = 1.96 * math.sqrt(share * (1 - share) / 2000)
+    assert found["accuracy"] == pytest.approx((share - half, share + half), abs=0.004)
+    for name, value in (
+        ("macro_recall", macro_recall(confusion_matrix(probabilities, labels))),
+        ("nll", negative_log_likelihood(probabilities, labels)),
+    ):
+        assert found[name][0] < value < found[name][1]
+    again = bootstrap_intervals(probabilities, labels, resamples=2000)
+    assert again == found
 
 
 def test_float32_probabilities_agree_with_float64() -> None:

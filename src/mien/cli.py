@@ -695,14 +695,23 @@ def _print_report(report: "Report") -> None:
     out_console.print(
         f"[bold]{_shown(report.model)}[/] on {report.dataset['source_format']} {report.split}, "
         f"n = {figures.count:,}: accuracy {figures.accuracy:.2%}, "
-        f"macro recall {figures.macro_recall:.2%}, NLL {figures.nll:.4f}",
+        f"macro recall {figures.macro_recall:.2%}, NLL {figures.nll:.4f}, calibration error "
+        f"{figures.calibration_error:.2%}, Brier {figures.brier:.4f}",
         soft_wrap=True,
     )
-    table = Table("emotion", "n", "recall", box=None)
-    table.columns[1].justify = table.columns[2].justify = "right"
-    for emotion, recall in figures.recall.items():
-        shown = "-" if recall is None else f"{recall:.1%}"
-        table.add_row(emotion, f"{figures.support[emotion]:,}", shown)
+    (low, high), (least, most) = report.intervals["accuracy"], report.intervals["macro_recall"]
+    out_console.print(
+        f"95 % of resamples: accuracy {low:.2%} to {high:.2%}, macro recall {least:.2%} to "
+        f"{most:.2%}",
+        soft_wrap=True,
+    )
+    table = Table("emotion", "n", "recall", "precision", "F1", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for emotion, count in figures.support.items():
+        values = (part[emotion] for part in (figures.recall, figures.precision, figures.f1))
+        shown = ["-" if value is None else f"{value:.1%}" for value in values]
+        table.add_row(emotion, f"{count:,}", *shown)
     out_console.print(table)
     for label, count in report.left_out.items():
         out_console.print(f"left out: {count:,} {label}, which the model does not know")

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import plots
+from mien.atomic import write_text
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError
-from mien.metrics import Evaluation, evaluate_probabilities
+from mien.metrics import Evaluation, bootstrap_intervals, evaluate_probabilities
 from mien.model import EmotionModel
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
@@ -34,6 +35,7 @@ class Report:
         dataset: fingerprint and source format of the data.
         evaluation: the figures.
         left_out: images whose label the model does not know, by label.
+        intervals: 95 % bootstrap intervals of accuracy, macro recall and nll.
     """
 
     model: str
@@ -41,6 +43,7 @@ class Report:
     dataset: dict[str, Any]
     evaluation: Evaluation
     left_out: dict[str, int]
+    intervals: dict[str, tuple[float, float]]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -50,20 +53,24 @@ class Report:
             "dataset": self.dataset,
             "left_out": self.left_out,
             **self.evaluation.to_json(),
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
         }
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``evaluation.json`` and ``confusion.png`` and return their paths."""
+        """Write ``evaluation.json`` and its pictures and return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
-        report, picture = folder / REPORT_NAME, folder / "confusion.png"
-        report.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+        report, matrix, sure = (
+            folder / name for name in (REPORT_NAME, "confusion.png", "calibration.png")
+        )
+        write_text(report, json.dumps(self.to_json(), indent=2) + "\n")
         figures = self.evaluation
         title = (
             f"{self.model} on {self.dataset['source_format']} {self.split} "
             f"(n = {figures.count:,}): accuracy {figures.accuracy:.1%}"
         )
-        plots.save_confusion(picture, figures, title=title)
-        return [report, picture]
+        plots.save_confusion(matrix, figures, title=title)
+        plots.save_calibration(sure, figures, title=title)
+        return [report, matrix, sure]
 
 
 def evaluate(
@@ -96,6 +103,7 @@ def evaluate(
         dataset={key: dataset.info[key] for key in ("fingerprint", "source_format")},
         evaluation=evaluate_probabilities(found, truth, labels),
         left_out=left_out,
+        intervals=bootstrap_intervals(found, truth),
     )
 
 

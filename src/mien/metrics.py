@@ -13,14 +13,24 @@ from numpy.typing import NDArray
 from mien.errors import DatasetError
 
 __all__ = [
+    "BINS",
     "Evaluation",
+    "Reliability",
     "accuracy",
+    "bootstrap_intervals",
+    "brier_score",
     "confusion_matrix",
     "evaluate_probabilities",
     "macro_recall",
     "negative_log_likelihood",
+    "precision_per_class",
     "recall_per_class",
+    "reliability",
+    "risk_over_coverage",
 ]
+
+BINS = 15
+"""Bins of confidence of equal width, as most papers have them."""
 
 SMALLEST_PROBABILITY = 1e-7
 """The loss of one image is bounded at 16.1, so that one file's rounding cannot make it infinite."""
@@ -50,6 +60,11 @@ def recall_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     return recall
 
 
+def precision_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of each class's answers that are right, 0..1; NaN where it was never the answer."""
+    return recall_per_class(confusion.T)
+
+
 def macro_recall(confusion: NDArray[np.int64]) -> float:
     """Mean recall over the classes that have images (balanced accuracy), 0..1."""
     return float(np.nanmean(recall_per_class(confusion)))
@@ -59,6 +74,92 @@ def negative_log_likelihood(probabilities: Probabilities, labels: Labels) -> flo
     """Mean of -ln p(label), in nats; ln k is what a blind guess gets."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.clip(chosen, SMALLEST_PROBABILITY, 1.0)).mean())
+
+
+def brier_score(probabilities: Probabilities, labels: Labels) -> float:
+    """Mean over images of the sum over classes of (p - y)^2, y 1 for the label (Brier 1950).
+
+    0 is perfect, 2 the worst; (k - 1) / k is what a blind guess gets.
+    """
+    missed = probabilities.astype(np.float64)
+    missed[np.arange(len(labels)), labels] -= 1
+    return float((missed**2).sum(axis=1).mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How often a model is right, by how sure it is.
+
+    Attributes:
+        counts: int (bins,), images whose highest probability lies in each bin from 0 to 1; a bin
+            holds its upper border.
+        confidence: float (bins,), their mean highest probability; NaN where there is none.
+        accuracy: float (bins,), the share that is right; NaN likewise.
+    """
+
+    counts: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error (Guo et al. 2017, arXiv:1706.04599, eq. 3), 0..1."""
+        gaps = np.nan_to_num(np.abs(self.accuracy - self.confidence))
+        return float((self.counts * gaps).sum() / self.counts.sum())
+
+
+def reliability(probabilities: Probabilities, labels: Labels, *, bins: int = BINS) -> Reliability:
+    """Sort images by their highest probability into bins of equal width."""
+    sure = probabilities.max(axis=1).astype(np.float64)
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    place = np.ceil(sure * bins).astype(np.int64).clip(1, bins) - 1
+    counts = np.bincount(place, minlength=bins)
+    means = []
+    for values in (sure, right):
+        mean = np.full(bins, np.nan)
+        np.divide(np.bincount(place, values, bins), counts, out=mean, where=counts > 0)
+        means.append(mean)
+    return Reliability(counts.astype(np.int64), *means)
+
+
+def risk_over_coverage(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
+    """Share of wrong answers among the surest 1, 2, ... n images: float (n,), 0..1.
+
+    Its mean is the area under the risk-coverage curve (Geifman and El-Yaniv 2017,
+    arXiv:1705.08500): how well confidence tells right answers from wrong ones.
+    """
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    wrong = (probabilities.argmax(axis=1) != labels)[order]
+    found: NDArray[np.float64] = np.cumsum(wrong) / np.arange(1, len(labels) + 1)
+    return found
+
+
+def bootstrap_intervals(
+    probabilities: Probabilities, labels: Labels, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Return 95 % percentile intervals of accuracy, macro recall and nll (Efron 1979).
+
+    Images are drawn with replacement; in a draw, macro recall is the mean over the classes that it
+    has images of.
+    """
+    count, k = probabilities.shape
+    own = probabilities[np.arange(count), labels].astype(np.float64)
+    losses = -np.log(own.clip(SMALLEST_PROBABILITY, 1.0))
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    of_class = np.eye(k)[labels]
+    drawn: dict[str, list[float]] = {"accuracy": [], "macro_recall": [], "nll": []}
+    random = np.random.default_rng(seed)
+    for _ in range(resamples):
+        times = np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
+        support, found = times @ of_class, (times * right) @ of_class
+        drawn["accuracy"].append(float(times @ right / count))
+        drawn["macro_recall"].append(float((found[support > 0] / support[support > 0]).mean()))
+        drawn["nll"].append(float(times @ losses / count))
+    intervals = {}
+    for name, values in drawn.items():
+        low, high = np.percentile(values, (2.5, 97.5))
+        intervals[name] = (float(low), float(high))
+    return intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +172,9 @@ class Evaluation:
         accuracy: 0..1.
         macro_recall: mean recall over the emotions that have images, 0..1.
         nll: mean negative log-likelihood of the label, nats.
+        brier: the Brier score, 0..2.
+        reliability: how often it is right, by how sure it is.
+        risk: share of wrong answers among the surest 1, 2, ... n images, 0..1.
     """
 
     labels: tuple[str, ...]
@@ -78,6 +182,9 @@ class Evaluation:
     accuracy: float
     macro_recall: float
     nll: float
+    brier: float
+    reliability: Reliability
+    risk: NDArray[np.float64]
 
     @property
     def count(self) -> int:
@@ -87,7 +194,34 @@ class Evaluation:
     @property
     def recall(self) -> dict[str, float | None]:
         """Recall of each emotion, 0..1; None where it has no image."""
-        values = recall_per_class(self.confusion)
+        return self._by_emotion(recall_per_class(self.confusion))
+
+    @property
+    def precision(self) -> dict[str, float | None]:
+        """Precision of each emotion, 0..1; None where it was never the answer."""
+        return self._by_emotion(precision_per_class(self.confusion))
+
+    @property
+    def f1(self) -> dict[str, float | None]:
+        """Harmonic mean of precision and recall; None where an emotion has no image."""
+        found = 2 * np.diag(self.confusion).astype(np.float64)
+        both = self.confusion.sum(axis=0) + self.confusion.sum(axis=1)
+        values = np.full(len(self.labels), np.nan)
+        has_images = self.confusion.sum(axis=1) > 0
+        np.divide(found, both, out=values, where=has_images)
+        return self._by_emotion(values)
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 over the emotions that have images, 0..1."""
+        return float(np.mean([value for value in self.f1.values() if value is not None]))
+
+    @property
+    def calibration_error(self) -> float:
+        """The expected calibration error over 15 bins, 0..1."""
+        return self.reliability.error
+
+    def _by_emotion(self, values: NDArray[np.float64]) -> dict[str, float | None]:
         return {
             label: None if np.isnan(value) else float(value)
             for label, value in zip(self.labels, values, strict=True)
@@ -107,7 +241,13 @@ class Evaluation:
             "accuracy": self.accuracy,
             "macro_recall": self.macro_recall,
             "nll": self.nll,
+            "macro_f1": self.macro_f1,
+            "brier": self.brier,
+            "calibration_error": self.calibration_error,
+            "risk_coverage_area": float(self.risk.mean()),
             "recall": self.recall,
+            "precision": self.precision,
+            "f1": self.f1,
             "support": self.support,
             "labels": list(self.labels),
             "confusion": self.confusion.tolist(),
@@ -136,4 +276,7 @@ def evaluate_probabilities(
         accuracy=accuracy(probabilities, labels),
         macro_recall=macro_recall(confusion),
         nll=negative_log_likelihood(probabilities, labels),
+        brier=brier_score(probabilities, labels),
+        reliability=reliability(probabilities, labels),
+        risk=risk_over_coverage(probabilities, labels),
     )

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from mien.annotate import PRINT_COLOURS
 from mien.metrics import Evaluation
 
-__all__ = ["save_confusion", "save_curves", "save_emotions"]
+__all__ = ["save_calibration", "save_confusion", "save_curves", "save_emotions"]
 
 _INK = "#22303c"
 _FAINT = "#c9d3dc"
@@ -66,6 +66,41 @@ def save_emotions(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     figure.axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=len(names))
+    _save(figure, path)
+
+
+def save_calibration(path: Path, evaluation: Evaluation, *, title: str) -> None:
+    """Draw how often a model is right by how sure it is, and what leaving out the unsure gains."""
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    sure, coverage = figure.subplots(1, 2)
+    found = evaluation.reliability
+    edges = np.linspace(0, 1, len(found.counts) + 1)
+    heights = np.nan_to_num(found.accuracy)
+    shares = found.counts / found.counts.sum()
+    sure.bar(edges[:-1], heights, np.diff(edges), align="edge", color=_COLOURS[0], edgecolor="w")
+    sure.bar(edges[:-1], -shares, np.diff(edges), align="edge", color=_FAINT, edgecolor="w")
+    sure.plot([0, 1], [0, 1], "--", color=_INK, linewidth=1)
+    sure.axhline(0, color=_INK, linewidth=0.8)
+    sure.set_ylim(-max(0.1, 1.15 * shares.max()), 1)
+    sure.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):.0%}"))
+    sure.set_xlabel("how sure; dashed: as sure as right")
+    sure.set_title(
+        f"right (up), share of the images (down): error {evaluation.calibration_error:.1%}",
+        loc="left",
+        fontsize=10,
+    )
+    count = len(evaluation.risk)
+    share = np.arange(1, count + 1) / count
+    # The first few answers are one way or the other: a share of them says nothing yet.
+    kept = slice(min(count - 1, 20), None)
+    coverage.plot(share[kept], 1 - evaluation.risk[kept], color=_COLOURS[0])
+    coverage.set_xlabel("share of the images that are answered, the surest first")
+    coverage.set_title("accuracy where the unsure are left out", loc="left", fontsize=10)
+    coverage.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (sure, coverage):
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        _plain(axes)
+    figure.suptitle(title, x=0.01, ha="left", color=_INK)
     _save(figure, path)
 
 
