@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data.rules",),
     ("data.audit", "timeline_page", "timeline_picture"),
     ("picture",),
-    ("model", "data.writer", "data.formats", "annotate", "inputs", "timeline", "track"),
+    ("model", "data.writer", "data.formats", "annotate", "inputs", "quantise", "timeline", "track"),
     ("data.conditions",),
     ("data.dataset", "data.splits", "data.source"),
     ("calibration", "card", "detect", "looks", "metrics", "motion", "drawn"),

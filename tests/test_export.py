@@ -9,10 +9,11 @@ import pytest
 
 from mien import export
 from mien.errors import ModelError
-from mien.export import TOLERANCE, export_run
+from mien.export import TOLERANCE, export_int8, export_run
 from mien.model import OnnxModel
 from mien.networks import NETWORKS, build
 from mien.preprocess import InputSpec
+from mien.quantise import drawn_crops
 from mien.runs import TorchModel, open_run
 
 
@@ -93,3 +94,26 @@ def test_every_network_exports(name: str, tiny_run: Path, tmp_path: Path) -> Non
     export._write_onnx(original, card, tmp_path / "m.onnx")
     difference = export._largest_difference(original, OnnxModel(tmp_path / "m.onnx"))
     assert difference <= TOLERANCE
+
+
+def test_a_file_of_8_bits_is_small_and_answers_alike(tiny_run: Path, tmp_path: Path) -> None:
+    export_run(tiny_run, tmp_path / "exact.onnx")
+    card, agreement = export_int8(tiny_run, tmp_path / "small.onnx")
+    assert agreement >= 0.9
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["exact.onnx", "small.onnx"]
+    exact, small = (OnnxModel(tmp_path / f"{name}.onnx") for name in ("exact", "small"))
+    assert small.card == card
+    assert card.name == "small"
+    assert small.path.stat().st_size < exact.path.stat().st_size / 2
+    crops = drawn_crops(card.spec, count=64, seed=2)
+    difference = np.abs(exact.probabilities(crops) - small.probabilities(crops))
+    assert 0 < difference.mean() < 0.02
+
+
+def test_a_file_of_8_bits_that_answers_otherwise_is_not_written(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "AGREEMENT", 1.01)
+    with pytest.raises(ModelError, match="of 512 drawn faces, expected"):
+        export_int8(tiny_run, tmp_path / "small.onnx")
+    assert list(tmp_path.iterdir()) == []

@@ -16,12 +16,18 @@ from mien.card import METADATA_KEY, ModelCard
 from mien.errors import ModelError
 from mien.evaluate import REPORT_NAME
 from mien.model import OnnxModel
+from mien.quantise import drawn_crops, quantise
 from mien.runs import TorchModel, open_run
 
-__all__ = ["TOLERANCE", "export_run"]
+__all__ = ["AGREEMENT", "TOLERANCE", "export_int8", "export_run"]
 
 TOLERANCE = 1e-4
 """Largest difference allowed between a probability of the file and of the original."""
+
+AGREEMENT = 0.9
+"""Smallest share of drawn faces to which a file of 8 bits must answer as the original does."""
+
+_COMPARED = 512
 
 
 class _Exported(nn.Module):
@@ -61,6 +67,44 @@ def export_run(run: Path, out: Path) -> tuple[ModelCard, float]:
                 f"most {TOLERANCE:.0e}; nothing was written"
             )
     return card, difference
+
+
+def export_int8(run: Path, out: Path) -> tuple[ModelCard, float]:
+    """Write a run's best epoch as ONNX with 8 bits inside: a quarter of the size, and quicker.
+
+    Returns:
+        The card, and the share of drawn faces, none of those that set its scales, to which the
+        file answers as the run does.
+
+    Raises:
+        ModelError: there is no finished run, or the file answers otherwise too often.
+    """
+    # Both at the end of the name: what it is compared with, and what is not finished.
+    exact = out.with_name(f".{out.name}.exact")
+    try:
+        card, _ = export_run(run, exact)
+        card = card.model_copy(update={"name": out.stem})
+        with replacing(out) as partial:
+            quantise(exact, partial, card)
+            _put_card(partial, card)
+            crops = drawn_crops(card.spec, count=_COMPARED, seed=1)
+            before, after = (OnnxModel(file).probabilities(crops) for file in (exact, partial))
+            agreement = float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
+            if agreement < AGREEMENT:
+                raise ModelError(
+                    f"{out}: with 8 bits it answers as the run does for {agreement:.0%} of "
+                    f"{_COMPARED} drawn faces, expected {AGREEMENT:.0%}; nothing was written"
+                )
+    finally:
+        exact.unlink(missing_ok=True)
+    return card, agreement
+
+
+def _put_card(path: Path, card: ModelCard) -> None:
+    proto = onnx.load_model(str(path))
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=METADATA_KEY, value=card.model_dump_json())
+    onnx.save_model(proto, str(path))
 
 
 def _reported_figures(run: Path) -> dict[str, Any]:
