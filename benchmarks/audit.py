@@ -82,25 +82,22 @@ def _grey_scene(read: Callable[[], Pixels]) -> Pixels:
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8)
 
 
-SCENES = [
-    _grey_scene(read)
-    for read in (
+def _faceless_pictures() -> list[Pixels]:
+    """Cut photographs without faces, which scikit-image ships, into squares that do not overlap."""
+    scenes = (
         data.brick, data.coffee, data.coins, data.grass, data.gravel, data.moon, data.page,
         data.rocket, data.text, data.hubble_deep_field,
-    )
-]  # fmt: skip
-
-
-def _scene(number: int) -> Pixels:
-    """Cut a square without a face out of a photograph that scikit-image ships."""
-    image = SCENES[number % len(SCENES)]
-    part = np.zeros((48, 48), np.uint8)
-    while part.std() < 20:  # The night sky is flat rather than faceless.
-        side = int(RANDOM.integers(60, min(image.shape)))
-        y, x = (int(RANDOM.integers(0, length - side)) for length in image.shape)
-        cut = image[y : y + side, x : x + side]
-        part = cv2.resize(cut, (48, 48), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return part
+    )  # fmt: skip
+    found = []
+    for image in map(_grey_scene, scenes):
+        side = max(60, min(image.shape) // 3)
+        for y in range(0, image.shape[0] - side + 1, side):
+            for x in range(0, image.shape[1] - side + 1, side):
+                cut = image[y : y + side, x : x + side]
+                part = cv2.resize(cut, (48, 48), interpolation=cv2.INTER_AREA).astype(np.uint8)
+                if part.std() >= 20:  # The night sky is flat rather than faceless.
+                    found.append(part)
+    return [found[i] for i in RANDOM.permutation(len(found))[:EACH]]
 
 
 class _Tree:
@@ -159,7 +156,8 @@ class _Tree:
                 self.guise_of[self.plant("near_duplicate", *pair)] = guise
             for kind, change in POOR.items():
                 self.plant(kind, self.add(change(next(self.faces)), folder=n))
-            self.plant("no_face", self.add(_scene(n), folder=n))
+        for n, picture in enumerate(_faceless_pictures()):
+            self.plant("no_face", self.add(picture, folder=n))
         for n, face in enumerate(self.faces):
             self.add(face, folder=n, split="Test" if n % 10 == 0 else "Train")
         (self.root / "labels.csv").write_text("\n".join(self.rows) + "\n", encoding="utf-8")
