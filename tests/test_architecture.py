@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("demo",),
     ("bench", "crossfit", "export"),
     ("train",),
-    ("runs", "labelled"),
+    ("compare", "runs", "labelled"),
     (
         "evaluate",
         "checkpoint",
@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "mien",
         "window",
     ),
-    ("predictor", "data.drawn_folder", "data.importers", "data.clean", "plots"),
+    ("peers", "predictor", "data.drawn_folder", "data.importers", "data.clean", "plots"),
     ("data.rules",),
     ("data.audit", "timeline_page", "timeline_picture"),
     ("picture",),

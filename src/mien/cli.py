@@ -44,6 +44,7 @@ __all__ = ["app", "main"]
 
 T = TypeVar("T")
 _PEOPLE_TOLD = 12
+_PROBABILITY_FIGURES = ("nll", "calibration_error", "brier")
 
 app = typer.Typer(
     help="Facial emotion recognition that you train yourself, from scratch.",
@@ -564,10 +565,12 @@ def data_clean(
     out_console.print(f"changes: {counts} ({_shown(out / 'changes.jsonl')})", soft_wrap=True)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(
+    text: str, expected: str = "merge: expected OLD=NEW, contempt=disgust"
+) -> tuple[str, str]:
     old, separator, new = text.partition("=")
     if not separator:
-        raise UsageError(f"merge {text!r}: expected OLD=NEW, contempt=disgust")
+        raise UsageError(f"{expected}, not {text!r}")
     return old, new
 
 
@@ -715,6 +718,96 @@ def _print_report(report: "Report") -> None:
     out_console.print(table)
     for label, count in report.left_out.items():
         out_console.print(f"left out: {count:,} {label}, which the model does not know")
+
+
+@app.command()
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Shipped models, files, runs.")
+    ],
+    data: Annotated[Path, typer.Option(help="A dataset folder.", metavar="DATASET")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="A command that answers for another package.", metavar="NAME=COMMAND"),
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Judge several models, other packages among them, on the same images."""
+    from mien.compare import compare as run_comparison
+    from mien.data.dataset import Dataset
+
+    if split not in SPLITS:
+        raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
+    commands = dict(_pair(text, "peer: expected NAME=COMMAND") for text in peer or ())
+    opened = {name: _open_single_threaded(name) for name in models}
+    with _progress() as show:
+        found = run_comparison(
+            opened,
+            commands,
+            Dataset.open(data),
+            split,
+            progress=show,
+        )
+    with _json_lines(json_file) as lines:
+        if lines:
+            lines.write(json.dumps(found, indent=2) + "\n")
+    if json_file != "-":
+        _print_comparison(found)
+
+
+def _open_single_threaded(name: str) -> "tuple[EmotionModel, int | None]":
+    from mien.model import load_model
+
+    if Path(name).is_dir():
+        import torch
+
+        torch.set_num_threads(1)
+        return _open_model(name), None
+    model = load_model(name, threads=1)
+    return model, model.path.stat().st_size
+
+
+def _print_comparison(found: dict[str, Any]) -> None:
+    out_console.print(
+        f"{found['dataset']['source_format']} {found['split']}, n = {found['n']:,}; "
+        f"{len(found['shared'])} shared emotions, n = {found['n_shared']:,}",
+        soft_wrap=True,
+    )
+    headings = (
+        "accuracy",
+        "shared",
+        "macro recall",
+        "NLL",
+        "calibration",
+        "Brier",
+        "ms",
+        "MB",
+        "p",
+    )
+    table = Table("model", *headings, box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for entry in found["models"]:
+        whole, shared = entry["all"], entry["shared"]
+        test = entry.get("against_first")
+        table.add_row(
+            _shown(entry["name"]),
+            f"{whole['accuracy']:.2%}",
+            "-" if shared is None else f"{shared['accuracy']:.2%}",
+            f"{whole['macro_recall']:.2%}",
+            *("-" if whole[key] is None else f"{whole[key]:.3f}" for key in _PROBABILITY_FIGURES),
+            f"{entry['milliseconds']:.2f}",
+            "-" if entry["bytes"] is None else f"{entry['bytes'] / 1e6:.1f}",
+            "" if test is None else f"{test['mcnemar_p']:.2g}",
+        )
+    out_console.print(table)
+    for entry in found["models"]:
+        if entry["no_face"]:
+            out_console.print(f"{_shown(entry['name'])}: no face in {entry['no_face']:,} images")
 
 
 @app.command()

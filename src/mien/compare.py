@@ -1,0 +1,246 @@
+"""Several models on the same images, with paired tests. No torch of its own.
+
+Every model answers over the eight emotions; one that it does not know gets probability 0. Two
+views of the same answers:
+
+- all: every image counts. Whoever lacks an emotion is wrong on each of its faces.
+- shared: only images of emotions that every model knows; each model's probabilities are scaled to
+  sum to 1 over these.
+
+An image in which a peer finds no face counts as wrong in accuracy and macro recall; the figures of
+probability (NLL, Brier, calibration error) leave it out.
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.dataset import Dataset
+from mien.errors import DatasetError, UsageError
+from mien.evaluate import ask_for_rows
+from mien.labels import EMOTIONS
+from mien.metrics import brier_score, negative_log_likelihood, reliability
+from mien.model import EmotionModel
+from mien.peers import ask_peer
+from mien.preprocess import fit
+from mien.progress import Progress, silent
+from mien.records import Split
+
+__all__ = ["Contender", "compare", "mcnemar", "paired_bootstrap"]
+
+_TIMED_FACES: Final = 200
+_RESAMPLES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One model's answers to the images.
+
+    Attributes:
+        name: as the table shows it.
+        labels: the emotions that it knows.
+        probabilities: float (n, 8) in the order of `EMOTIONS`; 0 throughout where no face was seen.
+        milliseconds: a face.
+        timed: how: ``median`` (one thread, one face a call), or as `PeerAnswers` says.
+        bytes: size of its file; None where it is a command.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.floating[Any]]
+    milliseconds: float
+    timed: str
+    bytes: int | None
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Whether it saw a face, (n,)."""
+        found: NDArray[np.bool_] = self.probabilities.sum(axis=1) > 0
+        return found
+
+    def right(self, truth: NDArray[np.int64], among: Sequence[int]) -> NDArray[np.bool_]:
+        """Whether the most probable emotion of some is the label, (n,)."""
+        answer = np.asarray(among)[self.probabilities[:, among].argmax(axis=1)]
+        found: NDArray[np.bool_] = self.answered & (answer == truth)
+        return found
+
+
+def compare(
+    models: Mapping[str, tuple[EmotionModel, int | None]],
+    peers: Mapping[str, str],
+    dataset: Dataset,
+    split: Split,
+    *,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Put all usable images of a split to several models and judge them side by side.
+
+    Args:
+        models: by name: a model that computes in one thread, and the size of its file.
+        peers: commands by name, see `mien.peers`.
+        dataset: holds the images.
+        split: train, valid or test.
+        progress: shows how far it is.
+
+    Returns:
+        Plain JSON values: n, the shared emotions, and one entry a model, the first being the one
+        that the others are tested against.
+
+    Raises:
+        DatasetError: the split has no usable image.
+        UsageError: no two models, or a peer's command is not there.
+        DataError: a peer fails.
+    """
+    if len(models) + len(peers) < 2 or set(models) & set(peers):
+        raise UsageError("compare: expected at least two models or peers, each with its own name")
+    rows = dataset.usable(split)
+    if len(rows) == 0:
+        raise DatasetError(f"{dataset.path}: split {split!r} has no usable image")
+    truth = dataset.labels(rows, EMOTIONS)
+    times = _milliseconds({name: model for name, (model, _) in models.items()}, dataset, rows)
+    contenders = [
+        Contender(
+            name,
+            model.card.labels,
+            _over_all(ask_for_rows(model.probabilities, dataset, rows, model.card.spec), model),
+            times[name],
+            "median",
+            size,
+        )
+        for name, (model, size) in models.items()
+    ]
+    for name, command in peers.items():
+        said = ask_peer(name, command, dataset.images(rows), progress=progress)
+        contenders.append(
+            Contender(name, said.labels, said.probabilities, said.milliseconds, said.timed, None)
+        )
+    return {
+        "split": split,
+        "dataset": {key: dataset.info[key] for key in ("fingerprint", "source_format")},
+        **judge(contenders, truth),
+    }
+
+
+def judge(contenders: Sequence[Contender], truth: NDArray[np.int64]) -> dict[str, Any]:
+    """Compute every figure of `compare` from answers; truth is int (n,), 0..7."""
+    common = [e for e in EMOTIONS if all(e in c.labels for c in contenders)]
+    if len(common) < 2:
+        raise DatasetError("the models share fewer than two emotions: nothing to compare")
+    among = [EMOTIONS.index(emotion) for emotion in common]
+    every = list(range(len(EMOTIONS)))
+    shared = np.isin(truth, among)
+    first = contenders[0].right(truth, every)
+    entries = []
+    for contender in contenders:
+        right = contender.right(truth, every)
+        entry: dict[str, Any] = {
+            "name": contender.name,
+            "labels": list(contender.labels),
+            "no_face": int((~contender.answered).sum()),
+            "milliseconds": contender.milliseconds,
+            "timed": contender.timed,
+            "bytes": contender.bytes,
+            "all": _figures(contender, truth, every, np.ones(len(truth), dtype=bool)),
+            "shared": _figures(contender, truth, among, shared) if shared.any() else None,
+        }
+        if contender is not contenders[0]:
+            low, high = paired_bootstrap(right, first)
+            entry["against_first"] = {
+                "difference": float(right.mean() - first.mean()),
+                "interval": [low, high],
+                "mcnemar_p": mcnemar(right, first),
+            }
+        entries.append(entry)
+    return {
+        "n": len(truth),
+        "n_shared": int(shared.sum()),
+        "shared": common,
+        "models": entries,
+    }
+
+
+def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
+    """Return the two-sided p of the exact McNemar test of paired right answers (McNemar 1947).
+
+    Of the images that only one of two models gets right, half would be each one's by chance.
+    """
+    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    n = only_ours + only_theirs
+    terms = [
+        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2)
+        for i in range(min(only_ours, only_theirs) + 1)
+    ]
+    return min(1.0, 2 * math.fsum(math.exp(term) for term in terms))
+
+
+def paired_bootstrap(
+    ours: NDArray[np.bool_],
+    theirs: NDArray[np.bool_],
+    *,
+    resamples: int = _RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the 95 % percentile interval of the difference of two accuracies on the same images.
+
+    An image's difference is -1, 0 or 1, so drawing images with replacement is drawing how many of
+    each there are.
+    """
+    n = len(ours)
+    better, worse = (ours & ~theirs).sum(), (theirs & ~ours).sum()
+    shares = np.array([better, worse, n - better - worse]) / n
+    drawn = np.random.default_rng(seed).multinomial(n, shares, size=resamples)
+    low, high = np.percentile((drawn[:, 0] - drawn[:, 1]) / n, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _figures(
+    contender: Contender,
+    truth: NDArray[np.int64],
+    among: Sequence[int],
+    chosen: NDArray[np.bool_],
+) -> dict[str, float | None]:
+    right = contender.right(truth, among)[chosen]
+    labels = truth[chosen]
+    recalls = [right[labels == label].mean() for label in np.unique(labels)]
+    figures: dict[str, float | None] = {
+        "accuracy": float(right.mean()),
+        "macro_recall": float(np.mean(recalls)),
+        "nll": None,
+        "brier": None,
+        "calibration_error": None,
+    }
+    judged = chosen & contender.answered
+    if judged.any():
+        shares = contender.probabilities[judged][:, among].astype(np.float64)
+        total = shares.sum(axis=1, keepdims=True)
+        # All of the weight on an emotion that is not shared: nothing is known of the others.
+        shares = np.where(total > 0, shares / np.where(total > 0, total, 1), 1 / len(among))
+        position = np.searchsorted(among, truth[judged])
+        figures["nll"] = negative_log_likelihood(shares, position)
+        figures["brier"] = brier_score(shares, position)
+        figures["calibration_error"] = reliability(shares, position).error
+    return figures
+
+
+def _over_all(found: NDArray[np.float32], model: EmotionModel) -> NDArray[np.float32]:
+    spread = np.zeros((len(found), len(EMOTIONS)), dtype=np.float32)
+    spread[:, [EMOTIONS.index(label) for label in model.card.labels]] = found
+    return spread
+
+
+def _milliseconds(
+    models: Mapping[str, EmotionModel], dataset: Dataset, rows: NDArray[np.int64]
+) -> dict[str, float]:
+    """Median time of one face, the models taking turns so that a busy spell hits all alike."""
+    taken: dict[str, list[float]] = {name: [] for name in models}
+    for image in dataset.images(rows[:_TIMED_FACES]):
+        for name, model in models.items():
+            started = time.perf_counter()
+            model.probabilities([fit(image, model.card.spec)])
+            taken[name].append(1000 * (time.perf_counter() - started))
+    return {name: float(np.median(values)) for name, values in taken.items()}
