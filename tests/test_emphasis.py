@@ -66,11 +66,13 @@ def test_an_epoch_has_as_many_images_and_the_shares_that_are_due() -> None:
     assert weights[2] / weights[0] == pytest.approx(3.0)
 
 
-def test_the_last_epochs_are_balanced_as_far_as_the_limit_allows() -> None:
+def test_the_last_epochs_go_half_way_and_again_to_balance_within_the_limit() -> None:
     emphasis = _emphasis(emotion_limit=8.0)
+    balanced = [1000 / 3 / 700, 1000 / 3 / 280, 8.0]
     _judge(emphasis, 8, 0.5)
-    expected = [1000 / 3 / 700, 1000 / 3 / 280, 8.0]
-    assert emphasis.factors.tolist() == pytest.approx(expected)
+    assert emphasis.factors.tolist() == pytest.approx([value**0.5 for value in balanced])
+    _judge(emphasis, 9, 0.5)
+    assert emphasis.factors.tolist() == pytest.approx([value**0.75 for value in balanced])
 
 
 def test_an_emotion_without_validation_images_keeps_its_place() -> None:

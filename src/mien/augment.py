@@ -7,6 +7,7 @@ import kornia.augmentation as kornia
 from torch import Tensor, nn
 
 from mien.config import TrainConfig
+from mien.environments import Environment
 
 __all__ = ["Augmentation"]
 
@@ -14,12 +15,16 @@ __all__ = ["Augmentation"]
 class Augmentation(nn.Module):
     """Mirror, turn, shift, scale, brighten, change contrast, and blank a rectangle.
 
+    With ``environment``, things are worn before the face moves, and light and lens come after.
+
     Random numbers come from torch's global generator, so a seed fixes them.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         steps: list[nn.Module] = []
+        if config.environment:
+            steps.append(Environment("worn", config.environment))
         if config.flip:
             steps.append(kornia.RandomHorizontalFlip(p=config.flip))
         if config.rotation or config.shift or config.scale:
@@ -36,6 +41,9 @@ class Augmentation(nn.Module):
             steps.append(kornia.RandomBrightness(_around_one(config.brightness), p=1.0))
         if config.contrast:
             steps.append(kornia.RandomContrast(_around_one(config.contrast), p=1.0))
+        if config.environment:
+            steps.append(Environment("light", config.environment))
+            steps.append(Environment("lens", config.environment))
         if config.erasing:
             area = (min(0.02, config.erasing_area), config.erasing_area)
             # Mid-grey is what a network reads as nothing once brightness is evened out.

@@ -82,6 +82,9 @@ class TrainConfig(BaseModel):
     scale: float = Field(0.12, ge=0, lt=1, description="share, either way")
     brightness: Share = Field(0.25, description="share, either way")
     contrast: Share = Field(0.25, description="share, either way")
+    environment: Share = Field(
+        0.0, description="probability of each of strange light, something worn, and a poor lens"
+    )
     erasing: Share = Field(0.3, description="probability of blanking a rectangle")
     erasing_area: Share = Field(0.2, description="largest share of the picture blanked")
 

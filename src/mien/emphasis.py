@@ -3,8 +3,8 @@
 After every epoch the recall and the loss of each emotion on validation decide how much it counts in
 the next: half by being shown more often, half by weighing more in the loss, so that the few images
 of a rare emotion are not learnt by heart. An epoch has as many images as ever. In the last epochs
-all emotions count alike, as far as the limit allows (deferred re-balancing: Cao et al. 2019,
-arXiv:1906.07413).
+every step goes half of the way to where all emotions count alike, as far as the limit allows (after
+deferred re-balancing: Cao et al. 2019, arXiv:1906.07413).
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ class Emphasis:
         """
         if epoch >= self._last:
             balanced = self._counts.sum() / len(self._counts) / self._counts
-            self.factors = balanced.clamp(1 / self._limit, self._limit)
+            self.factors = (self.factors * balanced.clamp(1 / self._limit, self._limit)).sqrt()
             return
         known = [e for e in self._emotions if recall[e] is not None]
         found = torch.tensor([recall[e] or 0.0 for e in known], dtype=torch.float64)

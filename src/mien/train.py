@@ -70,7 +70,7 @@ _PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed"]] = MappingProxyType(
     {"float32": "32-true", "bfloat16": "bf16-mixed"}
 )
 _BATCH: Final = 512
-_WORTH: Final = 4.0
+_WORTH: Final = 8.0
 """Points of macro recall that a point of accuracy is worth, where emotions get attention."""
 
 
