@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("demo",),
     ("bench", "crossfit", "export"),
     ("train",),
-    ("compare", "runs", "labelled"),
+    ("compare", "runs", "labelled", "robustness"),
     (
         "evaluate",
         "checkpoint",
@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "environments",
+        "evaluation_page",
         "peers",
         "predictor",
         "data.drawn_folder",
@@ -68,6 +69,7 @@ NEEDS_TORCH = {
     "mixing",
     "networks",
     "optim",
+    "robustness",
     "runs",
     "train",
 }

@@ -3,10 +3,12 @@
 import json
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,7 +17,7 @@ from mien import evaluate as module
 from mien.card import ModelCard
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
-from mien.errors import DatasetError
+from mien.errors import DatasetError, UsageError
 from mien.evaluate import REPORT_NAME, evaluate
 from mien.labels import EMOTIONS
 
@@ -157,13 +159,87 @@ def test_nothing_to_evaluate(tmp_path: Path, labels: tuple[str, ...], split: Any
 def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
     labels = EMOTIONS[:7]
     report = evaluate(Remembers(ferplus_dataset, labels), ferplus_dataset, "test")
-    written = report.save(tmp_path / "deep" / "report")
-    assert [path.name for path in written] == [REPORT_NAME, "confusion.png", "calibration.png"]
+    written = report.save(tmp_path / "deep" / "report", ferplus_dataset)
+    assert [path.name for path in written] == [
+        "evaluation.html",
+        REPORT_NAME,
+        "confusion.png",
+        "calibration.png",
+    ]
     assert sorted(written) == sorted((tmp_path / "deep" / "report").iterdir())
-    content = json.loads(written[0].read_text(encoding="utf-8"))
+    content = json.loads(written[1].read_text(encoding="utf-8"))
     assert content == report.to_json()
     assert content["left_out"] == {"contempt": 3}
     assert content["n"] == 21
-    with Image.open(written[1]) as picture:
+    with Image.open(written[2]) as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 500
+
+
+def test_the_surest_mistakes_come_first(ferplus_dataset: Dataset) -> None:
+    wrong = {"fear": "surprise", "anger": "disgust"}
+    model = Remembers(ferplus_dataset, EMOTIONS, wrong=wrong)
+    mistakes = evaluate(model, ferplus_dataset, "test").mistakes
+    assert len(mistakes) == 6
+    assert {(m.label, m.answer) for m in mistakes} == set(wrong.items())
+    for mistake in mistakes:
+        assert ferplus_dataset.column("path")[mistake.row] == mistake.path
+        assert ferplus_dataset.column("label")[mistake.row] == mistake.label
+        assert mistake.confidence == pytest.approx(0.9)
+        assert mistake.of_label == pytest.approx(0.1 / 7)
+
+
+def test_figures_by_a_column(ferplus_dataset: Dataset) -> None:
+    model = Remembers(ferplus_dataset, EMOTIONS, wrong={"fear": "surprise"})
+    report = evaluate(model, ferplus_dataset, "test", by="label")
+    assert set(report.groups) == set(EMOTIONS)
+    assert report.groups["fear"]["accuracy"] == 0
+    assert report.groups["anger"] == {
+        "n": 3,
+        "accuracy": 1.0,
+        "macro_recall": 1.0,
+        "nll": pytest.approx(-np.log(0.9), abs=1e-6),
+    }
+    assert report.to_json()["by"] == {"label": report.groups}
+
+
+def test_many_numbers_are_put_into_quarters(ferplus_dataset: Dataset) -> None:
+    numbers = [None if i % 10 == 0 else i / 7 for i in range(len(ferplus_dataset))]
+    column = pa.array(numbers, type=pa.float64())
+    dataset = replace(
+        ferplus_dataset, manifest=ferplus_dataset.manifest.append_column("quality", column)
+    )
+    model = Remembers(ferplus_dataset, EMOTIONS)
+    groups = evaluate(model, dataset, "test", by="quality").groups
+    quarters = {name: group["n"] for name, group in groups.items() if name != "none"}
+    assert len(quarters) == 4
+    assert max(quarters.values()) - min(quarters.values()) <= 1
+    assert sum(group["n"] for group in groups.values()) == 24
+
+
+def test_a_column_that_is_not_there(ferplus_dataset: Dataset) -> None:
+    model = Remembers(ferplus_dataset, EMOTIONS)
+    with pytest.raises(UsageError, match=r"--by 'age': expected a column .*subject"):
+        evaluate(model, ferplus_dataset, "test", by="age")
+
+
+def test_the_page_holds_everything_and_trusts_no_name(
+    tmp_path: Path, ferplus_dataset: Dataset
+) -> None:
+    hostile = "<script>alert(1)</script>\u202e.png"
+    paths = [hostile] * len(ferplus_dataset)
+    dataset = ferplus_dataset.with_column("path", paths)
+    model = Remembers(ferplus_dataset, EMOTIONS, wrong={"fear": "surprise"})
+    report = evaluate(model, dataset, "test", by="path")
+    history = [
+        {"epoch": e, "train_loss": 1 / e, "valid_loss": 1.1 / e}
+        | {"valid_accuracy": 0.5, "valid_macro_recall": 0.4}
+        for e in (1, 2)
+    ]
+    report.save(tmp_path, dataset, history=history)
+    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert 'src="http' not in page
+    assert page.count("data:image/png;base64,") == 3 + 2
+    assert "87.50 %" in page
+    assert "Every epoch of the run" in page

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
@@ -44,6 +45,7 @@ __all__ = ["app", "main"]
 
 T = TypeVar("T")
 _PEOPLE_TOLD = 12
+_GROUPS_TOLD = 12
 _PROBABILITY_FIGURES = ("nll", "calibration_error", "brier")
 
 app = typer.Typer(
@@ -662,25 +664,49 @@ def evaluate(
         str | None,
         typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Figures for each value of a manifest column too.", metavar="COLUMN"),
+    ] = None,
+    environments: Annotated[
+        bool,
+        typer.Option("--environments", help="Also in strange light, with a mask, blurred ..."),
+    ] = False,
 ) -> None:
     """Measure a model on a split of a dataset."""
     from mien.data.dataset import Dataset
     from mien.evaluate import evaluate as run_evaluation
+    from mien.evaluate import known_rows
 
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
     dataset = Dataset.open(data)
     opened = _open_model(model)
     with _progress() as show:
-        report = run_evaluation(opened, dataset, split, progress=show)
+        report = run_evaluation(opened, dataset, split, by=by, progress=show)
+        if environments:
+            from mien.robustness import answers_of, judge_environments
+
+            rows, _ = known_rows(dataset, split, opened.card.labels)
+            found = judge_environments(
+                answers_of(opened), dataset, rows, opened.card.labels, progress=show
+            )
+            report = replace(report, environments=found)
     folder = out or (Path(model) / f"eval-{split}" if Path(model).is_dir() else None)
     with _json_lines(json_file) as lines:
         if lines:
             lines.write(json.dumps(report.to_json(), indent=2) + "\n")
     if json_file != "-":
         _print_report(report)
-    for path in report.save(folder) if folder else ():
+    history = _history(Path(model))
+    for path in report.save(folder, dataset, history=history) if folder else ():
         err_console.print(f"wrote {_shown(path)}", soft_wrap=True)
+
+
+def _history(run: Path) -> list[dict[str, Any]]:
+    """The epochs of a run; none where it is no run."""
+    file = run / "history.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def _open_model(name_or_path: str) -> "EmotionModel":
@@ -718,6 +744,47 @@ def _print_report(report: "Report") -> None:
     out_console.print(table)
     for label, count in report.left_out.items():
         out_console.print(f"left out: {count:,} {label}, which the model does not know")
+    if report.by:
+        _print_groups(report.by, report.groups)
+    if report.environments:
+        _print_environments(report.environments)
+
+
+def _print_groups(by: str, groups: dict[str, dict[str, float | int]]) -> None:
+    table = Table(_shown(by), "n", "accuracy", "macro recall", "NLL", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for value, group in list(groups.items())[:_GROUPS_TOLD]:
+        table.add_row(
+            _shown(value),
+            f"{group['n']:,}",
+            f"{group['accuracy']:.1%}",
+            f"{group['macro_recall']:.1%}",
+            f"{group['nll']:.3f}",
+        )
+    out_console.print(table)
+    if len(groups) > _GROUPS_TOLD:
+        out_console.print(f"and {len(groups) - _GROUPS_TOLD:,} smaller groups")
+
+
+def _print_environments(found: dict[str, Any]) -> None:
+    table = Table("condition", "weak", "middle", "strong", "NLL", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, entries in found["conditions"].items():
+        table.add_row(
+            name.replace("_", " "),
+            *(f"{entry['accuracy']:.1%}" for entry in entries),
+            f"{entries[1]['nll']:.3f}",
+        )
+    out_console.print(table)
+    middle = found["middle"]
+    out_console.print(
+        f"at the middle strength {middle['mean_share_of_clean']:.1%} of the clean accuracy is "
+        f"left, {middle['worst'].replace('_', ' ')} leaves {middle['worst_share_of_clean']:.1%}; a "
+        f"trembling box changes {found['flips']:.1%} of the answers",
+        soft_wrap=True,
+    )
 
 
 @app.command()

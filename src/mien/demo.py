@@ -84,7 +84,7 @@ def demonstrate(
 
     say("4/4  judging it on faces it has never seen, and exporting it")
     report = evaluate(open_run(run), dataset, "test")
-    report.save(run / "eval-test")
+    report.save(run / "eval-test", dataset)
     export_run(run, out / "mine.onnx")
     scene = pictures["scene"]
     write_image(out / "scene-mine.jpg", annotate(scene, load(out / "mine.onnx")(scene)))

@@ -240,7 +240,7 @@ def _defocus(images: Tensor, strength: Tensor, _: Generator | None) -> Tensor:
 def _motion_blur(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     angle = _between(images, 0, math.pi, generator)
     length = 0.06 + 0.3 * strength
-    steps = torch.linspace(-0.5, 0.5, 9).tolist()
+    steps = torch.linspace(-0.5, 0.5, 17).tolist()
     still = torch.zeros_like(strength)
     moved = [
         _moved(

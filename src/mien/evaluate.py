@@ -1,8 +1,10 @@
 """Judging a model on a split of a dataset, and the report it leaves. No torch of its own."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,42 @@ from numpy.typing import NDArray
 from mien import plots
 from mien.atomic import write_text
 from mien.data.dataset import Dataset
-from mien.errors import DatasetError
+from mien.errors import DatasetError, UsageError
+from mien.evaluation_page import render_evaluation
 from mien.metrics import Evaluation, bootstrap_intervals, evaluate_probabilities
 from mien.model import EmotionModel
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import Split
 
-__all__ = ["REPORT_NAME", "Report", "ask_for_rows", "evaluate"]
+__all__ = ["REPORT_NAME", "Mistake", "Report", "ask_for_rows", "evaluate", "known_rows"]
 
 REPORT_NAME = "evaluation.json"
 _BATCH = 256
+_MISTAKES = 48
+_FEW = 12
+"""Numbers with more different values than this are put into quarters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A wrong answer.
+
+    Attributes:
+        row: of the manifest.
+        path: the image's path in its source.
+        label: what it should have been.
+        answer: what the model said.
+        confidence: how sure it was, 0..1.
+        of_label: the probability that it gave the label, 0..1.
+    """
+
+    row: int
+    path: str
+    label: str
+    answer: str
+    confidence: float
+    of_label: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +63,11 @@ class Report:
         evaluation: the figures.
         left_out: images whose label the model does not know, by label.
         intervals: 95 % bootstrap intervals of accuracy, macro recall and nll.
+        mistakes: the wrong answers that the model was surest of, the surest first.
+        groups: where asked for, figures of the images by the value of a column: n, accuracy,
+            macro_recall and nll.
+        by: the column; None where not asked for.
+        environments: where asked for, what `mien.robustness.judge_environments` found.
     """
 
     model: str
@@ -44,6 +76,19 @@ class Report:
     evaluation: Evaluation
     left_out: dict[str, int]
     intervals: dict[str, tuple[float, float]]
+    mistakes: tuple[Mistake, ...] = ()
+    groups: dict[str, dict[str, float | int]] = field(default_factory=dict)
+    by: str | None = None
+    environments: dict[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """Model, data, number of images and accuracy in one line."""
+        figures = self.evaluation
+        return (
+            f"{self.model} on {self.dataset['source_format']} {self.split} "
+            f"(n = {figures.count:,}): accuracy {figures.accuracy:.1%}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -54,23 +99,44 @@ class Report:
             "left_out": self.left_out,
             **self.evaluation.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "by": {self.by: self.groups} if self.by else {},
+            "environments": self.environments,
+            "mistakes": [asdict(mistake) for mistake in self.mistakes],
         }
 
-    def save(self, folder: Path) -> list[Path]:
-        """Write ``evaluation.json`` and its pictures and return their paths."""
+    def save(
+        self, folder: Path, dataset: Dataset, *, history: Sequence[Mapping[str, Any]] = ()
+    ) -> list[Path]:
+        """Write ``evaluation.json``, its pictures and ``evaluation.html``; return their paths.
+
+        Args:
+            folder: made where it is not there.
+            dataset: that was evaluated, for the pictures of the mistakes.
+            history: of the model's run, where there is one: one entry an epoch.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        report, matrix, sure = (
-            folder / name for name in (REPORT_NAME, "confusion.png", "calibration.png")
-        )
+        report = folder / REPORT_NAME
         write_text(report, json.dumps(self.to_json(), indent=2) + "\n")
-        figures = self.evaluation
-        title = (
-            f"{self.model} on {self.dataset['source_format']} {self.split} "
-            f"(n = {figures.count:,}): accuracy {figures.accuracy:.1%}"
-        )
-        plots.save_confusion(matrix, figures, title=title)
-        plots.save_calibration(sure, figures, title=title)
-        return [report, matrix, sure]
+        confusion, calibration = folder / "confusion.png", folder / "calibration.png"
+        plots.save_confusion(confusion, self.evaluation, title=self.title)
+        plots.save_calibration(calibration, self.evaluation, title=self.title)
+        pictures = [calibration]
+        if history:
+            pictures.append(folder / "epochs.png")
+            plots.save_curves(pictures[-1], history)
+        if self.environments is not None:
+            pictures += self._save_environments(folder, self.environments)
+        page = folder / "evaluation.html"
+        write_text(page, render_evaluation(self, dataset, pictures))
+        return [page, report, confusion, *pictures]
+
+    def _save_environments(self, folder: Path, found: Mapping[str, Any]) -> list[Path]:
+        from mien.robustness import picture_conditions  # needs torch
+
+        figures, faces = folder / "environments.png", folder / "conditions.png"
+        plots.save_environments(figures, found, title=self.title)
+        plots.save_conditions(faces, picture_conditions())
+        return [figures, faces]
 
 
 def evaluate(
@@ -78,6 +144,7 @@ def evaluate(
     dataset: Dataset,
     split: Split,
     *,
+    by: str | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Ask a model for every usable image of a split and compute its figures.
@@ -85,11 +152,24 @@ def evaluate(
     Images whose label the model does not know (contempt, for one trained on FER2013) are left out
     and counted.
 
+    Args:
+        model: knows some emotions.
+        dataset: holds the images.
+        split: train, valid or test.
+        by: a column of the manifest, whose values get their own figures.
+        progress: shows how far it is.
+
     Raises:
         DatasetError: nothing is left to evaluate.
+        UsageError: no such column.
     """
     labels = model.card.labels
-    rows, left_out = _known(dataset, split, labels)
+    if by is not None and by not in dataset.manifest.column_names:
+        raise UsageError(
+            f"--by {by!r}: expected a column of the manifest, one of "
+            f"{', '.join(dataset.manifest.column_names)}"
+        )
+    rows, left_out = known_rows(dataset, split, labels)
     if len(rows) == 0:
         raise DatasetError(
             f"{dataset.path}: split {split!r} has no usable image with a label among "
@@ -104,6 +184,9 @@ def evaluate(
         evaluation=evaluate_probabilities(found, truth, labels),
         left_out=left_out,
         intervals=bootstrap_intervals(found, truth),
+        mistakes=_mistakes(found, truth, rows, dataset, labels),
+        groups={} if by is None else _groups(found, truth, rows, dataset, labels, by),
+        by=by,
     )
 
 
@@ -135,11 +218,78 @@ def ask_for_rows(
     return np.concatenate(parts)
 
 
-def _known(
+def known_rows(
     dataset: Dataset, split: Split, labels: tuple[str, ...]
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Return the usable rows of a split with one of some labels, and how many have another."""
     rows = dataset.usable(split)
     names = np.array(dataset.column("label"), dtype=object)[rows]
     known = np.isin(names.astype(str), labels)
     unknown, counts = np.unique(names[~known].astype(str), return_counts=True)
     return rows[known], {str(n): int(c) for n, c in zip(unknown, counts, strict=True)}
+
+
+def _mistakes(
+    found: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    dataset: Dataset,
+    labels: tuple[str, ...],
+) -> tuple[Mistake, ...]:
+    answers, sure = found.argmax(axis=1), found.max(axis=1)
+    wrong = np.flatnonzero(answers != truth)
+    wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:_MISTAKES]
+    paths = dataset.column("path")
+    return tuple(
+        Mistake(
+            row=int(rows[i]),
+            path=paths[rows[i]],
+            label=labels[truth[i]],
+            answer=labels[answers[i]],
+            confidence=float(sure[i]),
+            of_label=float(found[i, truth[i]]),
+        )
+        for i in wrong
+    )
+
+
+def _groups(
+    found: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    dataset: Dataset,
+    labels: tuple[str, ...],
+    by: str,
+) -> dict[str, dict[str, float | int]]:
+    """Figures of the images by the value of a column, the largest group first."""
+    column = dataset.column(by)
+    names = np.array(_named([column[row] for row in rows]))
+    values, counts = np.unique(names, return_counts=True)
+    groups: dict[str, dict[str, float | int]] = {}
+    for value in values[np.argsort(-counts, kind="stable")]:
+        of = names == value
+        figures = evaluate_probabilities(found[of], truth[of], labels)
+        groups[str(value)] = {
+            "n": figures.count,
+            "accuracy": figures.accuracy,
+            "macro_recall": figures.macro_recall,
+            "nll": figures.nll,
+        }
+    return groups
+
+
+def _named(values: Sequence[Any]) -> list[str]:
+    """A name for each value; many different numbers become their quarters."""
+    known = sorted({value for value in values if _is_number(value)})
+    if len(known) <= _FEW:
+        return ["none" if value is None else str(value) for value in values]
+    ends = np.quantile([value for value in values if _is_number(value)], [0, 0.25, 0.5, 0.75, 1])
+    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(ends)]
+    return [
+        names[int(np.searchsorted(ends[1:-1], value))] if _is_number(value) else "none"
+        for value in values
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -8,41 +8,53 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
 
 from mien.annotate import PRINT_COLOURS
 from mien.metrics import Evaluation
 
-__all__ = ["save_calibration", "save_confusion", "save_curves", "save_emotions"]
+__all__ = [
+    "save_calibration",
+    "save_conditions",
+    "save_confusion",
+    "save_curves",
+    "save_emotions",
+    "save_environments",
+]
 
 _INK = "#22303c"
 _FAINT = "#c9d3dc"
 _COLOURS = ("#0b7285", "#e8590c", "#5f3dc4")
+_STEPS = ("#8fd3df", "#2b9db0", "#0b4f5c")
+_STRENGTHS = ("weak", "middle", "strong")
 
 
 def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Draw loss and accuracy of every epoch; a dot marks the epoch with the lowest loss."""
+    """Draw loss and accuracy of every epoch; dots mark the epochs that each rule would choose."""
     epochs = [entry["epoch"] for entry in history]
-    best = min(history, key=lambda entry: entry["valid_loss"])
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    lowest = min(history, key=lambda entry: entry["valid_loss"])
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
     loss, share = figure.subplots(1, 2)
     loss.plot(epochs, [e["train_loss"] for e in history], color=_COLOURS[1], label="training")
     loss.plot(epochs, [e["valid_loss"] for e in history], color=_COLOURS[0], label="validation")
-    loss.plot(best["epoch"], best["valid_loss"], "o", color=_COLOURS[0])
-    loss.set_title(f"loss: {best['valid_loss']:.3f} in epoch {best['epoch']}", loc="left")
+    loss.plot(lowest["epoch"], lowest["valid_loss"], "o", color=_COLOURS[0])
+    loss.set_title(
+        f"lowest loss: {lowest['valid_loss']:.3f} in epoch {lowest['epoch']}", loc="left"
+    )
+    chosen = []
     # Dashes, because the two coincide where every emotion has as many images.
     for key, colour, line in (("accuracy", _COLOURS[0], "-"), ("macro_recall", _COLOURS[2], "--")):
-        values = [entry[f"valid_{key}"] for entry in history]
-        share.plot(epochs, values, line, color=colour, label=key.replace("_", " "))
-        share.plot(best["epoch"], best[f"valid_{key}"], "o", color=colour)
-    share.set_title(
-        f"validation: accuracy {best['valid_accuracy']:.1%}, "
-        f"macro recall {best['valid_macro_recall']:.1%}",
-        loc="left",
-    )
+        name = key.replace("_", " ")
+        share.plot(epochs, [e[f"valid_{key}"] for e in history], line, color=colour, label=name)
+        highest = max(history, key=lambda entry: entry[f"valid_{key}"])
+        share.plot(highest["epoch"], highest[f"valid_{key}"], "o", color=colour)
+        chosen.append(f"{name} {highest[f'valid_{key}']:.1%} in epoch {highest['epoch']}")
+    share.set_title(f"highest {', '.join(chosen)}", loc="left", fontsize=10)
     share.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in (loss, share):
+        axes.axvline(lowest["epoch"], color=_FAINT, linewidth=1, zorder=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch")
+        axes.set_xlabel("epoch; line: the lowest validation loss")
         axes.legend(frameon=False)
         _plain(axes)
     _save(figure, path)
@@ -129,6 +141,49 @@ def save_confusion(path: Path, evaluation: Evaluation, *, title: str) -> None:
     axes.set_ylabel("label")
     axes.set_title(title, loc="left")
     _plain(axes)
+    _save(figure, path)
+
+
+def save_environments(path: Path, found: Mapping[str, Any], *, title: str) -> None:
+    """Draw the accuracy in every condition at its three strengths, the worst at the bottom."""
+    conditions = found["conditions"]
+    order = sorted(conditions, key=lambda name: conditions[name][1]["accuracy"])
+    figure = Figure(figsize=(10, 1.6 + 0.3 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    clean = found["clean"]["accuracy"]
+    axes.axvline(clean, color=_INK, linewidth=1)
+    for place, name in enumerate(order):
+        values = [entry["accuracy"] for entry in conditions[name]]
+        axes.plot([min(values), clean], [place, place], color=_FAINT, linewidth=2, zorder=1)
+        for value, shade, strength in zip(values, _STEPS, _STRENGTHS, strict=True):
+            label = strength if place == 0 else None
+            axes.plot(value, place, "o", color=shade, markersize=8, label=label, linestyle="")
+    axes.set_yticks(range(len(order)), [name.replace("_", " ") for name in order])
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel(f"accuracy; line: clean, {clean:.1%}")
+    figure.legend(frameon=False, loc="outside upper right", ncols=3)
+    middle = found["middle"]
+    axes.set_title(
+        f"{title}\nat the middle strength {middle['mean_share_of_clean']:.0%} of it is left, "
+        f"{middle['worst'].replace('_', ' ')} leaves {middle['worst_share_of_clean']:.0%}",
+        loc="left",
+        fontsize=10,
+    )
+    _plain(axes)
+    _save(figure, path)
+
+
+def save_conditions(path: Path, faces: Mapping[str, Sequence[NDArray[np.uint8]]]) -> None:
+    """Draw one face in every condition, its strengths from left to right."""
+    columns = 3
+    rows = -(-len(faces) // columns)
+    figure = Figure(figsize=(11, 1.35 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (name, pictures) in zip(grid.flat, faces.items(), strict=False):
+        axes.imshow(np.concatenate(list(pictures), axis=1))
+        axes.set_title(name.replace("_", " "), loc="left", fontsize=9, color=_INK, pad=2)
     _save(figure, path)
 
 

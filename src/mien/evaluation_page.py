@@ -1,0 +1,91 @@
+"""An evaluation as one HTML file that a stranger can read: figures, pictures, the worst mistakes.
+
+Everything lies in the file, it asks no one for anything and runs no script. Names and paths are
+taken for hostile: the template escapes them. Computes nothing.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.annotate import COLOURS, PRINT_COLOURS
+from mien.data.dataset import Dataset
+from mien.metrics import BINS
+from mien.version import __version__
+
+if TYPE_CHECKING:
+    from mien.evaluate import Report
+
+__all__ = ["render_evaluation"]
+
+_TITLES: Final = {
+    "calibration": "How sure, and how right",
+    "epochs": "Every epoch of the run",
+    "environments": "Light, things worn, lens and box",
+    "conditions": "The conditions, on a drawn face",
+}
+_GROUPS: Final = 40
+
+
+def render_evaluation(report: "Report", dataset: Dataset, pictures: Sequence[Path]) -> str:
+    """Return the page as text.
+
+    Args:
+        report: the figures.
+        dataset: holds the images of the mistakes.
+        pictures: PNG files to show, in this order.
+    """
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        percent=lambda value, digits=1: "-" if value is None else f"{100 * value:.{digits}f} %",
+        short=_short,
+    )
+    figures = report.evaluation
+    shares = figures.confusion / np.maximum(figures.confusion.sum(axis=1, keepdims=True), 1)
+    rows = np.array([mistake.row for mistake in report.mistakes], dtype=np.int64)
+    faces = dataset.images(rows) if len(rows) else ()
+    template = files("mien").joinpath("evaluation.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        report=report,
+        figures=figures,
+        bins=BINS,
+        shares=shares.tolist(),
+        counts=figures.confusion.tolist(),
+        groups=list(report.groups.items())[:_GROUPS],
+        groups_left_out=max(0, len(report.groups) - _GROUPS),
+        pictures=[(_TITLES[path.stem], _png(path.read_bytes())) for path in pictures],
+        mistakes=[
+            (mistake, _png(_encoded(face)))
+            for mistake, face in zip(report.mistakes, faces, strict=True)
+        ],
+        known=figures.labels,
+        palettes=(PRINT_COLOURS, COLOURS),
+        version=__version__,
+    )
+
+
+def _encoded(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    grey = pixels.shape[2] == 1
+    Image.fromarray(pixels[..., 0] if grey else pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _png(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _short(path: str) -> str:
+    name = PurePosixPath(path).name
+    name = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return name if len(name) <= 22 else f"{name[:10]}…{name[-11:]}"

@@ -1,0 +1,125 @@
+"""How well a model holds where light, things worn, lens and box are against it.
+
+Needs torch, for the conditions themselves; the model may be any that answers for images.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.dataset import Dataset
+from mien.drawn import draw_face, sample_parameters
+from mien.environments import CONDITIONS, STRENGTHS, alter, jitter
+from mien.metrics import evaluate_probabilities
+from mien.model import EmotionModel
+from mien.preprocess import fit
+from mien.progress import Progress, silent
+
+__all__ = ["Ask", "answers_of", "judge_environments", "picture_conditions"]
+
+Images = NDArray[np.uint8]
+Ask = Callable[[Iterable[Images]], NDArray[np.floating[Any]]]
+"""Maps batches of images, each uint8 (n, H, W, C), to probabilities of all of them."""
+
+_BATCH: Final = 256
+_TREMBLES: Final = 5
+_MIDDLE: Final = 1
+
+
+def answers_of(model: EmotionModel) -> Ask:
+    """Return what asks a model of ours."""
+
+    def ask(batches: Iterable[Images]) -> NDArray[np.float32]:
+        spec = model.card.spec
+        parts = [model.probabilities([fit(image, spec) for image in batch]) for batch in batches]
+        return np.concatenate(parts)
+
+    return ask
+
+
+def judge_environments(
+    ask: Ask,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    labels: Sequence[str],
+    *,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Ask a model for the same images in every condition at every strength, and trembling.
+
+    The same dataset and rows give the same pictures every time.
+
+    Args:
+        ask: the model.
+        dataset: holds the images.
+        rows: numbers of rows in the manifest, each with one of the labels.
+        labels: the k emotions that the model knows, in its order.
+        progress: shows how far it is.
+
+    Returns:
+        Plain JSON values. ``clean``, and in ``conditions`` three entries by name, each hold
+        ``accuracy``, ``macro_recall`` and ``nll``; ``middle`` sums up the middle strength as shares
+        of the clean accuracy; ``flips`` is the share of answers that change when the box trembles.
+    """
+    truth = dataset.labels(rows, labels)
+    names = tuple(labels)
+
+    def batches(change: Callable[[Images, int], Images]) -> Iterator[Images]:
+        for number, start in enumerate(range(0, len(rows), _BATCH)):
+            yield change(dataset.images(rows[start : start + _BATCH]), number)
+
+    def figures(found: NDArray[np.floating[Any]]) -> dict[str, float]:
+        judged = evaluate_probabilities(found, truth, names)
+        return {
+            "accuracy": judged.accuracy,
+            "macro_recall": judged.macro_recall,
+            "nll": judged.nll,
+        }
+
+    clean = ask(batches(lambda images, _: images))
+    conditions: dict[str, list[dict[str, float]]] = {name: [] for name in CONDITIONS}
+    tasks = list(product(CONDITIONS, STRENGTHS))
+    for name, strength in progress(tasks, total=len(tasks), doing="environments"):
+        change = partial(_under, name, strength)
+        conditions[name].append({"strength": strength, **figures(ask(batches(change)))})
+    trembles = progress(range(_TREMBLES), total=_TREMBLES, doing="trembling box")
+    answers = [ask(batches(partial(_trembling, draw))) for draw in trembles]
+    sure = clean.argmax(axis=1)
+    return {
+        "n": len(rows),
+        "clean": figures(clean),
+        "conditions": conditions,
+        "middle": _middle(figures(clean)["accuracy"], conditions),
+        "flips": float(np.mean([(found.argmax(axis=1) != sure).mean() for found in answers])),
+    }
+
+
+def picture_conditions(size: int = 96) -> dict[str, list[Images]]:
+    """Draw one face in every condition at the three strengths: RGB (size, size, 3) by name."""
+    face = draw_face(sample_parameters("happiness", seed=4), size=size)[None]
+    return {name: [alter(face, name, strength)[0] for strength in STRENGTHS] for name in CONDITIONS}
+
+
+def _under(condition: str, strength: float, images: Images, batch: int) -> Images:
+    return alter(images, condition, strength, seed=batch)
+
+
+def _trembling(draw: int, images: Images, batch: int) -> Images:
+    return jitter(images, seed=_TREMBLES * batch + draw)
+
+
+def _middle(clean: float, conditions: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    shares = {
+        name: entries[_MIDDLE]["accuracy"] / clean if clean else 0.0
+        for name, entries in conditions.items()
+    }
+    worst = min(shares, key=lambda name: shares[name])
+    return {
+        "mean_share_of_clean": float(np.mean(list(shares.values()))),
+        "worst": worst,
+        "worst_share_of_clean": shares[worst],
+    }
