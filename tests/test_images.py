@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien import images
 from mien.errors import ImageError
 from mien.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image, write_image
 
@@ -212,13 +211,12 @@ def test_huge_image_is_refused_before_it_is_decoded(width: int, height: int) -> 
         read_image(_png_that_claims(width, height))
 
 
-def test_largest_image_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_largest_image_is_read() -> None:
     assert MAX_PIXELS == 64_000_000
-    monkeypatch.setattr(images, "MAX_PIXELS", GREY.size)
-    np.testing.assert_array_equal(read_image(Image.fromarray(GREY)), GREY)
-    monkeypatch.setattr(images, "MAX_PIXELS", GREY.size - 1)
+    picture = Image.fromarray(GREY)
+    np.testing.assert_array_equal(read_image(picture, max_pixels=GREY.size), GREY)
     with pytest.raises(ImageError, match="7x5 pixels is too large"):
-        read_image(Image.fromarray(GREY))
+        read_image(picture, max_pixels=GREY.size - 1)
 
 
 def test_odd_metadata_is_no_warning() -> None:

@@ -77,9 +77,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if debug:
             raise
+        extra = "serve" if error.name in {"fastapi", "starlette", "uvicorn"} else "train"
         _complain(
             f"this command needs {error.name}, which is not installed: in mien's source folder, "
-            "pip install '.[train]'"
+            f"pip install '.[{extra}]'"
         )
         sys.exit(2)
     except OSError as error:
@@ -198,6 +199,60 @@ def live(
     out_console.print(f"{result.frames:,} frames, {result.rate:.1f} a second")
     if result.problem:
         raise VideoError(result.problem)
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; any but this machine's asks for a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65_535)] = 8765,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A shipped model or an ONNX file; again for more.", metavar="MODEL"),
+    ] = None,
+    detector: Annotated[str, typer.Option(help="For pictures, see 'mien predict'.")] = "auto",
+    stream_detector: Annotated[str, typer.Option(help="For the webcam and videos.")] = "fast",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MIEN_TOKEN", help="What clients must show; made up where one is needed."
+        ),
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Requests a second of one client.", min=0.1)] = 20.0,
+    streams: Annotated[int, typer.Option(help="Webcams and videos at once.", min=1)] = 16,
+    max_mb: Annotated[int, typer.Option(help="Size of a picture's file, MB.", min=1)] = 16,
+    certificate: Annotated[
+        Path | None, typer.Option(help="TLS certificate, for https.", metavar="PEM")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key.", metavar="PEM")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Serve a web page (webcam, pictures, videos) and a REST API."""
+    from mien.detect import make_detector
+    from mien.model import DEFAULT_MODEL, load_model
+    from mien.serve import Limits
+    from mien.serve import serve as run_server
+
+    if (certificate is None) != (key is None):
+        raise UsageError("--certificate and --key: expected both or neither")
+    names = model or [DEFAULT_MODEL]
+    opened = {Path(name).stem: load_model(name, device=device, threads=1) for name in names}
+    if len(opened) < len(names):
+        raise UsageError("--model: two of them have the same name; rename one of the files")
+    run_server(
+        opened,
+        host=host,
+        port=port,
+        token=token,
+        detector=make_detector(detector),
+        stream_detector=make_detector(stream_detector),
+        limits=Limits(picture_bytes=max_mb * 1_000_000, rate=rate, streams=streams),
+        certificate=(certificate, key) if certificate and key else None,
+        say=lambda address: out_console.print(
+            f"mien is at {_shown(address)}  (Ctrl-C ends it)", soft_wrap=True
+        ),
+    )
 
 
 class _Reports:

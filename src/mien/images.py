@@ -27,14 +27,16 @@ _GREY_MODES = frozenset({"1", "L", "LA"})
 _DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
-def read_image(source: str | os.PathLike[str] | bytes | Image.Image) -> NDArray[np.uint8]:
+def read_image(
+    source: str | os.PathLike[str] | bytes | Image.Image, *, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Read an image upright: RGB (H, W, 3), or (H, W) where it is grey; uint8, 0..255.
 
     Transparency is laid on white; of an animation the first frame is taken; 16-bit grey is scaled
     to 8 bits.
 
     Raises:
-        ImageError: the file is missing, is no image, is damaged, or has over ``MAX_PIXELS``.
+        ImageError: the file is missing, is no image, is damaged, or has over ``max_pixels``.
     """
     name = "the data" if isinstance(source, bytes | Image.Image) else os.fspath(source)
     try:
@@ -42,9 +44,9 @@ def read_image(source: str | os.PathLike[str] | bytes | Image.Image) -> NDArray[
             # Pillow warns of odd metadata and of sizes that are refused below anyway.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             if isinstance(source, Image.Image):
-                return _to_array(source)
+                return _to_array(source, max_pixels)
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else name) as image:
-                return _to_array(image)
+                return _to_array(image, max_pixels)
     except FileNotFoundError:
         raise ImageError(f"no such file: {name!r}") from None
     except ImageError:
@@ -63,11 +65,11 @@ def write_image(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None
     Image.fromarray(pixels).save(Path(path), quality=92)
 
 
-def _to_array(image: Image.Image) -> NDArray[np.uint8]:
-    if image.width * image.height > MAX_PIXELS:
+def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
+    if image.width * image.height > max_pixels:
         raise ImageError(
             f"image of {image.width}x{image.height} pixels is too large: expected at most "
-            f"{MAX_PIXELS // 1_000_000} million; scale it down first"
+            f"{max_pixels / 1e6:g} million; scale it down first"
         )
     image = ImageOps.exif_transpose(image)
     if image.mode in _DEEP_GREY_MODES:

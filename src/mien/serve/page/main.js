@@ -1,0 +1,279 @@
+// The page: one source at a time (camera, video or picture), read by the server.
+
+import { Cards, Strips, drawBoxes } from "./draw.js";
+import { Stream } from "./stream.js";
+
+const $ = (id) => document.getElementById(id);
+const video = $("video");
+const picture = $("picture");
+const cards = new Cards($("faces"));
+const strips = new Strips($("strips"));
+
+const RATE_OVER_S = 2;
+const SPEAK_EVERY_S = 3;
+
+let source = null; // "camera", "video", "picture" or null
+let stream = null;
+let reading = null;
+let mirrored = true;
+let address = null; // of the opened file
+let answers = [];
+let spokenAt = 0;
+let turn = 0; // grows with every source, so that late answers of an old one are dropped
+
+// --- telling --------------------------------------------------------------------------------
+
+const trouble = (text) => {
+  $("alert").hidden = !text;
+  $("alert").textContent = text ?? "";
+};
+
+function show(found) {
+  reading = found;
+  const faces = reading?.faces ?? [];
+  const live = source === "camera" || source === "video";
+  drawBoxes($("overlay"), reading, source === "camera" && mirrored);
+  cards.update(faces);
+  $("nobody").hidden = faces.length > 0;
+  $("nobody").textContent = reading ? "No face found." : "Nobody yet.";
+  if (live && reading) {
+    const now = performance.now() / 1000;
+    strips.update(faces, now);
+    answers = [...answers.filter((time) => time > now - RATE_OVER_S), now];
+    const seconds = now - answers[0];
+    $("rate").textContent = seconds > 0.5 ? `${Math.round((answers.length - 1) / seconds)} a second` : "";
+  }
+  $("over-time").hidden = !(live && strips.any);
+  $("rate").hidden = !(live && $("rate").textContent);
+  speak(faces, live);
+}
+
+function speak(faces, live) {
+  const now = performance.now() / 1000;
+  if (!reading || (live && now - spokenAt < SPEAK_EVERY_S)) return;
+  const said = faces.map((face, i) => `face ${face.track ?? i + 1}: ${face.emotion}`).join(", ");
+  if ($("spoken").textContent !== said) $("spoken").textContent = said || "no face found";
+  spokenAt = now;
+}
+
+// --- sources --------------------------------------------------------------------------------
+
+function stop() {
+  turn += 1;
+  stream?.close();
+  stream = null;
+  video.srcObject?.getTracks().forEach((track) => track.stop());
+  video.srcObject = null;
+  video.removeAttribute("src");
+  video.load();
+  picture.removeAttribute("src");
+  if (address) URL.revokeObjectURL(address);
+  address = null;
+  answers = [];
+  source = null;
+  trouble(null);
+  strips.clear();
+  $("rate").textContent = "";
+  arrange();
+  show(null);
+}
+
+function arrange() {
+  const live = source === "camera" || source === "video";
+  video.hidden = !live;
+  video.controls = source === "video";
+  video.classList.toggle("mirrored", source === "camera" && mirrored);
+  picture.hidden = source !== "picture";
+  $("empty").hidden = source !== null;
+  $("camera").textContent = source === "camera" ? "Stop camera" : "Start camera";
+  $("pause").disabled = !live;
+  $("pause").setAttribute("aria-pressed", String(live && video.paused));
+  $("pause").textContent = live && video.paused ? "Go on" : "Pause";
+  $("mirror").disabled = source !== "camera";
+  $("mirror").setAttribute("aria-pressed", String(mirrored));
+  if (source !== "camera") $("cameras").hidden = true;
+  if (source === null) $("stage").style.aspectRatio = "";
+}
+
+async function startCamera(device) {
+  stop();
+  const mine = turn;
+  if (!navigator.mediaDevices) {
+    trouble("browsers give the camera to pages of this machine, and over https, only");
+    return;
+  }
+  try {
+    const wanted = { width: { ideal: 640 }, height: { ideal: 480 } };
+    if (device) wanted.deviceId = { exact: device };
+    const camera = await navigator.mediaDevices.getUserMedia({ video: wanted });
+    if (mine !== turn) {
+      camera.getTracks().forEach((track) => track.stop());
+      return;
+    }
+    source = "camera";
+    video.srcObject = camera;
+    camera.getVideoTracks()[0].onended = () => {
+      stop();
+      trouble("the camera is gone: plug it in and start it again");
+    };
+    await watch();
+    await listCameras(camera);
+  } catch (error) {
+    if (mine === turn) {
+      stop();
+      trouble(whyNoCamera(error));
+    }
+  }
+}
+
+const whyNoCamera = (error) =>
+  ({
+    NotAllowedError: "the camera was not allowed: allow it in the address bar and try again",
+    NotFoundError: "there is no camera: plug one in, or open a file",
+    NotReadableError: "the camera is busy: close the other program that uses it",
+  })[error.name] ?? `the camera cannot be used: ${error.message}`;
+
+async function listCameras(camera) {
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  const found = devices.filter((device) => device.kind === "videoinput");
+  const used = camera.getVideoTracks()[0].getSettings().deviceId;
+  $("cameras").replaceChildren(
+    ...found.map((device, i) => new Option(device.label || `camera ${i + 1}`, device.deviceId, false, device.deviceId === used)),
+  );
+  $("cameras").hidden = found.length < 2;
+}
+
+async function watch() {
+  const mine = turn;
+  stream = new Stream({
+    model: $("model").value,
+    onTrouble: (text) => mine === turn && trouble(text),
+    onReading: (found) => {
+      if (mine !== turn) return;
+      if (found.error) trouble(found.error);
+      else show(found);
+    },
+  });
+  arrange();
+  await video.play();
+  arrange();
+  $("stage").style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
+  const next = video.requestVideoFrameCallback?.bind(video) ?? requestAnimationFrame;
+  const tick = () => {
+    if (mine !== turn) return;
+    if (stream.ready && !video.paused && video.videoWidth) stream.send(video);
+    next(tick);
+  };
+  next(tick);
+}
+
+async function openFile(file) {
+  stop();
+  const mine = turn;
+  address = URL.createObjectURL(file);
+  if (file.type.startsWith("video/")) {
+    source = "video";
+    video.src = address;
+    video.loop = false;
+    try {
+      await watch();
+    } catch {
+      if (mine === turn) {
+        stop();
+        trouble(`this browser cannot play ${file.name}: 'mien predict' reads it`);
+      }
+    }
+    return;
+  }
+  source = "picture";
+  picture.src = address;
+  arrange();
+  picture.onload = () => {
+    $("stage").style.aspectRatio = `${picture.naturalWidth} / ${picture.naturalHeight}`;
+  };
+  await readPicture(file, mine);
+}
+
+async function readPicture(file, mine) {
+  const query = $("model").value ? `?model=${encodeURIComponent($("model").value)}` : "";
+  try {
+    const response = await fetch(`/v1/predict${query}`, {
+      method: "POST",
+      body: file,
+      headers: { "Content-Type": file.type || "application/octet-stream" },
+    });
+    const found = await response.json();
+    if (mine !== turn) return;
+    if (found.error) trouble(`${file.name}: ${found.error}`);
+    else show(found);
+  } catch {
+    if (mine === turn) trouble("the server does not answer: is 'mien serve' still running?");
+  }
+}
+
+// --- controls -------------------------------------------------------------------------------
+
+const actions = {
+  c: () => (source === "camera" ? stop() : startCamera()),
+  o: () => $("file").click(),
+  p: () => {
+    if (video.hidden) return;
+    if (video.paused) video.play();
+    else video.pause();
+  },
+  m: () => {
+    if (source !== "camera") return;
+    mirrored = !mirrored;
+    arrange();
+    show(reading);
+  },
+};
+
+$("camera").onclick = actions.c;
+$("open").onclick = actions.o;
+$("pause").onclick = actions.p;
+$("mirror").onclick = actions.m;
+video.onplay = video.onpause = arrange;
+$("cameras").onchange = (event) => startCamera(event.target.value);
+$("file").onchange = (event) => {
+  const [file] = event.target.files;
+  event.target.value = "";
+  if (file) openFile(file);
+};
+
+addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("select, input, video");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (actions[event.key]) {
+    event.preventDefault();
+    actions[event.key]();
+  }
+});
+
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  $("stage").classList.add("over");
+});
+addEventListener("dragleave", () => $("stage").classList.remove("over"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  $("stage").classList.remove("over");
+  const [file] = event.dataTransfer.files;
+  if (file) openFile(file);
+});
+addEventListener("paste", (event) => {
+  const [file] = event.clipboardData.files;
+  if (file) openFile(file);
+});
+new ResizeObserver(() => drawBoxes($("overlay"), reading, source === "camera" && mirrored)).observe($("stage"));
+
+// --- models ---------------------------------------------------------------------------------
+
+try {
+  const models = await (await fetch("/v1/models")).json();
+  $("model").replaceChildren(...models.map((model) => new Option(model.name, model.name, model.default, model.default)));
+  $("models").hidden = models.length < 2;
+  $("model").onchange = stop;
+} catch {
+  trouble("the server does not answer: is 'mien serve' still running?");
+}

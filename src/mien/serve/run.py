@@ -1,0 +1,123 @@
+"""Running the server: an address, a token where strangers could come, a clear end."""
+
+import ipaddress
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from mien.detect import Detector
+from mien.errors import UsageError
+from mien.model import EmotionModel
+from mien.serve.app import create_app
+from mien.serve.limits import Limits
+
+__all__ = ["is_loopback", "serve"]
+
+_GRACE_S: Final = 3
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(
+    models: Mapping[str, EmotionModel],
+    *,
+    host: str,
+    port: int,
+    token: str | None = None,
+    detector: Detector | None = None,
+    stream_detector: Detector | None = None,
+    limits: Limits | None = None,
+    certificate: tuple[Path, Path] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Serve the page and the API until interrupted.
+
+    Args:
+        models: by the names that clients use; the first is the default.
+        host: the address to listen on. On any that is not this machine's own, every client must
+            show a token.
+        port: 0 takes a free one.
+        token: None: on a loopback address there is none, elsewhere one is made up.
+        detector: finds the faces of pictures; None: ``auto``.
+        stream_detector: finds those of streams; None: ``fast``.
+        limits: what is taken on.
+        certificate: the files of a TLS certificate and of its key, PEM.
+        say: is told the address to open.
+
+    Raises:
+        UsageError: the address cannot be listened on, or the certificate cannot be used.
+    """
+    local = is_loopback(host)
+    if not token and not local:
+        token = secrets.token_urlsafe(24)
+    limits = limits or Limits()
+    app = create_app(
+        models,
+        detector=detector,
+        stream_detector=stream_detector,
+        token=token or None,
+        local=local,
+        limits=limits,
+    )
+    config = uvicorn.Config(
+        app,
+        # Who asked for what is nobody's business.
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        ws="websockets-sansio",
+        # What is just too large is refused with a reason; uvicorn would give none.
+        ws_max_size=2 * limits.frame_bytes,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        ssl_certfile=certificate[0] if certificate else None,
+        ssl_keyfile=certificate[1] if certificate else None,
+    )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError among them
+        raise UsageError(f"the certificate cannot be used: {error}") from None
+    with _listen(host, port) as listening:
+        say(_address(host, listening.getsockname()[1], token, secure=certificate is not None))
+        # Ctrl-C is how a server is meant to end; uvicorn has closed what was open by then.
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, proto)
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"{host}:{port} is no address to listen on: {error}") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise UsageError(
+            f"cannot listen on {host}:{port} ({error.strerror}): stop what does, or choose "
+            "another with --port"
+        ) from None
+    return listening
+
+
+def _address(host: str, port: int, token: str | None, *, secure: bool) -> str:
+    # A wildcard is no address to open.
+    name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
+    name = f"[{name}]" if ":" in name else name
+    return f"http{'s' * secure}://{name}:{port}/" + (f"?token={token}" if token else "")

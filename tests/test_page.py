@@ -1,0 +1,240 @@
+"""Tests of the web page in a real Chromium, its camera fed with a film that is drawn here."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserType, Page, sync_playwright
+
+from filmed import Actor, film
+from mien.images import write_image
+from mien.records import Box
+from mien.video import VideoCopy
+from test_serve import running
+
+CHROMIUM: Final = next(
+    (
+        path
+        for name in ("chromium", "google-chrome", "chromium-browser")
+        if (path := shutil.which(name))
+    ),
+    None,
+)
+FLAGS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-ui-for-media-stream",
+)
+SIZE: Final = (640, 480)
+CAST: Final = (
+    Actor(2, lambda t: (0.28, 0.5), 0.5, "happiness"),
+    Actor(2, lambda t: (0.74, 0.5), 0.42, "surprise"),
+)
+DRAWN: Final = """() => {
+    const canvas = document.getElementById('overlay');
+    const {width, height} = canvas;
+    const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
+    const columns = [];
+    for (let x = 0; x < width; x++) {
+        let count = 0;
+        for (let y = 0; y < height; y++) count += data[4 * (y * width + x) + 3] > 60;
+        if (count > 0.25 * height) columns.push((x + .5) / width);
+    }
+    return columns;
+}"""
+"""Where upright lines are in what is drawn over the picture, as shares of its width."""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: 'make browser' installs one"),
+]
+
+
+@pytest.fixture(scope="module")
+def truth() -> dict[str, Box]:
+    """Where the people of the film are."""
+    (shot,) = film(CAST, seconds=1, fps=1, size=SIZE, seed=1)
+    return {CAST[index].emotion: box for index, box in shot.faces.items()}
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The film as a file that Chromium takes for a camera."""
+    path = tmp_path_factory.mktemp("camera") / "film.y4m"
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{SIZE[0]} H{SIZE[1]} F10:1 Ip A1:1 C420jpeg\n".encode())
+        for shot in film(CAST, seconds=1, fps=10, size=SIZE, seed=1):
+            noisy = shot.pixels + np.random.default_rng(0).normal(0, 2, shot.pixels.shape)
+            frame = np.clip(noisy, 0, 255).astype(np.uint8)
+            file.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(tmp_path_factory.mktemp("server"), "--port", "0", "--rate", "1000") as (where, _):
+        yield where
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[BrowserType]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: BrowserType, camera: Path) -> Iterator[Browser]:
+    fake = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}")
+    with chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *fake]) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page, opened; it must not complain, nor ask anybody else for anything."""
+    context = browser.new_context(permissions=["camera"], viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request",
+        lambda asked: None if asked.url.startswith((address, "blob:")) else wrong.append(asked.url),
+    )
+    page.goto(address)
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def faces_of(page: Page) -> str:
+    return page.get_attribute("#overlay", "aria-label") or ""
+
+
+def wait_for(page: Page, words: str) -> None:
+    page.wait_for_function(
+        "words => words.split(' ').every(w => "
+        "document.getElementById('overlay').ariaLabel.includes(w))",
+        arg=words,
+        timeout=20_000,
+    )
+
+
+def test_the_camera_is_read_and_the_overlay_lies_on_the_faces(
+    page: Page, truth: dict[str, Box]
+) -> None:
+    page.keyboard.press("c")
+    wait_for(page, "happiness surprise")
+    for mirrored in (True, False):
+        page.wait_for_timeout(300)
+        edges = {
+            round(abs(mirrored - x / SIZE[0]), 3)
+            for box in truth.values()
+            for x in (box.x, box.x + box.width)
+        }
+        drawn = page.evaluate(DRAWN)
+        assert all(min(abs(edge - x) for x in drawn) < 0.04 for edge in edges), (edges, drawn)
+        page.keyboard.press("m")
+    cards = page.locator(".face h3 span").all_inner_texts()
+    assert sorted(cards) == ["happiness", "surprise"]
+    assert page.locator(".strip").count() == 2
+    assert "a second" in page.inner_text("#rate")
+
+
+def test_pause_goes_on_and_stop_leaves_nothing(page: Page) -> None:
+    page.click("#camera")
+    wait_for(page, "happiness")
+    page.keyboard.press("p")
+    page.wait_for_function("() => document.getElementById('pause').textContent === 'Go on'")
+    page.click("#pause")
+    page.wait_for_function("() => document.getElementById('pause').textContent === 'Pause'")
+    page.click("#camera")
+    assert page.inner_text("#nobody") == "Nobody yet."
+    assert page.is_visible("#empty")
+    assert page.locator(".face, .strip").count() == 0
+    assert page.evaluate("document.getElementById('video').srcObject") is None
+
+
+def test_a_picture_is_read_and_an_unreadable_one_is_told(
+    page: Page, truth: dict[str, Box], tmp_path: Path
+) -> None:
+    (shot,) = film(CAST[:1], seconds=1, fps=1, size=SIZE, seed=1)
+    write_image(tmp_path / "smile.jpg", shot.pixels)
+    page.set_input_files("#file", tmp_path / "smile.jpg")
+    wait_for(page, "happiness")
+    box = truth["happiness"]
+    drawn = page.evaluate(DRAWN)
+    assert abs(drawn[0] - box.x / SIZE[0]) < 0.04
+    assert abs(drawn[-1] - (box.x + box.width) / SIZE[0]) < 0.04
+    (tmp_path / "broken.tif").write_bytes(b"II*\0 broken")
+    # Chromium reports the refusal in its console; that is no fault of the page.
+    page.route("**/v1/predict*", _told_as_fine)
+    page.set_input_files("#file", tmp_path / "broken.tif")
+    page.wait_for_selector("#alert:not([hidden])")
+    assert "broken.tif: not a readable image" in page.inner_text("#alert")
+
+
+def _told_as_fine(route: Any) -> None:
+    answer = route.fetch()
+    assert answer.status == 422
+    route.fulfill(response=answer, status=200)
+
+
+def test_a_dropped_video_is_watched(page: Page, tmp_path: Path) -> None:
+    with VideoCopy(tmp_path / "clip.webm", rate=10) as copy:
+        for shot in film(CAST[1:], seconds=3, fps=10, size=SIZE, seed=1):
+            copy.add(shot.pixels, shot.time_s)
+    page.evaluate(
+        "const input = document.createElement('input');"
+        "Object.assign(input, {type: 'file', id: 'dropped'}); document.body.append(input)"
+    )
+    page.set_input_files("#dropped", tmp_path / "clip.webm")
+    page.evaluate("""() => {
+        const data = new DataTransfer();
+        data.items.add(document.getElementById('dropped').files[0]);
+        document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true}));
+    }""")
+    wait_for(page, "surprise")
+    assert page.locator(".strip").count() == 1
+    assert page.is_disabled("#mirror")
+
+
+def test_everything_is_reached_by_keyboard_and_fits_a_phone(page: Page) -> None:
+    reached = set()
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+    assert {"camera", "open"} <= reached
+    for width in (320, 390, 820, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width
+
+
+def test_no_camera_and_no_server_are_told(chromium: BrowserType, tmp_path: Path) -> None:
+    with (
+        chromium.launch(executable_path=CHROMIUM, args=list(FLAGS)) as browser,
+        running(tmp_path, "--port", "0") as (where, server),
+    ):
+        page = browser.new_page()
+        page.goto(where)
+        page.click("#camera")
+        page.wait_for_selector("#alert:not([hidden])")
+        assert "there is no camera" in page.inner_text("#alert")
+        server.kill()
+        server.wait()
+        (shot,) = film(CAST[:1], seconds=1, fps=1, size=SIZE)
+        write_image(tmp_path / "smile.jpg", shot.pixels)
+        page.set_input_files("#file", tmp_path / "smile.jpg")
+        page.wait_for_function(
+            "() => document.getElementById('alert').textContent.includes('serve')"
+        )

@@ -1,0 +1,443 @@
+"""Tests of the server: it answers as `mien predict` does, and says no clearly where it must."""
+
+import asyncio
+import io
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.testclient import WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
+
+import mien
+from filmed import Actor, film
+from mien.card import ModelCard
+from mien.errors import UsageError
+from mien.model import EmotionModel, load_model
+from mien.serve import Limits, create_app, is_loopback, serve
+from mien.serve.limits import Rates
+
+HERE = "http://127.0.0.1"
+STRANGER = {"origin": "https://elsewhere.example"}
+
+
+def file_of(pixels: NDArray[np.uint8], kind: str = "JPEG") -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind, quality=95)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def base() -> EmotionModel:
+    return load_model("base", threads=1)
+
+
+@pytest.fixture(scope="module")
+def photo() -> bytes:
+    """A drawn, smiling person before a wall."""
+    cast = [Actor(2, lambda t: (0.5, 0.5), 0.55, "happiness")]
+    return file_of(next(film(cast, seconds=1, fps=1, size=(320, 240))).pixels)
+
+
+def client_of(model: EmotionModel, limits: Limits | None = None, **options: Any) -> TestClient:
+    app = create_app({"base": model}, limits=limits or Limits(rate=10_000), **options)
+    return TestClient(app, base_url=HERE)
+
+
+@pytest.fixture(scope="module")
+def client(base: EmotionModel) -> Iterator[TestClient]:
+    with client_of(base) as client:
+        yield client
+
+
+class Slow:
+    """A model that waits until it is let go."""
+
+    def __init__(self, model: EmotionModel) -> None:
+        self.model = model
+        self.go = threading.Event()
+        self.asked = threading.Event()
+
+    @property
+    def card(self) -> ModelCard:
+        return self.model.card
+
+    def probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        self.asked.set()
+        assert self.go.wait(20)
+        return self.model.probabilities(crops)
+
+
+# --- pictures -----------------------------------------------------------------------------------
+
+
+def test_a_picture_is_answered_as_by_the_recogniser(client: TestClient, photo: bytes) -> None:
+    answer = client.post("/v1/predict", content=photo)
+    (face,) = mien.load()(photo)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["width"], found["height"], found["error"]) == (320, 240, None)
+    assert found["faces"][0]["emotion"] == face.emotion == "happiness"
+    assert found["faces"][0]["box"] == face.to_json()["box"]
+    assert found["faces"][0]["probabilities"] == pytest.approx(face.probabilities, abs=1e-5)
+
+
+def test_without_a_detector_the_picture_is_the_face(client: TestClient, photo: bytes) -> None:
+    (face,) = client.post("/v1/predict?detector=none", content=photo).json()["faces"]
+    assert face["box"] == [0, 0, 320, 240]
+    assert face["detection"] is None
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "words"),
+    [
+        ({"content": b"no picture"}, 422, "not a readable image"),
+        ({"content": b""}, 422, "not a readable image"),
+        ({"files": {"file": b"x"}}, 415, "--data-binary"),
+        ({"content": bytes(300_001)}, 413, "at most 300,000 bytes"),
+        ({"content": iter([bytes(200_000)] * 2)}, 413, "at most 300,000 bytes"),
+        ({"params": {"model": "nobody"}}, 404, "there is base"),
+        ({"params": {"detector": "eagle"}}, 422, "query.detector"),
+    ],
+)
+def test_a_wrong_call_gets_one_line(
+    base: EmotionModel, call: dict[str, Any], status: int, words: str
+) -> None:
+    with client_of(base, Limits(picture_bytes=300_000)) as client:
+        answer = client.post("/v1/predict", **call)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
+
+
+def test_too_many_pixels_are_refused(base: EmotionModel, photo: bytes) -> None:
+    with client_of(base, Limits(picture_pixels=50_000)) as client:
+        answer = client.post("/v1/predict", content=photo)
+    assert answer.status_code == 422
+    assert "320x240" in answer.json()["error"]
+    assert answer.json()["faces"] == []
+
+
+def test_an_upload_that_does_not_end_is_ended(base: EmotionModel) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1/predict",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+    }
+    asyncio.run(create_app({"base": base}, limits=Limits(upload_s=0.2))(scope, receive, send))
+    assert sent[0]["status"] == 408
+    assert b"over 0.2 s" in sent[1]["body"]
+
+
+def test_more_than_may_wait_are_told_so_at_once(base: EmotionModel, photo: bytes) -> None:
+    slow, codes = Slow(base), []
+    with client_of(slow, Limits(at_once=1, waiting=1, rate=10_000)) as client:
+
+        def ask() -> None:
+            codes.append(client.post("/v1/predict", content=photo).status_code)
+
+        asking = [threading.Thread(target=ask) for _ in range(5)]
+        for thread in asking:
+            thread.start()
+        assert slow.asked.wait(10)
+        deadline = time.monotonic() + 10
+        while len(codes) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert codes == [503, 503, 503]
+        slow.go.set()
+        for thread in asking:
+            thread.join(10)
+        assert sorted(codes) == [200, 200, 503, 503, 503]
+        assert client.post("/v1/predict", content=photo).status_code == 200
+
+
+def test_too_many_requests_are_told_when_to_come_back(base: EmotionModel) -> None:
+    with client_of(base, Limits(rate=0.5)) as client:
+        assert client.get("/v1/health").status_code == 200
+        refused = client.get("/v1/health")
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == "2"
+
+
+def test_rates_are_counted_for_each_client_and_recover() -> None:
+    now = 0.0
+    rates = Rates(2.0, clock=lambda: now)
+    assert [rates.wait_s("a") for _ in range(5)] == [0, 0, 0, 0, 0.5]
+    assert rates.wait_s("b") == 0
+    now = 0.5
+    assert rates.wait_s("a") == 0
+    assert rates.wait_s("a") == 0.5
+
+
+# --- what the server tells ----------------------------------------------------------------------
+
+
+def test_models_and_health(client: TestClient) -> None:
+    (model,) = client.get("/v1/models").json()
+    assert (model["name"], model["default"]) == ("base", True)
+    assert model["labels"] == list(mien.EMOTIONS)
+    assert model["card"]["figures"]
+    health = client.get("/v1/health").json()
+    assert health == {"status": "ok", "version": mien.__version__, "streams": 0}
+
+
+def test_the_api_is_described_and_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert set(document["paths"]) == {"/v1/predict", "/v1/models", "/v1/health"}
+    answers = document["paths"]["/v1/predict"]["post"]["responses"]
+    assert {"200", "404", "413", "415", "422", "429", "503"} <= set(answers)
+    assert client.get("/docs").status_code == 404
+    page = Path(mien.__file__).parent / "serve" / "page"
+    for file in page.iterdir():
+        addresses = re.findall(r"https?://[^\s\"')]+", file.read_text(encoding="utf-8"))
+        assert set(addresses) <= {"http://www.w3.org/2000/svg"}, file.name
+    front = client.get("/")
+    assert front.status_code == 200
+    for name in re.findall(r"/page/[\w.]+", front.text):
+        assert client.get(name).status_code == 200, name
+
+
+def test_every_answer_carries_the_headers_that_browsers_heed(client: TestClient) -> None:
+    for path in ("/", "/page/main.js", "/v1/health", "/nothing"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+    assert client.get("/nothing").json() == {"error": "Not Found"}
+    assert client.get("/page/../app.py").status_code == 404
+    assert client.get("/page/%2e%2e/app.py").status_code == 404
+
+
+# --- who may ask --------------------------------------------------------------------------------
+
+
+def test_foreign_origins_and_names_are_refused(client: TestClient, photo: bytes) -> None:
+    refused = client.post("/v1/predict", content=photo, headers=STRANGER)
+    assert refused.status_code == 403
+    assert "elsewhere.example" in refused.json()["error"]
+    assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 403
+    assert client.get("/", headers={"host": "[::1"}).status_code == 403
+    assert client.get("/v1/health", headers={"origin": "null"}).status_code == 403
+    assert client.get("/v1/health", headers={"origin": HERE}).status_code == 200
+    assert client.get("/v1/health", headers={"host": "localhost:8765"}).status_code == 200
+    with pytest.raises(WebSocketDenialResponse) as denied:
+        client.websocket_connect("ws://127.0.0.1/v1/stream", headers=STRANGER).__enter__()
+    assert denied.value.status_code == 403
+
+
+def test_a_server_for_others_asks_for_its_token(base: EmotionModel) -> None:
+    with client_of(base, token="s3cret", local=False) as client:
+        for path in ("/", "/v1/health", "/page/main.js", "/?token=wrong", "/?token="):
+            refused = client.get(path)
+            assert refused.status_code == 401, path
+            assert "token" in refused.json()["error"]
+        for wrong in ("s3cre", "", "\u00e9"):
+            headers = {b"authorization": f"Bearer {wrong}".encode()}
+            assert client.get("/v1/health", headers=headers).status_code == 401
+        with pytest.raises(WebSocketDenialResponse):
+            client.websocket_connect("ws://127.0.0.1/v1/stream").__enter__()
+        bearer = {"authorization": "Bearer s3cret"}
+        assert client.get("/v1/health", headers=bearer).status_code == 200
+        entered = client.get("/?token=s3cret&a=b", follow_redirects=False)
+        assert entered.status_code == 303
+        assert entered.headers["location"] == "/?a=b"
+        assert {"HttpOnly", "SameSite=Strict"} <= set(entered.headers["set-cookie"].split("; "))
+        assert client.get("/").status_code == 200
+        with client.websocket_connect("ws://127.0.0.1/v1/stream"):
+            pass
+
+
+# --- streams ------------------------------------------------------------------------------------
+
+
+def test_a_stream_follows_faces(client: TestClient) -> None:
+    cast = [Actor(2, lambda t: (0.4 + 0.1 * t, 0.5), 0.55, "happiness")]
+    with client.websocket_connect("ws://127.0.0.1/v1/stream?model=base") as stream:
+        for shot in film(cast, seconds=1, fps=4, size=(320, 240)):
+            stream.send_bytes(file_of(shot.pixels))
+            answer = stream.receive_json()
+            (face,) = answer["faces"]
+            assert (face["track"], face["emotion"]) == (1, "happiness")
+            middle = face["box"][0] + face["box"][2] / 2
+            assert abs(middle - shot.faces[0].middle[0]) < 12
+            assert answer["dropped"] == 0
+        assert (answer["frame"], answer["error"]) == (3, None)
+        assert answer["time_s"] > 0
+
+
+def test_a_broken_frame_is_told_and_the_next_one_is_read(client: TestClient, photo: bytes) -> None:
+    with client.websocket_connect("ws://127.0.0.1/v1/stream") as stream:
+        stream.send_bytes(b"broken")
+        assert "not a readable image" in stream.receive_json()["error"]
+        stream.send_bytes(photo)
+        assert len(stream.receive_json()["faces"]) == 1
+
+
+def test_the_newest_frame_wins(base: EmotionModel, photo: bytes) -> None:
+    slow = Slow(base)
+    with client_of(slow) as client, client.websocket_connect("ws://127.0.0.1/v1/stream") as stream:
+        stream.send_bytes(photo)
+        assert slow.asked.wait(10)
+        for _ in range(20):
+            stream.send_bytes(photo)
+        time.sleep(0.3)
+        slow.go.set()
+        first, last = stream.receive_json(), stream.receive_json()
+        assert (first["frame"], first["dropped"]) == (0, 0)
+        assert (last["frame"], last["dropped"]) == (20, 19)
+
+
+@pytest.mark.parametrize(
+    ("query", "message", "code", "words"),
+    [
+        ("", {"text": "hello"}, 1003, "binary"),
+        ("", {"bytes": bytes(5000)}, 1009, "at most 4,000"),
+        ("", None, 1000, "no frame for 0.2 s"),
+        ("?model=nobody", None, 1008, "nobody"),
+        ("?model=" + "é" * 200, None, 1008, "see /v1/models"),
+    ],
+)
+def test_a_stream_that_breaks_the_rules_is_closed_with_the_reason(
+    base: EmotionModel, query: str, message: dict[str, Any] | None, code: int, words: str
+) -> None:
+    limits = Limits(frame_bytes=4000, idle_s=0.2)
+    with (
+        client_of(base, limits) as client,
+        client.websocket_connect(f"ws://127.0.0.1/v1/stream{query}") as stream,
+    ):
+        if message:
+            stream.send({"type": "websocket.receive", **message})
+        with pytest.raises(WebSocketDisconnect) as closed:
+            stream.receive_json()
+    assert closed.value.code == code
+    assert words in closed.value.reason
+    assert len(closed.value.reason.encode()) <= 123
+
+
+def test_one_stream_too_many_is_sent_away(base: EmotionModel, photo: bytes) -> None:
+    with client_of(base, Limits(streams=1)) as client:
+        with client.websocket_connect("ws://127.0.0.1/v1/stream") as first:
+            first.send_bytes(photo)
+            first.receive_json()
+            assert client.get("/v1/health").json()["streams"] == 1
+            with (
+                client.websocket_connect("ws://127.0.0.1/v1/stream") as second,
+                pytest.raises(WebSocketDisconnect) as closed,
+            ):
+                second.receive_json()
+            assert (closed.value.code, "later" in closed.value.reason) == (1013, True)
+        deadline = time.monotonic() + 5
+        while client.get("/v1/health").json()["streams"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with client.websocket_connect("ws://127.0.0.1/v1/stream") as third:
+            third.send_bytes(photo)
+            assert third.receive_json()["error"] is None
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+class running:  # noqa: N801
+    """`mien serve` in a process of its own: its address, and itself."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        command = [sys.executable, "-c", "from mien.cli import main; main()", "serve", *arguments]
+        self.process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> tuple[str, subprocess.Popen[str]]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.search(r"https?://\S+", line)
+        if found is None:
+            _, said = self.process.communicate(timeout=10)
+            raise AssertionError(f"no address: {line}{said}")
+        return found[0], self.process
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.mark.slow
+def test_the_command_serves_until_interrupted_and_stores_nothing(
+    tmp_path: Path, photo: bytes
+) -> None:
+    import httpx2 as httpx
+
+    with running(tmp_path, "--port", "0") as (address, process):
+        assert "token" not in address
+        found = httpx.post(f"{address}v1/predict", content=photo, timeout=20).json()
+        assert found["faces"][0]["emotion"] == "happiness"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+    assert (process.returncode, said) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_on_other_addresses_a_token_is_made_up(tmp_path: Path) -> None:
+    import httpx2 as httpx
+
+    with running(tmp_path, "--host", "0.0.0.0", "--port", "0") as (address, _):
+        shown = re.fullmatch(r"http://[^:]+:(\d+)/\?token=([\w-]{32})", address)
+        assert shown is not None, address
+        health = f"http://127.0.0.1:{shown[1]}/v1/health"
+        assert httpx.get(health).status_code == 401
+        bearer = {"authorization": f"Bearer {shown[2]}"}
+        assert httpx.get(health, headers=bearer).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.5", False),
+        ("mien.example", False),
+        ("", False),
+    ],
+)
+def test_only_this_machines_addresses_are_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_a_taken_port_and_a_wrong_certificate_are_told(base: EmotionModel, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}.*--port"):
+            serve({"base": base}, host="127.0.0.1", port=port)
+    with pytest.raises(UsageError, match="no address to listen on"):
+        serve({"base": base}, host="no such host", port=0)
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate")
+    with pytest.raises(UsageError, match="certificate"):
+        serve({"base": base}, host="127.0.0.1", port=0, certificate=(broken, broken))
