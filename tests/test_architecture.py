@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "environments",
         "evaluation_page",
+        "model_card",
         "peers",
         "predictor",
         "data.drawn_folder",

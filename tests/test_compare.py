@@ -139,20 +139,50 @@ def test_missing_command() -> None:
         ask_peer("gone", "no-such-program", PICTURES)
 
 
-def test_a_model_beside_its_own_command(
-    drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path
-) -> None:
-    body = (
+def _itself(model: Path) -> str:
+    """A command's body that asks the model itself."""
+    return (
         "from mien import load\n"
-        f"ask = load({str(tiny_onnx)!r}, detector='none')\n"
+        f"ask = load({str(model)!r}, detector='none')\n"
         "for prediction, _ in ask.predict_files(paths):\n"
         "    print(json.dumps(prediction.to_json()))"
     )
+
+
+def test_a_model_beside_its_own_command(
+    drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path
+) -> None:
     models = {"tiny": (OnnxModel(tiny_onnx, threads=1), tiny_onnx.stat().st_size)}
-    found = compare(models, {"same": _command(tmp_path, body)}, drawn_dataset, "test")
+    found = compare(models, {"same": _command(tmp_path, _itself(tiny_onnx))}, drawn_dataset, "test")
     ours, theirs = found["models"]
     assert theirs["all"]["accuracy"] == ours["all"]["accuracy"]
     assert theirs["all"]["nll"] == pytest.approx(ours["all"]["nll"], abs=1e-3)
     assert theirs["against_first"]["mcnemar_p"] == 1.0
     with pytest.raises(UsageError, match="at least two"):
         compare(models, {}, drawn_dataset, "test")
+
+
+def test_a_peer_that_fails_is_told_and_the_others_go_on(
+    drawn_dataset: Dataset, tiny_onnx: Path
+) -> None:
+    model = (OnnxModel(tiny_onnx, threads=1), 1)
+    found = compare(
+        {"one": model, "two": model}, {"gone": "no-such-program"}, drawn_dataset, "test"
+    )
+    assert [entry["name"] for entry in found["models"]] == ["one", "two"]
+    assert "no-such-program" in found["failed"]["gone"]
+    with pytest.raises(DataError, match="no-such-program"):
+        compare({"one": model}, {"gone": "no-such-program"}, drawn_dataset, "test")
+
+
+def test_environments_of_a_command_are_those_of_the_model(
+    drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    models = {"tiny": (OnnxModel(tiny_onnx, threads=1), 1)}
+    peers = {"same": _command(tmp_path, _itself(tiny_onnx))}
+    found = compare(models, peers, drawn_dataset, "test", environments=5)
+    ours, theirs = (entry["environments"] for entry in found["models"])
+    assert ours["n"] == 5
+    assert ours["middle"] == pytest.approx(theirs["middle"])
+    assert ours["flips"] == theirs["flips"]
+    assert {len(entries) for entries in ours["conditions"].values()} == {1}

@@ -20,6 +20,7 @@ from mien.data.importers import import_dataset
 from mien.errors import DatasetError, UsageError
 from mien.evaluate import REPORT_NAME, evaluate
 from mien.labels import EMOTIONS
+from mien.model_card import render_model_card
 
 T = TypeVar("T")
 
@@ -162,18 +163,48 @@ def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
     written = report.save(tmp_path / "deep" / "report", ferplus_dataset)
     assert [path.name for path in written] == [
         "evaluation.html",
+        "model_card.md",
         REPORT_NAME,
         "confusion.png",
         "calibration.png",
     ]
     assert sorted(written) == sorted((tmp_path / "deep" / "report").iterdir())
-    content = json.loads(written[1].read_text(encoding="utf-8"))
+    content = json.loads(written[2].read_text(encoding="utf-8"))
     assert content == report.to_json()
     assert content["left_out"] == {"contempt": 3}
     assert content["n"] == 21
-    with Image.open(written[2]) as picture:
+    with Image.open(written[3]) as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 500
+
+
+def test_the_model_card_tells_figures_and_limits(ferplus_dataset: Dataset) -> None:
+    model = Remembers(ferplus_dataset, EMOTIONS[:7], wrong={"fear": "surprise"})
+    report = evaluate(model, ferplus_dataset, "test")
+    assert report.agreement == pytest.approx(0.7)
+    entry = {"strength": 0.5, "accuracy": 0.75}
+    environments = {
+        "n": 21,
+        "clean": {"accuracy": 0.857},
+        "conditions": {"low_resolution": [entry]},
+        "middle": {
+            "mean_share_of_clean": 0.875,
+            "worst": "low_resolution",
+            "worst_share_of_clean": 0.875,
+        },
+        "flips": 0.04,
+    }
+    card = render_model_card(replace(report, environments=environments))
+    for line in (
+        "| accuracy | 85.71 %",
+        "| fear | 3 | 0.0 % | - | 0.0 % |",
+        "| low resolution | 75.0 % |",
+        "fewer than half of the faces that show fear (0 %).",
+        "article 5(1)(f)",
+        "2013",
+    ):
+        assert line in card
+    assert "Not measured here" in render_model_card(report)
 
 
 def test_the_surest_mistakes_come_first(ferplus_dataset: Dataset) -> None:

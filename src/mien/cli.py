@@ -853,6 +853,14 @@ def compare(
         list[str] | None,
         typer.Option(help="A command that answers for another package.", metavar="NAME=COMMAND"),
     ] = None,
+    environments: Annotated[
+        int,
+        typer.Option(
+            help="Put so many of the images also in dim light, masks, blur and the like.",
+            min=0,
+            metavar="N",
+        ),
+    ] = 0,
     json_file: Annotated[
         str | None,
         typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
@@ -872,6 +880,7 @@ def compare(
             commands,
             Dataset.open(data),
             split,
+            environments=environments,
             progress=show,
         )
     with _json_lines(json_file) as lines:
@@ -879,6 +888,10 @@ def compare(
             lines.write(json.dumps(found, indent=2) + "\n")
     if json_file != "-":
         _print_comparison(found)
+    for reason in found["failed"].values():
+        _complain(reason)
+    if found["failed"]:
+        raise typer.Exit(1)
 
 
 def _open_single_threaded(name: str) -> "tuple[EmotionModel, int | None]":
@@ -904,7 +917,7 @@ def _print_comparison(found: dict[str, Any]) -> None:
         "shared",
         "macro recall",
         "NLL",
-        "calibration",
+        "ECE",
         "Brier",
         "ms",
         "MB",
@@ -930,6 +943,15 @@ def _print_comparison(found: dict[str, Any]) -> None:
     for entry in found["models"]:
         if entry["no_face"]:
             out_console.print(f"{_shown(entry['name'])}: no face in {entry['no_face']:,} images")
+    for entry in found["models"]:
+        if "environments" in entry:
+            middle = entry["environments"]["middle"]
+            out_console.print(
+                f"{_shown(entry['name'])}: in environments {middle['mean_share_of_clean']:.1%} of "
+                f"its accuracy, {middle['worst_share_of_clean']:.1%} with {middle['worst']}; "
+                f"a trembling box changes {entry['environments']['flips']:.1%} of its answers",
+                soft_wrap=True,
+            )
 
 
 @app.command()

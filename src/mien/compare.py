@@ -13,16 +13,17 @@ probability (NLL, Brier, calibration error) leave it out.
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.dataset import Dataset
-from mien.errors import DatasetError, UsageError
-from mien.evaluate import ask_for_rows
+from mien.errors import DataError, DatasetError, MienError, UsageError
 from mien.labels import EMOTIONS
 from mien.metrics import brier_score, negative_log_likelihood, reliability
 from mien.model import EmotionModel
@@ -33,6 +34,7 @@ from mien.records import Split
 
 __all__ = ["Contender", "compare", "mcnemar", "paired_bootstrap"]
 
+_BATCH: Final = 256
 _TIMED_FACES: Final = 200
 _RESAMPLES: Final = 10_000
 
@@ -76,6 +78,7 @@ def compare(
     dataset: Dataset,
     split: Split,
     *,
+    environments: int = 0,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Put all usable images of a split to several models and judge them side by side.
@@ -85,16 +88,18 @@ def compare(
         peers: commands by name, see `mien.peers`.
         dataset: holds the images.
         split: train, valid or test.
+        environments: of so many images of shared emotions, drawn by chance, every model is also
+            asked in each condition at the middle strength, see `mien.robustness`; needs torch.
         progress: shows how far it is.
 
     Returns:
         Plain JSON values: n, the shared emotions, and one entry a model, the first being the one
-        that the others are tested against.
+        that the others are tested against; ``failed`` gives the reason of each peer that fails.
 
     Raises:
         DatasetError: the split has no usable image.
-        UsageError: no two models, or a peer's command is not there.
-        DataError: a peer fails.
+        UsageError: no two models.
+        DataError: fewer than two of them answered.
     """
     if len(models) + len(peers) < 2 or set(models) & set(peers):
         raise UsageError("compare: expected at least two models or peers, each with its own name")
@@ -103,27 +108,69 @@ def compare(
         raise DatasetError(f"{dataset.path}: split {split!r} has no usable image")
     truth = dataset.labels(rows, EMOTIONS)
     times = _milliseconds({name: model for name, (model, _) in models.items()}, dataset, rows)
+    asks: dict[str, _Ask] = {
+        name: partial(_ask_model, model) for name, (model, _) in models.items()
+    }
     contenders = [
         Contender(
             name,
             model.card.labels,
-            _over_all(ask_for_rows(model.probabilities, dataset, rows, model.card.spec), model),
+            asks[name](dataset.images(batch) for batch in _batches(rows)),
             times[name],
             "median",
             size,
         )
         for name, (model, size) in models.items()
     ]
+    failed: dict[str, str] = {}
     for name, command in peers.items():
-        said = ask_peer(name, command, dataset.images(rows), progress=progress)
+        try:
+            said = ask_peer(name, command, dataset.images(rows), progress=progress)
+        except MienError as error:
+            failed[name] = str(error)
+            continue
         contenders.append(
             Contender(name, said.labels, said.probabilities, said.milliseconds, said.timed, None)
         )
+        asks[name] = partial(_ask_peer, name, command)
+    if len(contenders) < 2:
+        raise DataError("; ".join(failed.values()))
+    found = judge(contenders, truth)
+    if environments:
+        _add_environments(found, asks, dataset, rows, truth, environments, progress)
     return {
         "split": split,
         "dataset": {key: dataset.info[key] for key in ("fingerprint", "source_format")},
-        **judge(contenders, truth),
+        "failed": failed,
+        **found,
     }
+
+
+def _add_environments(
+    found: dict[str, Any],
+    asks: "Mapping[str, _Ask]",
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    truth: NDArray[np.int64],
+    most: int,
+    progress: Progress,
+) -> None:
+    """Judge each entry in the environments, on emotions that all of them know."""
+    from mien.robustness import MIDDLE, judge_environments
+
+    among = [EMOTIONS.index(emotion) for emotion in found["shared"]]
+    rows = rows[np.isin(truth, among)]
+    rows = np.sort(np.random.default_rng(0).permutation(rows)[:most])
+    for entry in found["models"]:
+        ask = asks[entry["name"]]
+        entry["environments"] = judge_environments(
+            lambda batches, ask=ask: _among(ask(batches), among),  # type: ignore[misc]
+            dataset,
+            rows,
+            found["shared"],
+            strengths=(MIDDLE,),
+            progress=progress,
+        )
 
 
 def judge(contenders: Sequence[Contender], truth: NDArray[np.int64]) -> dict[str, Any]:
@@ -216,10 +263,7 @@ def _figures(
     }
     judged = chosen & contender.answered
     if judged.any():
-        shares = contender.probabilities[judged][:, among].astype(np.float64)
-        total = shares.sum(axis=1, keepdims=True)
-        # All of the weight on an emotion that is not shared: nothing is known of the others.
-        shares = np.where(total > 0, shares / np.where(total > 0, total, 1), 1 / len(among))
+        shares = _among(contender.probabilities[judged], among)
         position = np.searchsorted(among, truth[judged])
         figures["nll"] = negative_log_likelihood(shares, position)
         figures["brier"] = brier_score(shares, position)
@@ -227,10 +271,41 @@ def _figures(
     return figures
 
 
-def _over_all(found: NDArray[np.float32], model: EmotionModel) -> NDArray[np.float32]:
+def _among(found: NDArray[np.floating[Any]], among: Sequence[int]) -> NDArray[np.float64]:
+    """Scale probabilities, (n, 8), to sum to 1 over some emotions, (n, k)."""
+    shares = found[:, among].astype(np.float64)
+    total = shares.sum(axis=1, keepdims=True)
+    # All of the weight on an emotion that is not shared: nothing is known of the others.
+    scaled: NDArray[np.float64] = np.where(
+        total > 0, shares / np.where(total > 0, total, 1), 1 / len(among)
+    )
+    return scaled
+
+
+_Ask = Callable[[Iterable[NDArray[np.uint8]]], NDArray[np.floating[Any]]]
+"""Maps batches of images to probabilities over the eight emotions, (n, 8)."""
+
+
+def _ask_model(
+    model: EmotionModel, batches: Iterable[NDArray[np.uint8]]
+) -> NDArray[np.floating[Any]]:
+    spec, labels = model.card.spec, model.card.labels
+    found = np.concatenate(
+        [model.probabilities([fit(image, spec) for image in batch]) for batch in batches]
+    )
     spread = np.zeros((len(found), len(EMOTIONS)), dtype=np.float32)
-    spread[:, [EMOTIONS.index(label) for label in model.card.labels]] = found
+    spread[:, [EMOTIONS.index(label) for label in labels]] = found
     return spread
+
+
+def _ask_peer(
+    name: str, command: str, batches: Iterable[NDArray[np.uint8]]
+) -> NDArray[np.floating[Any]]:
+    return ask_peer(name, command, chain.from_iterable(batches)).probabilities
+
+
+def _batches(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
 
 
 def _milliseconds(

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from mien import plots
 from mien.atomic import write_text
+from mien.card import ModelCard
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, UsageError
 from mien.evaluation_page import render_evaluation
+from mien.labels import EMOTIONS
 from mien.metrics import Evaluation, bootstrap_intervals, evaluate_probabilities
 from mien.model import EmotionModel
+from mien.model_card import render_model_card
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import Split
@@ -57,11 +60,12 @@ class Report:
     """The figures of a model on a split, and what they stand on.
 
     Attributes:
-        model: the name on the model's card.
+        card: the model's.
         split: train, valid or test.
         dataset: fingerprint and source format of the data.
         evaluation: the figures.
         left_out: images whose label the model does not know, by label.
+        agreement: mean share of the annotators' votes that the label got, 0..1; None without votes.
         intervals: 95 % bootstrap intervals of accuracy, macro recall and nll.
         mistakes: the wrong answers that the model was surest of, the surest first.
         groups: where asked for, figures of the images by the value of a column: n, accuracy,
@@ -70,16 +74,22 @@ class Report:
         environments: where asked for, what `mien.robustness.judge_environments` found.
     """
 
-    model: str
+    card: ModelCard
     split: str
     dataset: dict[str, Any]
     evaluation: Evaluation
     left_out: dict[str, int]
+    agreement: float | None
     intervals: dict[str, tuple[float, float]]
     mistakes: tuple[Mistake, ...] = ()
     groups: dict[str, dict[str, float | int]] = field(default_factory=dict)
     by: str | None = None
     environments: dict[str, Any] | None = None
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.card.name
 
     @property
     def title(self) -> str:
@@ -97,6 +107,7 @@ class Report:
             "split": self.split,
             "dataset": self.dataset,
             "left_out": self.left_out,
+            "agreement": self.agreement,
             **self.evaluation.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "by": {self.by: self.groups} if self.by else {},
@@ -107,12 +118,15 @@ class Report:
     def save(
         self, folder: Path, dataset: Dataset, *, history: Sequence[Mapping[str, Any]] = ()
     ) -> list[Path]:
-        """Write ``evaluation.json``, its pictures and ``evaluation.html``; return their paths.
+        """Write ``evaluation.json``, its pictures, ``evaluation.html`` and ``model_card.md``.
 
         Args:
             folder: made where it is not there.
             dataset: that was evaluated, for the pictures of the mistakes.
             history: of the model's run, where there is one: one entry an epoch.
+
+        Returns:
+            The paths of what was written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         report = folder / REPORT_NAME
@@ -128,7 +142,9 @@ class Report:
             pictures += self._save_environments(folder, self.environments)
         page = folder / "evaluation.html"
         write_text(page, render_evaluation(self, dataset, pictures))
-        return [page, report, confusion, *pictures]
+        card = folder / "model_card.md"
+        write_text(card, render_model_card(self))
+        return [page, card, report, confusion, *pictures]
 
     def _save_environments(self, folder: Path, found: Mapping[str, Any]) -> list[Path]:
         from mien.robustness import picture_conditions  # needs torch
@@ -178,11 +194,12 @@ def evaluate(
     found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec, progress=progress)
     truth = dataset.labels(rows, labels)
     return Report(
-        model=model.card.name,
+        card=model.card,
         split=split,
         dataset={key: dataset.info[key] for key in ("fingerprint", "source_format")},
         evaluation=evaluate_probabilities(found, truth, labels),
         left_out=left_out,
+        agreement=_agreement(dataset, rows),
         intervals=bootstrap_intervals(found, truth),
         mistakes=_mistakes(found, truth, rows, dataset, labels),
         groups={} if by is None else _groups(found, truth, rows, dataset, labels, by),
@@ -227,6 +244,13 @@ def known_rows(
     known = np.isin(names.astype(str), labels)
     unknown, counts = np.unique(names[~known].astype(str), return_counts=True)
     return rows[known], {str(n): int(c) for n, c in zip(unknown, counts, strict=True)}
+
+
+def _agreement(dataset: Dataset, rows: NDArray[np.int64]) -> float | None:
+    votes = dataset.manifest.column("votes").take(rows).to_pylist()
+    labels = dataset.labels(rows, EMOTIONS)
+    shares = [given[label] for given, label in zip(votes, labels, strict=True) if given]
+    return float(np.mean(shares)) if shares else None
 
 
 def _mistakes(

@@ -262,6 +262,7 @@ NETWORKS: Mapping[str, Builder] = MappingProxyType(
         "classic4": _classic4,
         "classic7": _classic7,
         "mini": _residual(16, (24, 48, 96), (1, 1, 1), 0.1),
+        "small": _residual(16, (24, 48, 96, 192), (1, 2, 2, 1), 0.15),
         "residual": _residual(24, (32, 64, 128, 256), (1, 2, 2, 1), 0.2),
     }
 )

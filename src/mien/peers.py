@@ -113,9 +113,11 @@ def _run(name: str, command: str, paths: Sequence[str], progress: Progress) -> l
 
 
 def _last_line(complaints: IO[str]) -> str:
+    """The line that most probably tells why: the last that names an error, else the last."""
     complaints.seek(0)
     said = complaints.read().strip().splitlines()
-    return f": {said[-1][:300]}" if said else ""
+    telling = [line for line in said if "Error" in line] or said
+    return f": {telling[-1].strip()[:300]}" if telling else ""
 
 
 def _parse(name: str, text: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mien.model import EmotionModel
 from mien.preprocess import fit
 from mien.progress import Progress, silent
 
-__all__ = ["Ask", "answers_of", "judge_environments", "picture_conditions"]
+__all__ = ["MIDDLE", "Ask", "answers_of", "judge_environments", "picture_conditions"]
 
 Images = NDArray[np.uint8]
 Ask = Callable[[Iterable[Images]], NDArray[np.floating[Any]]]
@@ -27,7 +27,7 @@ Ask = Callable[[Iterable[Images]], NDArray[np.floating[Any]]]
 
 _BATCH: Final = 256
 _TREMBLES: Final = 5
-_MIDDLE: Final = 1
+MIDDLE: Final = STRENGTHS[1]
 
 
 def answers_of(model: EmotionModel) -> Ask:
@@ -47,6 +47,7 @@ def judge_environments(
     rows: NDArray[np.int64],
     labels: Sequence[str],
     *,
+    strengths: Sequence[float] = STRENGTHS,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Ask a model for the same images in every condition at every strength, and trembling.
@@ -58,10 +59,11 @@ def judge_environments(
         dataset: holds the images.
         rows: numbers of rows in the manifest, each with one of the labels.
         labels: the k emotions that the model knows, in its order.
+        strengths: those of `STRENGTHS` that are wanted, the middle one among them.
         progress: shows how far it is.
 
     Returns:
-        Plain JSON values. ``clean``, and in ``conditions`` three entries by name, each hold
+        Plain JSON values. ``clean``, and in ``conditions`` an entry a strength by name, each hold
         ``accuracy``, ``macro_recall`` and ``nll``; ``middle`` sums up the middle strength as shares
         of the clean accuracy; ``flips`` is the share of answers that change when the box trembles.
     """
@@ -82,7 +84,7 @@ def judge_environments(
 
     clean = ask(batches(lambda images, _: images))
     conditions: dict[str, list[dict[str, float]]] = {name: [] for name in CONDITIONS}
-    tasks = list(product(CONDITIONS, STRENGTHS))
+    tasks = list(product(CONDITIONS, strengths))
     for name, strength in progress(tasks, total=len(tasks), doing="environments"):
         change = partial(_under, name, strength)
         conditions[name].append({"strength": strength, **figures(ask(batches(change)))})
@@ -114,8 +116,10 @@ def _trembling(draw: int, images: Images, batch: int) -> Images:
 
 def _middle(clean: float, conditions: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     shares = {
-        name: entries[_MIDDLE]["accuracy"] / clean if clean else 0.0
+        name: entry["accuracy"] / clean if clean else 0.0
         for name, entries in conditions.items()
+        for entry in entries
+        if entry["strength"] == MIDDLE
     }
     worst = min(shares, key=lambda name: shares[name])
     return {

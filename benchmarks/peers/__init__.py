@@ -1,0 +1,1 @@
+"""Pretrained packages on the same images as ours: python -m benchmarks.peers."""

@@ -1,0 +1,76 @@
+"""A model's card for people: one Markdown page, made of its file's card and measured figures.
+
+Follows Mitchell et al. 2019 (Model Cards for Model Reporting): what it is for and not for, the data
+and who is missing from it, figures with their uncertainty, limits. Computes nothing.
+"""
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+from jinja2 import Environment, StrictUndefined
+
+from mien.metrics import BINS
+
+if TYPE_CHECKING:
+    from mien.evaluate import Report
+
+__all__ = ["render_model_card"]
+
+_WEB_SEARCH: Final = (
+    "The pictures of FER2013 (Goodfellow et al. 2013) came from a web search for 184 words of "
+    "emotion with words for gender, age and ethnicity, were cut out by a face detector and scaled "
+    "to 48x48 grey pixels. Nobody recorded who is shown: age, gender, skin and origin are unknown, "
+    "so nothing can be said of how well each group is read, and whoever was rare in a search of "
+    "2013, or missed by its detector, is rare here: faces turned aside, covered, very old or very "
+    "young ones among them. Many expressions are posed."
+)
+_ORIGINS: Final = {
+    "ferplus": f"{_WEB_SEARCH} FER+ (Barsoum et al. 2016) had ten people vote on each picture; "
+    "the votes are the targets.",
+    "fer2013": f"{_WEB_SEARCH} Each has one label, many of them wrong.",
+    "affectnet": "AffectNet (Mollahosseini et al. 2017): pictures of a web search in six "
+    "languages, one annotator each; two of them agreed on 61 % of a sample. Age, gender, skin and "
+    "origin are not recorded.",
+}
+_UNKNOWN: Final = (
+    "Who is shown in this data is not known to mien: whoever publishes the model should say how "
+    "the pictures were gathered, with whose consent, who labelled them, and who is missing."
+)
+
+
+def render_model_card(report: "Report") -> str:
+    """Return the page as Markdown.
+
+    Args:
+        report: of the split whose figures are told; with environments if they were measured.
+    """
+    environment = Environment(
+        autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["percent"] = lambda value, digits=1: (
+        "-" if value is None else f"{100 * value:.{digits}f} %"
+    )
+    card, figures = report.card, report.evaluation
+    data = card.training.get("dataset")
+    family = (data or report.dataset)["source_format"].partition("-")[0]
+    conditions: dict[str, list[dict[str, float]]] = (report.environments or {}).get(
+        "conditions", {}
+    )
+    strengths = [entry["strength"] for entry in next(iter(conditions.values()), [])]
+    template = files("mien").joinpath("model_card.md.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        card=card,
+        data=data,
+        origin=_ORIGINS.get(family, _UNKNOWN),
+        report=report,
+        figures=figures,
+        counts=figures.confusion.sum(axis=1).tolist(),
+        bins=BINS,
+        strengths=[f"strength {strength:g}" for strength in strengths],
+        weak=[
+            f"{emotion} ({100 * recall:.0f} %)"
+            for emotion, recall in figures.recall.items()
+            if recall is not None and recall < 0.5
+        ],
+        absent=[emotion for emotion, recall in figures.recall.items() if recall is None],
+    )
