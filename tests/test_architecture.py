@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import mien
@@ -26,6 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "emphasis",
         "live",
         "mien",
+        "score",
         "serve",
         "window",
     ),
@@ -75,21 +77,28 @@ NEEDS_TORCH = {
     "runs",
     "train",
 }
+WHOLES = ("drawn.", "data.formats.", "data.audit.", "detect.", "score.", "serve.")
+"""Packages whose parts count as one module."""
+
 HEAVY = {"torch", "kornia", "lightning_fabric", "safetensors", "onnx"}
 
 
+@cache
 def _modules() -> dict[str, Path]:
     """Every module by its name without the package; the parts of some packages count as one."""
     found = {}
     for path in sorted(SOURCE.rglob("*.py")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
-        if not name.startswith(("drawn.", "data.formats.", "data.audit.", "detect.", "serve.")):
+        if not name.startswith(
+            ("drawn.", "data.formats.", "data.audit.", "detect.", "score.", "serve.")
+        ):
             found[name or "mien"] = path
     return found
 
 
-def _imports(path: Path) -> set[str]:
+@cache
+def _imports(path: Path) -> frozenset[str]:
     """Modules imported with the file; not what functions and type checkers import."""
     found: set[str] = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -98,10 +107,10 @@ def _imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
-def _own(imports: set[str]) -> set[str]:
+def _own(imports: frozenset[str]) -> set[str]:
     modules = _modules()
     return {name.removeprefix("mien.") for name in imports if name.removeprefix("mien.") in modules}
 

@@ -6,11 +6,13 @@ runs, so that `mien predict` never waits for torch.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
@@ -253,6 +255,50 @@ def serve(
             f"mien is at {_shown(address)}  (Ctrl-C ends it)", soft_wrap=True
         ),
     )
+
+
+@app.command()
+def score(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A folder or Parquet; s3:// and gs:// too.")
+    ],
+    out: Annotated[str, typer.Option(help="A folder of Parquet parts.", metavar="FILE.parquet")],
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    workers: Annotated[
+        int, typer.Option(help="Processes at work at once; 0: one a core.", min=0)
+    ] = 0,
+    column: Annotated[
+        str, typer.Option(help="Of Parquet, the column with the images' bytes.")
+    ] = "image",
+    model: Annotated[str, typer.Option(help="A shipped model or an ONNX file.")] = "base",
+    detector: Annotated[str, typer.Option(help="A detector, see 'mien predict'.")] = "auto",
+) -> None:
+    """Read faces in very many images; killed at any moment, the same command goes on."""
+    from mien.detect import make_detector
+    from mien.model import load_model
+    from mien.score import Job, plan_scores, run_parts
+
+    opened = load_model(model)
+    make_detector(detector)
+    file = opened.path.read_bytes()
+    job = Job(source, column, opened.card.name, sha256(file).hexdigest()[:16], detector)
+    plan = plan_scores(job, out)
+    left = plan.missing()
+    before = plan.images - sum(plan.sizes[number] for number in left)
+    began = time.monotonic()
+    with _progress() as show:
+        parts = run_parts(plan, file, engine=engine, workers=workers or os.cpu_count() or 1)
+        done = list(show(parts, total=len(left), doing="scoring parts"))
+    images, unreadable = (sum(getattr(t, k) for t in done) for k in ("images", "unreadable"))
+    rate = images / max(time.monotonic() - began, 1e-9)
+    out_console.print(
+        f"{plan.images:,} images, {before:,} of them done before; now {images:,} with "
+        f"{sum(tally.faces for tally in done):,} faces, {rate:,.0f} a second",
+        soft_wrap=True,
+    )
+    if unreadable:
+        _complain(f"{unreadable:,} could not be read: the column 'error' says why")
+        raise typer.Exit(1)
 
 
 class _Reports:

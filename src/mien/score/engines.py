@@ -1,0 +1,160 @@
+"""Where the parts are done: processes of this machine, or a Ray cluster."""
+
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from itertools import islice
+from types import MappingProxyType
+from typing import Any, Final
+
+from mien.errors import DataError, UsageError
+from mien.score.plan import Plan
+from mien.score.work import Tally, score_part
+
+__all__ = ["ENGINES", "run_parts"]
+
+_TRIES: Final = 3
+_AHEAD: Final = 4
+"""Parts that each Ray worker has waiting: enough to keep it busy, few enough to hold in mind."""
+
+
+def run_parts(plan: Plan, model: bytes, *, engine: str, workers: int) -> Iterator[Tally]:
+    """Do the parts of a plan that are missing, and yield what each came to.
+
+    A worker that is killed costs the part that it was at, which is done again; a part that kills
+    three workers is given up, the others go on.
+
+    Args:
+        plan: see `plan_scores`.
+        model: the bytes of the model's ONNX file.
+        engine: a name of `ENGINES`.
+        workers: processes that work at the same time; of a Ray cluster, CPUs.
+
+    Raises:
+        UsageError: no such engine, or it is not installed.
+        DataError: in the end, where parts were given up, with their numbers.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: expected one of {', '.join(ENGINES)}")
+    given_up: list[int] = []
+    yield from ENGINES[engine](plan, model, plan.missing(), workers, given_up.append)
+    if given_up:
+        raise DataError(
+            f"{len(given_up)} parts could not be done, each killed {_TRIES} workers: "
+            f"{', '.join(map(str, sorted(given_up)[:10]))}; start again to try them once more"
+        )
+
+
+def _local(
+    plan: Plan,
+    model: bytes,
+    numbers: Sequence[int],
+    workers: int,
+    give_up: Callable[[int], None],
+) -> Iterator[Tally]:
+    queue, lost = deque(numbers), list[int]()
+    while queue:
+        running: dict[Future[Tally], int] = {}
+        with _pool(workers, model) as pool, suppress(BrokenProcessPool):
+            while queue or running:
+                while queue and len(running) < workers:
+                    future = pool.submit(_do, plan, queue[0])
+                    running[future] = queue.popleft()
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+                    del running[future]
+        # One worker's death ends them all, and nobody can tell at which part it died.
+        lost += running.values()
+    for number in lost:
+        for _ in range(_TRIES - 1):
+            with _pool(1, model) as pool, suppress(BrokenProcessPool):
+                yield pool.submit(_do, plan, number).result()
+                break
+        else:
+            give_up(number)
+
+
+def _pool(workers: int, model: bytes) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        workers,
+        # A fork of a process that has threads may hang.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_set_up,
+        initargs=(os.getpid(), model),
+    )
+
+
+_model = b""
+
+
+def _set_up(parent: int, model: bytes) -> None:
+    """Set a worker up: it keeps the model, and ends when whoever started it is killed."""
+    global _model  # noqa: PLW0603
+    _model = model
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _do(plan: Plan, number: int) -> Tally:
+    return score_part(plan, number, _model)
+
+
+def _ray(
+    plan: Plan,
+    model: bytes,
+    numbers: Sequence[int],
+    workers: int,
+    give_up: Callable[[int], None],
+) -> Iterator[Tally]:
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise UsageError("engine 'ray' is not installed: pip install '.[ray]'") from None
+    if not ray.is_initialized():
+        # With RAY_ADDRESS the cluster there; without it one that begins and ends here.
+        address = os.environ.get("RAY_ADDRESS")
+        ray.init(
+            address=address,
+            num_cpus=None if address else workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    try:
+        shared = ray.put(model)
+        task: Any = ray.remote(num_cpus=1, max_retries=_TRIES - 1)(score_part)
+        queue = iter(numbers)
+        running = {task.remote(plan, n, shared): n for n in islice(queue, _AHEAD * workers)}
+        while running:
+            done, _ = ray.wait(list(running))
+            for reference in done:
+                number = running.pop(reference)
+                try:
+                    yield ray.get(reference)
+                except ray.exceptions.WorkerCrashedError:
+                    give_up(number)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause from None
+            for number in islice(queue, len(done)):
+                running[task.remote(plan, number, shared)] = number
+    finally:
+        ray.shutdown()
+
+
+ENGINES: Final[Mapping[str, Callable[..., Iterator[Tally]]]] = MappingProxyType(
+    {"local": _local, "ray": _ray}
+)
+"""Every engine by name."""

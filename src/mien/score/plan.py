@@ -1,0 +1,209 @@
+"""What there is to read, cut into parts, and written down before the first is begun.
+
+A source is a folder of images, a Parquet file or folder with the images' bytes in a column, or
+either in an object store (``s3://``, ``gs://``): anything that pyarrow's file systems open.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from mien.errors import DataError, UsageError
+from mien.images import IMAGE_SUFFIXES
+
+__all__ = ["Job", "Part", "Plan", "locate", "part_name", "plan_scores"]
+
+PART_IMAGES: Final = 2_048
+PLAN_NAME: Final = "_plan.parquet"
+_JOB_KEY: Final = b"mien.job"
+_ROWS: Final = pa.schema(
+    [("path", pa.string()), ("start", pa.int64()), ("stop", pa.int64()), ("images", pa.int64())]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done with every image. Results of two different jobs never mix.
+
+    Attributes:
+        source: as the user named it.
+        column: of a Parquet source, the column that holds the images' bytes.
+        model: its name, told in the results' metadata.
+        fingerprint: of the model's file.
+        detector: a name or file that finds the faces.
+    """
+
+    source: str
+    column: str
+    model: str
+    fingerprint: str
+    detector: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the work.
+
+    Attributes:
+        number: from 0.
+        pieces: image files, or parts of Parquet files: path, first row, row after the last; both
+            None for an image file.
+    """
+
+    number: int
+    pieces: tuple[tuple[str, int | None, int | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A written plan: which parts there are, and which of them are done."""
+
+    out: str
+    job: Job
+    sizes: tuple[int, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(self.sizes)
+
+    def missing(self) -> list[int]:
+        """Return the numbers of the parts that are not done."""
+        files, root = locate(self.out)
+        done = {
+            PurePosixPath(info.path).name for info in files.get_file_info(fs.FileSelector(root))
+        }
+        return [number for number in range(len(self.sizes)) if part_name(number) not in done]
+
+    def part(self, number: int) -> Part:
+        """Read one part of the plan: a row group of its file."""
+        files, root = locate(self.out)
+        with files.open_input_file(f"{root}/{PLAN_NAME}") as file:
+            rows = pq.ParquetFile(file).read_row_group(number).to_pylist()
+        return Part(number, tuple((row["path"], row["start"], row["stop"]) for row in rows))
+
+
+def part_name(number: int) -> str:
+    """Return the name of a part's file."""
+    return f"part-{number:06d}.parquet"
+
+
+def locate(place: str) -> tuple[fs.FileSystem, str]:
+    """Return the file system of a path or address, and the path on it.
+
+    Raises:
+        UsageError: no such kind of address.
+    """
+    try:
+        absolute = place if "://" in place else str(Path(place).absolute())
+        files, path = fs.FileSystem.from_uri(absolute)
+    except (OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{place}: no path or address that can be opened ({reason})") from None
+    return files, path.rstrip("/")
+
+
+def plan_scores(job: Job, out: str) -> Plan:
+    """Cut a source into parts and write the plan, or read the one that was written before.
+
+    Args:
+        job: what is to be done.
+        out: a folder of Parquet parts, made where it is not there; path or address.
+
+    Raises:
+        DataError: nothing to read, or the output cannot be written.
+        UsageError: the output holds other results, or the Parquet column is not there.
+    """
+    files, root = locate(out)
+    plan = f"{root}/{PLAN_NAME}"
+    if files.get_file_info(plan).type is fs.FileType.NotFound:
+        if files.get_file_info(root).type is not fs.FileType.NotFound and files.get_file_info(
+            fs.FileSelector(root)
+        ):
+            raise UsageError(f"{out}: holds other files; choose a new --out")
+        files.create_dir(root)
+        _write_plan(files, plan, job)
+    with files.open_input_file(plan) as file:
+        parquet = pq.ParquetFile(file)
+        made = Job(**json.loads(parquet.schema_arrow.metadata[_JOB_KEY]))
+        groups = (parquet.read_row_group(i, ["images"]) for i in range(parquet.num_row_groups))
+        sizes = tuple(sum(group.column("images").to_pylist()) for group in groups)
+    if made != job:
+        other = next(k for k, v in asdict(made).items() if v != getattr(job, k))
+        raise UsageError(
+            f"{out}: was begun with {other} {getattr(made, other)!r}, not "
+            f"{getattr(job, other)!r}; choose a new --out"
+        )
+    return Plan(out, job, sizes)
+
+
+def _write_plan(files: fs.FileSystem, path: str, job: Job) -> None:
+    """Write the plan, one row group a part; it has its name only once it is whole."""
+    source, root = locate(job.source)
+    parts = _parts(source, root, job)
+    first = next(parts, None)
+    if first is None:
+        raise DataError(
+            f"{job.source}: no image and no Parquet file there; expected images "
+            f"({', '.join(sorted(IMAGE_SUFFIXES))}) or .parquet"
+        )
+    metadata: dict[bytes | str, bytes | str] = {_JOB_KEY: json.dumps(asdict(job)).encode()}
+    schema = _ROWS.with_metadata(metadata)
+    with (
+        files.open_output_stream(f"{path}.tmp") as file,
+        pq.ParquetWriter(file, schema) as writer,
+    ):
+        for part in chain((first,), parts):
+            writer.write_table(pa.Table.from_pylist(part, schema=schema))
+    files.move(f"{path}.tmp", path)
+
+
+def _parts(source: fs.FileSystem, root: str, job: Job) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of each part: image files by the thousands, then stretches of tables."""
+    images, tables = [], []
+    for path in _files(source, root, job.source):
+        suffix = PurePosixPath(path).suffix.lower()
+        if suffix == ".parquet":
+            tables.append(path)
+        elif suffix in IMAGE_SUFFIXES:
+            images.append(path)
+    waiting = iter(images)
+    while paths := list(islice(waiting, PART_IMAGES)):
+        yield [{"path": path, "start": None, "stop": None, "images": 1} for path in paths]
+    for path in tables:
+        rows = _table_rows(source, path, job.column)
+        for start in range(0, rows, PART_IMAGES):
+            stop = min(start + PART_IMAGES, rows)
+            yield [{"path": path, "start": start, "stop": stop, "images": stop - start}]
+
+
+def _files(source: fs.FileSystem, root: str, name: str) -> Iterable[str]:
+    info = source.get_file_info(root)
+    if info.type is fs.FileType.NotFound:
+        raise DataError(f"{name}: no such file or folder")
+    if info.type is fs.FileType.File:
+        return [info.path]
+    found = source.get_file_info(fs.FileSelector(root, recursive=True))
+    return sorted(entry.path for entry in found if entry.type is fs.FileType.File)
+
+
+def _table_rows(source: fs.FileSystem, path: str, column: str) -> int:
+    try:
+        with source.open_input_file(path) as file:
+            parquet = pq.ParquetFile(file)
+            schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable Parquet file ({error})") from None
+    if column not in schema.names:
+        raise UsageError(
+            f"{path}: no column {column!r}; expected one of {', '.join(schema.names)}: name it "
+            "with --column"
+        )
+    return int(rows)
