@@ -77,7 +77,7 @@ NEEDS_TORCH = {
     "runs",
     "train",
 }
-WHOLES = ("drawn.", "data.formats.", "data.audit.", "detect.", "score.", "serve.")
+WHOLES = ("cli.", "drawn.", "data.formats.", "data.audit.", "detect.", "score.", "serve.")
 """Packages whose parts count as one module."""
 
 HEAVY = {"torch", "kornia", "lightning_fabric", "safetensors", "onnx"}

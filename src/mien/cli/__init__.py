@@ -1,0 +1,84 @@
+"""The command line: the only place that prints errors and exits.
+
+Results go to standard output, progress to standard error. Exit status: 0 done; 1 something in the
+data was wrong and is reported; 2 the call was wrong. Each command imports what it needs when it
+runs, so that `mien predict` never waits for torch.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mien.cli import judging, recognition, training
+from mien.cli.data import data_app
+from mien.cli.terminal import complain, out_console
+from mien.errors import MienError
+from mien.version import __version__
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Facial emotion recognition that you train yourself, from scratch.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(recognition.predict)
+app.command()(recognition.live)
+app.command()(recognition.serve)
+app.command()(recognition.score)
+app.command()(recognition.models)
+app.add_typer(data_app, name="data")
+app.command()(training.train)
+app.command("eval")(judging.evaluate)
+app.command()(judging.compare)
+app.command()(training.export)
+app.command()(training.bench)
+app.command()(training.demo)
+
+
+def main() -> None:
+    """Run the command line; no traceback reaches a user, except with ``--debug``."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments, prog_name="mien")
+    except MienError as error:
+        if debug:
+            raise
+        complain(str(error))
+        sys.exit(error.exit_status)
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        extra = "serve" if error.name in {"fastapi", "starlette", "uvicorn"} else "train"
+        complain(
+            f"this command needs {error.name}, which is not installed: in mien's source folder, "
+            f"pip install '.[{extra}]'"
+        )
+        sys.exit(2)
+    except OSError as error:
+        if debug:
+            raise
+        complain(f"{error.strerror or error}: {error.filename or 'while reading or writing'}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out_console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Options of every command."""

@@ -1,0 +1,209 @@
+"""Commands about datasets: import, audit, clean, draw."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from mien.errors import UsageError
+
+if TYPE_CHECKING:
+    pass
+
+from mien.cli.printing import print_dataset, print_epoch
+from mien.cli.terminal import err_console, json_lines, out_console, pair, show_progress, shown
+
+__all__ = ["data_app"]
+
+data_app = typer.Typer(
+    help="Datasets: import what you have, and find what is wrong with it.", no_args_is_help=True
+)
+
+
+@data_app.command("import")
+def data_import(
+    format_name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="auto, ferplus, fer2013, affectnet, affectnet-npy, affectnet-kaggle, "
+            "affectnet-yolo, rafdb, expw, ckplus, folder, csv or parquet.",
+        ),
+    ],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or table.")],
+    out: Annotated[Path, typer.Option(help="The dataset folder to make.", metavar="DATASET")],
+    size: Annotated[
+        int | None, typer.Option(help="Side of the packed images, pixels (the format's own).")
+    ] = None,
+    channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB (the format's own).")] = None,
+) -> None:
+    """Import labelled images into one dataset folder."""
+    from mien.data.importers import import_dataset, recognise
+
+    if format_name == "auto":
+        format_name, why = recognise(source)
+        err_console.print(f"recognised as {format_name}: {shown(why)}", soft_wrap=True)
+    with show_progress() as show:
+        info = import_dataset(format_name, source, out, size=size, channels=channels, progress=show)
+    print_dataset(out, info)
+
+
+@data_app.command("audit")
+def data_audit(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page, audit.html.", metavar="DIR")
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", help="Every finding; - is standard output.", metavar="FILE"),
+    ] = None,
+    suspects: Annotated[
+        bool,
+        typer.Option(
+            "--suspects",
+            help="Look for wrong labels too: trains networks in DIR/cross-fit, minutes to hours.",
+        ),
+    ] = False,
+    recipe: Annotated[str, typer.Option(help="What --suspects trains by.")] = "fast",
+    folds: Annotated[int, typer.Option(help="How many networks --suspects trains.", min=2)] = 4,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Find what is wrong with a dataset."""
+    from mien.atomic import write_text
+    from mien.data.audit.auditor import audit_dataset
+    from mien.data.audit.findings import KINDS
+    from mien.data.audit.page import render_page
+    from mien.data.dataset import Dataset
+
+    opened = Dataset.open(dataset)
+    if suspects and out is None:
+        raise UsageError("--suspects trains networks: say with --out DIR where they may lie")
+    with show_progress() as show:
+        predictions = None
+        if suspects and out:
+            from mien.config import load_recipe
+            from mien.crossfit import cross_fit
+
+            predictions = cross_fit(
+                opened,
+                load_recipe(recipe),
+                out / "cross-fit",
+                folds=folds,
+                device=device,
+                progress=show,
+                on_epoch=print_epoch,
+            )
+        audit = audit_dataset(opened, predictions=predictions, progress=show)
+    with json_lines(json_file) as lines:
+        if lines:
+            lines.write(json.dumps(audit.to_json(), indent=2) + "\n")
+    if json_file != "-":
+        table = Table("finding", "n", "what it is", box=None)
+        table.columns[1].justify = "right"
+        for kind, count in audit.summary.items():
+            table.add_row(kind, f"{count:,}", KINDS[kind].says, style=None if count else "dim")
+        out_console.print(table)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        page = out / "audit.html"
+        write_text(page, render_page(audit, opened))
+        err_console.print(f"wrote {shown(page)}", soft_wrap=True)
+
+
+@data_app.command("clean")
+def data_clean(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
+    out: Annotated[Path, typer.Option(help="The dataset folder to make.", metavar="DATASET")],
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Rules in a TOML file; options count more.", metavar="FILE"),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(help="A kind of finding; of duplicates one is kept.", metavar="KIND"),
+    ] = None,
+    label_from: Annotated[
+        str | None,
+        typer.Option(help="folder, votes or model: whose label counts, not the table's."),
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="How sure the model must be: 0.9.", metavar="SHARE")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="DIR/cross-fit/out-of-fold.parquet of an audit.", metavar="FILE"),
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(help="One emotion becomes another: contempt=disgust.", metavar="OLD=NEW"),
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="An emotion whose rows go.", metavar="EMOTION")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep rows that meet it: relFCs<0.9.", metavar="CONDITION"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Draw splits anew: 80/10/10.", metavar="SHARES")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed, another draw.")] = None,
+) -> None:
+    """Repair a dataset into a new one, with a record of every change."""
+    from mien.data.audit.suspects import OutOfFold
+    from mien.data.clean import clean_dataset
+    from mien.data.dataset import Dataset
+    from mien.data.rules import Rules, read_rules
+
+    chosen = read_rules(
+        rules,
+        {
+            "drop": drop,
+            "label_from": label_from,
+            "confidence": confidence,
+            "merge": dict(pair(text) for text in merge or ()),
+            "without": without,
+            "where": where,
+            "split": _shares(split) if split else None,
+            "seed": seed,
+        },
+    )
+    if chosen == Rules(seed=chosen.seed, confidence=chosen.confidence):
+        raise UsageError(
+            "nothing to do: expected --rules, --drop, --label-from, --merge, --without, --where "
+            "or --split"
+        )
+    read = OutOfFold.open(predictions) if predictions else None
+    with show_progress() as show:
+        info, changes = clean_dataset(
+            Dataset.open(dataset), out, chosen, predictions=read, progress=show
+        )
+    print_dataset(out, info)
+    counts = ", ".join(f"{n:,} {change}" for change, n in changes.items()) or "none"
+    out_console.print(f"changes: {counts} ({shown(out / 'changes.jsonl')})", soft_wrap=True)
+
+
+def _shares(text: str) -> tuple[float, float, float]:
+    try:
+        train, valid, test = (float(part) for part in text.split("/"))
+    except ValueError:
+        raise UsageError(f"split {text!r}: expected three shares, 80/10/10") from None
+    return train, valid, test
+
+
+@data_app.command("draw")
+def data_draw(
+    out: Annotated[Path, typer.Option(help="The folder to make.", metavar="DIR")],
+    count: Annotated[int, typer.Option(help="How many faces.", min=8)] = 4000,
+    size: Annotated[int, typer.Option(help="Side, pixels.", min=16, max=1024)] = 48,
+    seed: Annotated[int, typer.Option(help="Another seed, other faces.", min=0)] = 0,
+) -> None:
+    """Draw faces: a labelled folder of images for a first try, without anyone's photo."""
+    from mien.data.drawn_folder import draw_folder
+
+    with show_progress() as show:
+        draw_folder(out, count=count, size=size, seed=seed, progress=show)
+    out_console.print(f"{count:,} drawn faces: {shown(out)}", soft_wrap=True)

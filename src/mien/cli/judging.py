@@ -1,0 +1,149 @@
+"""Commands that judge models: eval, compare."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.errors import UsageError
+from mien.records import SPLITS
+
+if TYPE_CHECKING:
+    from mien.model import EmotionModel
+
+from mien.cli.printing import print_comparison, print_report
+from mien.cli.terminal import complain, err_console, json_lines, pair, show_progress, shown
+
+__all__ = ["compare", "evaluate"]
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A shipped model, file or run.")],
+    data: Annotated[Path, typer.Option(help="A dataset folder.", metavar="DATASET")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report; RUN/eval-SPLIT if a run.", metavar="DIR"),
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Figures for each value of a manifest column too.", metavar="COLUMN"),
+    ] = None,
+    environments: Annotated[
+        bool,
+        typer.Option("--environments", help="Also in strange light, with a mask, blurred ..."),
+    ] = False,
+) -> None:
+    """Measure a model on a split of a dataset."""
+    from mien.data.dataset import Dataset
+    from mien.evaluate import evaluate as run_evaluation
+    from mien.evaluate import known_rows
+
+    if split not in SPLITS:
+        raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
+    dataset = Dataset.open(data)
+    opened = _open_model(model)
+    with show_progress() as show:
+        report = run_evaluation(opened, dataset, split, by=by, progress=show)
+        if environments:
+            from mien.robustness import answers_of, judge_environments
+
+            rows, _ = known_rows(dataset, split, opened.card.labels)
+            found = judge_environments(
+                answers_of(opened), dataset, rows, opened.card.labels, progress=show
+            )
+            report = replace(report, environments=found)
+    folder = out or (Path(model) / f"eval-{split}" if Path(model).is_dir() else None)
+    with json_lines(json_file) as lines:
+        if lines:
+            lines.write(json.dumps(report.to_json(), indent=2) + "\n")
+    if json_file != "-":
+        print_report(report)
+    history = _history(Path(model))
+    for path in report.save(folder, dataset, history=history) if folder else ():
+        err_console.print(f"wrote {shown(path)}", soft_wrap=True)
+
+
+def _history(run: Path) -> list[dict[str, Any]]:
+    """The epochs of a run; none where it is no run."""
+    file = run / "history.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def _open_model(name_or_path: str) -> "EmotionModel":
+    if Path(name_or_path).is_dir():
+        from mien.runs import open_run
+
+        return open_run(Path(name_or_path))
+    from mien.model import load_model
+
+    return load_model(name_or_path)
+
+
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Shipped models, files, runs.")
+    ],
+    data: Annotated[Path, typer.Option(help="A dataset folder.", metavar="DATASET")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="A command that answers for another package.", metavar="NAME=COMMAND"),
+    ] = None,
+    environments: Annotated[
+        int,
+        typer.Option(
+            help="Put so many of the images also in dim light, masks, blur and the like.",
+            min=0,
+            metavar="N",
+        ),
+    ] = 0,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Judge several models, other packages among them, on the same images."""
+    from mien.compare import compare as run_comparison
+    from mien.data.dataset import Dataset
+
+    if split not in SPLITS:
+        raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
+    commands = dict(pair(text, "peer: expected NAME=COMMAND") for text in peer or ())
+    opened = {name: _open_single_threaded(name) for name in models}
+    with show_progress() as show:
+        found = run_comparison(
+            opened,
+            commands,
+            Dataset.open(data),
+            split,
+            environments=environments,
+            progress=show,
+        )
+    with json_lines(json_file) as lines:
+        if lines:
+            lines.write(json.dumps(found, indent=2) + "\n")
+    if json_file != "-":
+        print_comparison(found)
+    for reason in found["failed"].values():
+        complain(reason)
+    if found["failed"]:
+        raise typer.Exit(1)
+
+
+def _open_single_threaded(name: str) -> "tuple[EmotionModel, int | None]":
+    from mien.model import load_model
+
+    if Path(name).is_dir():
+        import torch
+
+        torch.set_num_threads(1)
+        return _open_model(name), None
+    model = load_model(name, threads=1)
+    return model, model.path.stat().st_size

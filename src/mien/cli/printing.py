@@ -1,0 +1,196 @@
+"""Results in words and tables, on standard output."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from mien.records import SPLITS, Prediction
+
+if TYPE_CHECKING:
+    from mien.evaluate import Report
+    from mien.timeline import Timeline
+
+from mien.cli.terminal import err_console, out_console, shown
+
+_PEOPLE_TOLD = 12
+_GROUPS_TOLD = 12
+_PROBABILITY_FIGURES = ("nll", "calibration_error", "brier")
+
+
+def print_prediction(prediction: Prediction) -> None:
+    """Say in a line what was seen in a picture; of one that cannot be read, nothing."""
+    if prediction.error:
+        return
+    faces = ", ".join(f"{face.emotion} {face.confidence:.0%}" for face in prediction.faces)
+    out_console.print(f"{shown(prediction.source)}: {faces or 'no face found'}", soft_wrap=True)
+
+
+def print_timeline(timeline: "Timeline") -> None:
+    """Sum up a video: who was in it, and how they looked."""
+    people = timeline.people()
+    count = f"{len(people) or 'no'} face{'' if len(people) == 1 else 's'}"
+    out_console.print(
+        f"{shown(timeline.source)}: {timeline.frames:,} frames, {timeline.duration_s:.1f} s, "
+        f"{count}",
+        soft_wrap=True,
+    )
+    for person in people[:_PEOPLE_TOLD]:
+        shares = ", ".join(f"{e} {share:.0%}" for e, share in list(person.shares().items())[:3])
+        out_console.print(f"  face {person.number}: {person.seen_s:.1f} s, {shares}")
+
+
+def print_dataset(path: Path, info: dict[str, Any]) -> None:
+    """Say how many images each split has of each emotion."""
+    table = Table("emotion", *SPLITS, box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for emotion in info["labels"]:
+        table.add_row(emotion, *(f"{info['counts'][s].get(emotion, 0):,}" for s in SPLITS))
+    table.add_row("all", *(f"{sum(info['counts'][s].values()):,}" for s in SPLITS), style="bold")
+    out_console.print(table)
+    for split in SPLITS:
+        for reason, count in info["excluded"][split].items():
+            out_console.print(f"left out of {split}: {count:,} {shown(reason)}", soft_wrap=True)
+    out_console.print(f"dataset: {shown(path)}", soft_wrap=True)
+
+
+def print_epoch(entry: dict[str, Any]) -> None:
+    """Say how an epoch of training went, beside the progress."""
+    err_console.print(
+        f"epoch {entry['epoch']:>3}  train loss {entry['train_loss']:.4f}  "
+        f"valid loss {entry['valid_loss']:.4f}  accuracy {entry['valid_accuracy']:.2%}  "
+        f"macro recall {entry['valid_macro_recall']:.2%}  {entry['seconds']:.0f} s",
+        soft_wrap=True,
+    )
+
+
+def print_report(report: "Report") -> None:
+    """Show the figures of an evaluation."""
+    figures = report.evaluation
+    out_console.print(
+        f"[bold]{shown(report.model)}[/] on {report.dataset['source_format']} {report.split}, "
+        f"n = {figures.count:,}: accuracy {figures.accuracy:.2%}, "
+        f"macro recall {figures.macro_recall:.2%}, NLL {figures.nll:.4f}, calibration error "
+        f"{figures.calibration_error:.2%}, Brier {figures.brier:.4f}",
+        soft_wrap=True,
+    )
+    (low, high), (least, most) = report.intervals["accuracy"], report.intervals["macro_recall"]
+    out_console.print(
+        f"95 % of resamples: accuracy {low:.2%} to {high:.2%}, macro recall {least:.2%} to "
+        f"{most:.2%}",
+        soft_wrap=True,
+    )
+    table = Table("emotion", "n", "recall", "precision", "F1", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for emotion, count in figures.support.items():
+        values = (part[emotion] for part in (figures.recall, figures.precision, figures.f1))
+        listed = ["-" if value is None else f"{value:.1%}" for value in values]
+        table.add_row(emotion, f"{count:,}", *listed)
+    out_console.print(table)
+    for label, count in report.left_out.items():
+        out_console.print(f"left out: {count:,} {label}, which the model does not know")
+    if report.by:
+        _print_groups(report.by, report.groups)
+    if report.environments:
+        _print_environments(report.environments)
+
+
+def _print_groups(by: str, groups: dict[str, dict[str, float | int]]) -> None:
+    table = Table(shown(by), "n", "accuracy", "macro recall", "NLL", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for value, group in list(groups.items())[:_GROUPS_TOLD]:
+        table.add_row(
+            shown(value),
+            f"{group['n']:,}",
+            f"{group['accuracy']:.1%}",
+            f"{group['macro_recall']:.1%}",
+            f"{group['nll']:.3f}",
+        )
+    out_console.print(table)
+    if len(groups) > _GROUPS_TOLD:
+        out_console.print(f"and {len(groups) - _GROUPS_TOLD:,} smaller groups")
+
+
+def _print_environments(found: dict[str, Any]) -> None:
+    table = Table("condition", "weak", "middle", "strong", "NLL", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, entries in found["conditions"].items():
+        table.add_row(
+            name.replace("_", " "),
+            *(f"{entry['accuracy']:.1%}" for entry in entries),
+            f"{entries[1]['nll']:.3f}",
+        )
+    out_console.print(table)
+    middle = found["middle"]
+    out_console.print(
+        f"at the middle strength {middle['mean_share_of_clean']:.1%} of the clean accuracy is "
+        f"left, {middle['worst'].replace('_', ' ')} leaves {middle['worst_share_of_clean']:.1%}; a "
+        f"trembling box changes {found['flips']:.1%} of the answers",
+        soft_wrap=True,
+    )
+
+
+def print_comparison(found: dict[str, Any]) -> None:
+    """Show several models side by side."""
+    out_console.print(
+        f"{found['dataset']['source_format']} {found['split']}, n = {found['n']:,}; "
+        f"{len(found['shared'])} shared emotions, n = {found['n_shared']:,}",
+        soft_wrap=True,
+    )
+    headings = (
+        "accuracy",
+        "shared",
+        "macro recall",
+        "NLL",
+        "ECE",
+        "Brier",
+        "ms",
+        "MB",
+        "p",
+    )
+    table = Table("model", *headings, box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for entry in found["models"]:
+        whole, shared = entry["all"], entry["shared"]
+        test = entry.get("against_first")
+        table.add_row(
+            shown(entry["name"]),
+            f"{whole['accuracy']:.2%}",
+            "-" if shared is None else f"{shared['accuracy']:.2%}",
+            f"{whole['macro_recall']:.2%}",
+            *("-" if whole[key] is None else f"{whole[key]:.3f}" for key in _PROBABILITY_FIGURES),
+            f"{entry['milliseconds']:.2f}",
+            "-" if entry["bytes"] is None else f"{entry['bytes'] / 1e6:.1f}",
+            "" if test is None else f"{test['mcnemar_p']:.2g}",
+        )
+    out_console.print(table)
+    for entry in found["models"]:
+        if entry["no_face"]:
+            out_console.print(f"{shown(entry['name'])}: no face in {entry['no_face']:,} images")
+    for entry in found["models"]:
+        if "environments" in entry:
+            middle = entry["environments"]["middle"]
+            out_console.print(
+                f"{shown(entry['name'])}: in environments {middle['mean_share_of_clean']:.1%} of "
+                f"its accuracy, {middle['worst_share_of_clean']:.1%} with {middle['worst']}; "
+                f"a trembling box changes {entry['environments']['flips']:.1%} of its answers",
+                soft_wrap=True,
+            )
+
+
+def print_race(found: dict[str, Any]) -> None:
+    """Say how long two recipes took to the same accuracy."""
+    line = (
+        f"{found['theirs']}: best validation accuracy {found['goal']:.2%} after "
+        f"{found['their_seconds']:,.0f} s of training; {found['ours']}: "
+    )
+    if found["our_seconds"] is None:
+        out_console.print(line + "not reached", soft_wrap=True)
+    else:
+        took = f"{found['our_seconds']:,.0f} s, {found['ratio']:.1f} times as fast"
+        out_console.print(line + took, soft_wrap=True)

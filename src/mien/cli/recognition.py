@@ -1,0 +1,348 @@
+"""Commands that read faces: predict, live, serve, score, models."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from mien.errors import UsageError, VideoError
+from mien.records import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mien.predictor import Recogniser
+    from mien.progress import Progress
+    from mien.timeline import Timeline
+
+from mien.cli.printing import print_prediction, print_timeline
+from mien.cli.terminal import complain, err_console, json_lines, out_console, show_progress, shown
+
+__all__ = ["live", "models", "predict", "score", "serve"]
+
+
+def predict(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SRC...", help="Images, videos, folders, globs.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for annotated copies.", metavar="DIR")
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option(
+            "--json", help="One JSON object a line; - is standard output.", metavar="FILE"
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(help="A shipped model or an ONNX file.")] = "base",
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="auto, fast, centerface, blazeface, haar, a file; none: each image is one face."
+        ),
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Find faces in pictures and videos and name their emotions."""
+    from mien import load
+    from mien.inputs import find_inputs
+    from mien.video import is_video
+
+    recogniser = load(model, detector=detector, device=device)
+    paths = find_inputs(sources)
+    copies = _Copies(out) if out else None
+    failed = False
+    with json_lines(json_file) as lines, show_progress() as show:
+        report = _Reports(lines, copies, say=json_file != "-")
+        for of_videos, group in groupby(paths, is_video):
+            if of_videos:
+                for path in group:
+                    failed |= not report.video(recogniser, path, show)
+            else:
+                failed |= not report.images(recogniser, list(group), show)
+    if failed:
+        raise typer.Exit(1)
+
+
+def live(
+    source: Annotated[
+        str, typer.Option(help="A camera's number, a file or an address.", metavar="0|FILE|URL")
+    ] = "0",
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Record what is shown: .mp4, .webm, .mkv or .avi.", metavar="FILE"),
+    ] = None,
+    no_window: Annotated[bool, typer.Option("--no-window", help="Show nothing.")] = False,
+    max_frames: Annotated[
+        int, typer.Option(help="Stop after so many frames; 0 goes on.", min=0)
+    ] = 0,
+    model: Annotated[str, typer.Option(help="A shipped model or an ONNX file.")] = "base",
+    detector: Annotated[str, typer.Option(help="A detector, see 'mien predict'.")] = "fast",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Read faces in the webcam's picture, in a window: h shows the keys."""
+    from contextlib import nullcontext
+
+    from mien import load
+    from mien.camera import Camera
+    from mien.live import Live
+    from mien.window import Window
+
+    number = int(source) if source.isdecimal() else None
+    recogniser = load(model, detector=detector, device=device, threads=1)
+    with (
+        nullcontext(None) if no_window else Window() as window,
+        Camera(source if number is None else number, patient=not no_window) as camera,
+    ):
+        result = Live(
+            recogniser,
+            camera,
+            window,
+            mirror=number is not None,
+            record=record,
+            max_frames=max_frames,
+            say=lambda text: err_console.print(shown(text), soft_wrap=True),
+        ).run()
+    out_console.print(f"{result.frames:,} frames, {result.rate:.1f} a second")
+    if result.problem:
+        raise VideoError(result.problem)
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; any but this machine's asks for a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65_535)] = 8765,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A shipped model or an ONNX file; again for more.", metavar="MODEL"),
+    ] = None,
+    detector: Annotated[str, typer.Option(help="For pictures, see 'mien predict'.")] = "auto",
+    stream_detector: Annotated[str, typer.Option(help="For the webcam and videos.")] = "fast",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MIEN_TOKEN", help="What clients must show; made up where one is needed."
+        ),
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Requests a second of one client.", min=0.1)] = 20.0,
+    streams: Annotated[int, typer.Option(help="Webcams and videos at once.", min=1)] = 16,
+    max_mb: Annotated[int, typer.Option(help="Size of a picture's file, MB.", min=1)] = 16,
+    certificate: Annotated[
+        Path | None, typer.Option(help="TLS certificate, for https.", metavar="PEM")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key.", metavar="PEM")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Serve a web page (webcam, pictures, videos) and a REST API."""
+    from mien.detect import make_detector
+    from mien.model import DEFAULT_MODEL, load_model
+    from mien.serve import Limits
+    from mien.serve import serve as run_server
+
+    if (certificate is None) != (key is None):
+        raise UsageError("--certificate and --key: expected both or neither")
+    names = model or [DEFAULT_MODEL]
+    opened = {Path(name).stem: load_model(name, device=device, threads=1) for name in names}
+    if len(opened) < len(names):
+        raise UsageError("--model: two of them have the same name; rename one of the files")
+    run_server(
+        opened,
+        host=host,
+        port=port,
+        token=token,
+        detector=make_detector(detector),
+        stream_detector=make_detector(stream_detector),
+        limits=Limits(picture_bytes=max_mb * 1_000_000, rate=rate, streams=streams),
+        certificate=(certificate, key) if certificate and key else None,
+        say=lambda address: out_console.print(
+            f"mien is at {shown(address)}  (Ctrl-C ends it)", soft_wrap=True
+        ),
+    )
+
+
+def score(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A folder or Parquet; s3:// and gs:// too.")
+    ],
+    out: Annotated[str, typer.Option(help="A folder of Parquet parts.", metavar="FILE.parquet")],
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    workers: Annotated[
+        int, typer.Option(help="Processes at work at once; 0: one a core.", min=0)
+    ] = 0,
+    column: Annotated[
+        str, typer.Option(help="Of Parquet, the column with the images' bytes.")
+    ] = "image",
+    model: Annotated[str, typer.Option(help="A shipped model or an ONNX file.")] = "base",
+    detector: Annotated[str, typer.Option(help="A detector, see 'mien predict'.")] = "auto",
+) -> None:
+    """Read faces in very many images; killed at any moment, the same command goes on."""
+    from mien.detect import make_detector
+    from mien.model import load_model
+    from mien.score import Job, plan_scores, run_parts
+
+    opened = load_model(model)
+    make_detector(detector)
+    file = opened.path.read_bytes()
+    job = Job(source, column, opened.card.name, sha256(file).hexdigest()[:16], detector)
+    plan = plan_scores(job, out)
+    left = plan.missing()
+    before = plan.images - sum(plan.sizes[number] for number in left)
+    began = time.monotonic()
+    with show_progress() as show:
+        parts = run_parts(plan, file, engine=engine, workers=workers or os.cpu_count() or 1)
+        done = list(show(parts, total=len(left), doing="scoring parts"))
+    images, unreadable = (sum(getattr(t, k) for t in done) for k in ("images", "unreadable"))
+    rate = images / max(time.monotonic() - began, 1e-9)
+    out_console.print(
+        f"{plan.images:,} images, {before:,} of them done before; now {images:,} with "
+        f"{sum(tally.faces for tally in done):,} faces, {rate:,.0f} a second",
+        soft_wrap=True,
+    )
+    if unreadable:
+        complain(f"{unreadable:,} could not be read: the column 'error' says why")
+        raise typer.Exit(1)
+
+
+def models() -> None:
+    """List the models that the package ships."""
+    from mien.model import load_model, shipped_models
+
+    table = Table(
+        "name", "emotions", "input", "weights", "file", "accuracy", "measured on", box=None
+    )
+    for name, path in shipped_models().items():
+        card = load_model(name).card
+        split = "test" if "test" in card.figures else "valid"
+        figures = card.figures[split]
+        data = card.training["dataset"]["source_format"]
+        table.add_row(
+            name,
+            str(len(card.labels)),
+            f"{card.size}x{card.size} {'grey' if card.channels == 1 else 'RGB'}",
+            f"{card.parameters / 1e6:.2f} M",
+            f"{path.stat().st_size / 1e6:.1f} MB",
+            f"{figures['accuracy']:.2%}",
+            f"{data} {split}" + (f", n = {figures['n']:,}" if "n" in figures else ""),
+        )
+    out_console.print(table)
+
+
+class _Reports:
+    """Tells what was recognised: as JSON lines, in words, as annotated copies."""
+
+    def __init__(self, lines: IO[str] | None, copies: "_Copies | None", *, say: bool) -> None:
+        self._lines = lines
+        self._copies = copies
+        self._say = say
+
+    def images(self, recogniser: "Recogniser", paths: list[str], show: "Progress") -> bool:
+        """Go through images; whether all of them could be read."""
+        fine = True
+        found = recogniser.predict_files(paths)
+        for prediction, pixels in show(found, total=len(paths), doing="recognising"):
+            fine &= self._line(prediction)
+            if self._say:
+                print_prediction(prediction)
+            if self._copies and pixels is not None:
+                self._copies.add(prediction, pixels)
+        return fine
+
+    def video(self, recogniser: "Recogniser", path: str, show: "Progress") -> bool:
+        """Go through a video; whether all of it could be read."""
+        from mien.timeline import Timeline
+        from mien.video import Video
+
+        timeline = Timeline(path)
+        fine = True
+        try:
+            with Video(path) as video, self._copy(path, video.rate) as copy:
+                frames = recogniser.video(video)
+                for prediction, pixels in show(
+                    frames, total=video.expected_frames, doing=f"watching {shown(path)}"
+                ):
+                    fine &= self._line(prediction)
+                    if pixels is not None:
+                        timeline.add(prediction, pixels)
+                        copy(prediction, pixels)
+        except VideoError as error:
+            return self._line(Prediction(path, error=str(error)))
+        if self._say:
+            print_timeline(timeline)
+        if self._copies:
+            self._copies.add_timeline(timeline)
+        return fine
+
+    def _line(self, prediction: Prediction) -> bool:
+        if self._lines:
+            self._lines.write(json.dumps(prediction.to_json()) + "\n")
+        if prediction.error:
+            complain(prediction.error)
+        return prediction.error is None
+
+    @contextmanager
+    def _copy(
+        self, path: str, rate: float
+    ) -> Iterator[Callable[[Prediction, "NDArray[np.uint8]"], None]]:
+        if self._copies is None:
+            yield lambda prediction, pixels: None
+            return
+        from mien.annotate import annotate
+        from mien.video import VideoCopy
+
+        with VideoCopy(self._copies.take(path, ".mp4"), rate=rate) as copy:
+            yield lambda prediction, pixels: copy.add(
+                annotate(pixels, prediction.faces), prediction.time_s
+            )
+
+
+class _Copies:
+    """Writes annotated copies into one folder, none over another."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._taken: set[str] = set()
+
+    def add(self, prediction: Prediction, pixels: "NDArray[np.uint8]") -> None:
+        from mien.annotate import annotate
+        from mien.images import write_image
+
+        path = self.take(prediction.source, ".jpg")
+        write_image(path, annotate(pixels, prediction.faces))
+
+    def add_timeline(self, timeline: "Timeline") -> None:
+        """Draw a video's timeline; without matplotlib and jinja2 say so and go on."""
+        from mien.atomic import write_text
+
+        picture = self.take(timeline.source, ".png", of="timeline")
+        try:
+            from mien.timeline_page import render_timeline
+            from mien.timeline_picture import save_timeline
+        except ModuleNotFoundError as error:
+            complain(f"no timeline: it needs {error.name}; pip install '.[data]' brings it")
+            return
+        save_timeline(picture, timeline)
+        page = picture.with_suffix(".html")
+        write_text(page, render_timeline(timeline))
+        err_console.print(f"wrote {shown(page)}", soft_wrap=True)
+
+    def take(self, source: str, suffix: str, *, of: str = "") -> Path:
+        """Return a name that nothing else has, for what is made of a source."""
+        stem = Path(source.partition("?")[0]).stem or "stream"
+        stem = f"{stem}-{of}" if of else stem
+        name, number = f"{stem}{suffix}", 1
+        while name in self._taken:
+            number += 1
+            name = f"{stem}-{number}{suffix}"
+        self._taken.add(name)
+        return self._folder / name

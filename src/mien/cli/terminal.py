@@ -1,0 +1,83 @@
+"""What the commands share: where they print, and how."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
+
+import rich.progress
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from mien.errors import UsageError
+
+if TYPE_CHECKING:
+    from mien.progress import Progress
+
+__all__ = ["complain", "err_console", "json_lines", "out_console", "pair", "show_progress", "shown"]
+
+T = TypeVar("T")
+
+out_console = Console(highlight=False)
+err_console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def json_lines(target: str | None) -> Iterator[IO[str] | None]:
+    """Open what ``--json`` names: a file, ``-`` for standard output; None where it is not given."""
+    if target is None:
+        yield None
+    elif target == "-":
+        yield sys.stdout
+    else:
+        with Path(target).open("w", encoding="utf-8") as file:
+            yield file
+
+
+def pair(text: str, expected: str = "merge: expected OLD=NEW, contempt=disgust") -> tuple[str, str]:
+    """Split ``OLD=NEW``."""
+    old, separator, new = text.partition("=")
+    if not separator:
+        raise UsageError(f"{expected}, not {text!r}")
+    return old, new
+
+
+@contextmanager
+def show_progress() -> Iterator["Progress"]:
+    """Give a function that shows how far something is, on a terminal only."""
+    with rich.progress.Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err_console,
+        transient=True,
+        disable=not err_console.is_terminal,
+    ) as bars:
+
+        def show(items: Iterable[T], *, total: int, doing: str) -> Iterator[T]:
+            task = bars.add_task(doing, total=total)
+            for item in items:
+                yield item
+                bars.advance(task)
+            bars.remove_task(task)
+
+        yield show
+
+
+def complain(text: str) -> None:
+    """Print one line about what is wrong."""
+    err_console.print(f"[bold red]mien:[/] {shown(text)}", soft_wrap=True)
+
+
+def shown(text: object) -> str:
+    """Make one printable line of a path or message, whatever bytes and breaks a name holds."""
+    line = " ".join(str(text).split())
+    return escape(line.encode("utf-8", "replace").decode())

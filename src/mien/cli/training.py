@@ -1,0 +1,166 @@
+"""Commands that train, and what comes of it: train, export, bench, demo."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from mien.errors import UsageError
+from mien.records import Prediction
+
+if TYPE_CHECKING:
+    pass
+
+from mien.cli.printing import print_epoch, print_prediction, print_race, print_report
+from mien.cli.terminal import err_console, json_lines, out_console, show_progress, shown
+
+__all__ = ["bench", "demo", "export", "train"]
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="A dataset folder.", metavar="DATASET")],
+    recipe: Annotated[str, typer.Option(help="A shipped recipe or a TOML file.")] = "base",
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; runs/RECIPE if not given.", metavar="RUN")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last epoch.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the recipe, key=value.", metavar="KEY=VALUE"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Train a network from scratch."""
+    from mien.config import load_recipe
+    from mien.data.dataset import Dataset
+    from mien.train import train as run_training
+
+    config = load_recipe(recipe, settings or ())
+    dataset = Dataset.open(data)
+    run = out or Path("runs") / Path(recipe).stem
+    with show_progress() as show:
+        result = run_training(
+            dataset,
+            config,
+            run,
+            resume=resume,
+            device=device,
+            progress=show,
+            on_epoch=print_epoch,
+        )
+    best = result.history[result.best_epoch - 1]
+    out_console.print(
+        f"best epoch {result.best_epoch}: validation loss {best['valid_loss']:.4f}, "
+        f"accuracy {best['valid_accuracy']:.2%}, macro recall {best['valid_macro_recall']:.2%}"
+    )
+    out_console.print(f"run: {shown(run)} (curves: {shown(run / 'curves.png')})", soft_wrap=True)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of 'mien train'.")],
+    out: Annotated[Path, typer.Option(help="The file to write.", metavar="FILE.onnx")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="8 bits inside: a quarter of the size, and quicker.")
+    ] = False,
+) -> None:
+    """Write a run's best epoch as a file that runs without torch."""
+    from mien.export import export_int8, export_run
+
+    started = time.perf_counter()
+    if int8:
+        card, agreement = export_int8(run, out)
+        compared = f"answers as the run does for {agreement:.1%} of drawn faces"
+    else:
+        card, difference = export_run(run, out)
+        compared = f"differs from the run by at most {difference:.1e}"
+    out_console.print(
+        f"{shown(out)}: {card.network}, {card.parameters:,} weights, "
+        f"{out.stat().st_size / 1e6:.2f} MB; {compared} ({time.perf_counter() - started:.1f} s)",
+        soft_wrap=True,
+    )
+
+
+def bench(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="[speed|train]",
+            help="speed: minutes. train: two recipes in a race, hours; needs --data.",
+        ),
+    ] = "speed",
+    data: Annotated[
+        Path | None, typer.Option(help="A dataset folder for the race.", metavar="DATASET")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the race's runs.", metavar="DIR")] = Path(
+        "runs/race"
+    ),
+    recipe: Annotated[str, typer.Option(help="Ours.")] = "base",
+    against: Annotated[str, typer.Option(help="Theirs.")] = "second",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of both recipes, key=value.", metavar="KEY=VALUE"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Measure mien's own speed on this machine, as ratios against what it is to beat."""
+    from mien.bench import bench_recognition, bench_training, race
+    from mien.data.dataset import Dataset
+
+    result: Any
+    if what == "train":
+        if data is None:
+            raise UsageError("bench train: say with --data DATASET what to train on")
+        with show_progress() as show:
+            found = race(
+                Dataset.open(data),
+                out,
+                theirs=against,
+                ours=recipe,
+                settings=settings or (),
+                device=device,
+                progress=show,
+                on_epoch=print_epoch,
+            )
+        result = found.to_json()
+        if json_file != "-":
+            print_race(result)
+    elif what == "speed":
+        with show_progress() as show:
+            figures = [*bench_recognition(progress=show), *bench_training(progress=show)]
+        result = [figure.to_json() for figure in figures]
+        if json_file != "-":
+            table = Table("what", "", "", "against the baseline", box=None)
+            for figure in figures:
+                ratio = "" if figure.ratio is None else f"{figure.ratio:.1f} times as fast"
+                table.add_row(figure.name, f"{figure.value:,.2f}", figure.unit, ratio)
+            out_console.print(table)
+    else:
+        raise UsageError(f"bench {what!r}: expected speed or train")
+    with json_lines(json_file) as lines:
+        if lines:
+            lines.write(json.dumps(result, indent=2) + "\n")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder to make.", metavar="DIR")],
+) -> None:
+    """Go the whole way once on drawn faces: data, training, judgement, recognition."""
+    from mien.demo import demonstrate
+
+    if out.exists():
+        raise UsageError(f"{out} exists already: choose another --out, or remove it first")
+    with show_progress() as show:
+        result = demonstrate(out, say=err_console.print, progress=show, on_epoch=print_epoch)
+    for name, faces in (("photo", result.photo), ("drawn scene", result.drawn)):
+        print_prediction(Prediction(name, faces=tuple(faces)))
+    print_report(result.report)
+    out_console.print("look at:")
+    for path, says in result.files.items():
+        out_console.print(f"  {shown(path)}  {says}", soft_wrap=True)
