@@ -90,9 +90,7 @@ def _modules() -> dict[str, Path]:
     for path in sorted(SOURCE.rglob("*.py")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
-        if not name.startswith(
-            ("drawn.", "data.formats.", "data.audit.", "detect.", "score.", "serve.")
-        ):
+        if not name.startswith(WHOLES):
             found[name or "mien"] = path
     return found
 
