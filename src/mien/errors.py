@@ -26,9 +26,13 @@ __all__ = [
 
 
 class MienError(Exception):
-    """Base of every error that mien raises on purpose."""
+    """Base of every error that mien raises on purpose. Its text is one line."""
 
     exit_status = 1
+
+    def __init__(self, text: str) -> None:
+        # What other libraries say, and names of files, may have several.
+        super().__init__(" ".join(text.splitlines()))
 
 
 class UsageError(MienError):

@@ -68,7 +68,10 @@ class OnnxModel:
         except Exception as error:  # ONNX Runtime raises a dozen types that share no base.
             reason = " ".join(str(error).split())
             raise ModelError(f"{path}: not a readable ONNX model ({reason[:160]})") from None
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError:
+            raise ModelError(f"{path}: its card is no text; the file is damaged") from None
         if METADATA_KEY not in metadata:
             raise ModelError(
                 f"{path}: an ONNX file without a mien card; expected one of 'mien export'"

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -141,6 +142,11 @@ class Dataset:
             EOFError,
             ValueError,
             TypeError,
+            # What NumPy raises where the head of an array file is damaged: it reads it as Python.
+            SyntaxError,
+            OverflowError,
+            MemoryError,
+            TokenError,
             ConfigError,
             pa.ArrowException,
         ) as error:
@@ -301,4 +307,9 @@ def _read_info(folder: Path) -> dict[str, Any]:
     missing = [key for key in _REQUIRED if key not in info]
     if missing:
         raise DatasetError(f"{folder}: dataset.json lacks {', '.join(missing)}; import it again")
+    if not isinstance(info["labels"], list) or any(e not in EMOTIONS for e in info["labels"]):
+        raise DatasetError(
+            f"{folder}: dataset.json names the labels {str(info['labels'])[:80]}, expected some of "
+            f"{', '.join(EMOTIONS)}; import it again"
+        )
     return dict(info)

@@ -6,7 +6,7 @@ splits and keeping them apart happen here, once, for all formats.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mien.data.formats import FORMATS
 from mien.data.formats.reading import TABLE_SUFFIXES, Load
@@ -18,6 +18,9 @@ from mien.progress import Progress, silent
 from mien.records import Box, Sample
 
 __all__ = ["import_dataset", "recognise"]
+
+_LARGEST_BOX: Final = 3
+"""Sides of the image. A larger box would be all edge, and a wrong digit could fill the memory."""
 
 
 def import_dataset(
@@ -92,8 +95,20 @@ def _add(
     if sample.box is not None and relative_boxes:
         x, y, w, h = sample.box
         sample = replace(sample, box=Box(x * width, y * height, w * width, h * height))
+    if sample.box is not None and (why := _misplaced(sample.box, width, height)):
+        writer.add(replace(sample, excluded=sample.excluded or why), None)
+        return
     packed = face_crop(image, sample.box, spec)
     writer.add(sample, packed, sha256=content_hash(image), width=width, height=height)
+
+
+def _misplaced(box: Box, width: int, height: int) -> str | None:
+    """Why a box cannot be a face of an image; detectors' boxes may reach over its edge."""
+    x, y, w, h = box
+    fits = max(w, h) <= _LARGEST_BOX * max(width, height) and x < width and y < height
+    if fits and w > 0 and h > 0 and x + w > 0 and y + h > 0:
+        return None
+    return f"box {w:g}x{h:g} at {x:g}, {y:g} does not lie on the image of {width}x{height}"
 
 
 def _without_image(sample: Sample, error: ImageError) -> Sample:

@@ -108,6 +108,7 @@ def create_app(
         # Their pages load scripts from other people's servers.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.add_middleware(Guard, token=token, local=local, rate=limits.rate)
     app.add_exception_handler(AnyHTTPException, _on_http_error)

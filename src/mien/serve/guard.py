@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -79,9 +79,9 @@ class Guard:
 
     def _foreign(self, headers: Headers) -> _Refusal | None:
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self._local and _hostname(f"//{host}") not in _LOCAL_NAMES:
+        if self._local and _split(f"//{host}").hostname not in _LOCAL_NAMES:
             return 403, f"host {host!r}: this server answers to localhost and 127.0.0.1 only", ()
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             return 403, f"origin {origin!r}: pages of other origins are refused", ()
         return None
 
@@ -123,11 +123,11 @@ class Guard:
         return bool(shown) and hmac.compare_digest(shown.encode(), (self._token or "").encode())
 
 
-def _hostname(address: str) -> str | None:
+def _split(address: str) -> SplitResult:
     try:
-        return urlsplit(address).hostname
+        return urlsplit(address)
     except ValueError:  # brackets that are no IPv6 address
-        return None
+        return SplitResult("", "", "", "", "")
 
 
 def _cookie(text: str) -> str:

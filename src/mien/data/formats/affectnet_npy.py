@@ -34,6 +34,7 @@ _NO_ARRAY = (
     EOFError,
     OSError,
     MemoryError,
+    SystemError,
     SyntaxError,
     tokenize.TokenError,
 )
