@@ -62,6 +62,19 @@ def _import(name: str, source: Path, **options: Any) -> Dataset:
 # --- any format ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("box", ["0,0,30,30000", "90,5,20,20", "-40,0,20,20"])
+def test_a_box_that_cannot_be_a_face_is_left_out(tmp_path: Path, box: str) -> None:
+    source = tmp_path / "s"
+    source.mkdir()
+    write_image(source / "a.png", _image(1))
+    write_image(source / "b.png", _image(2))
+    head = "path,label,x,y,w,h\n"
+    (source / "t.csv").write_text(f"{head}a.png,happiness,{box}\nb.png,sadness,-2,1,40,40\n")
+    rows = _rows(_import("csv", source))
+    assert "does not lie on the image of 48x48" in rows["a.png"]["excluded"]
+    assert rows["b.png"]["excluded"] is None
+
+
 def test_unknown_format(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown format 'coco': expected one of ferplus, "):
         import_dataset("coco", tmp_path, tmp_path / "out")

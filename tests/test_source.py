@@ -1,5 +1,6 @@
 """Tests of reading image files from folders and zip archives."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -45,6 +46,27 @@ def test_images_of_any_source(tmp_path: Path, kind: str) -> None:
         assert {path: tree.read(path) for path in tree.images} == IMAGES
         assert "a/1.jpg" in tree
         assert "a/notes.txt" not in tree
+
+
+def test_links_that_lead_out_and_pipes_are_not_read(tmp_path: Path) -> None:
+    root = _folder(tmp_path / "in", {"1.png": b"one", "t.csv": b"a,b"})
+    _folder(tmp_path, {"secret.png": b"secret", "secret.csv": b"secret"})
+    (root / "out.png").symlink_to(tmp_path / "secret.png")
+    (root / "out.csv").symlink_to("../secret.csv")
+    (root / "in.png").symlink_to("1.png")
+    (root / "far").symlink_to(tmp_path)
+    os.mkfifo(root / "pipe.png")
+    with FileTree(root, also=[".csv"]) as tree:
+        assert tree.images == ["1.png", "in.png", "out.png", "pipe.png"]
+        assert tree.read("in.png") == b"one"
+        with pytest.raises(ImageError, match="leads out"):
+            tree.read("out.png")
+        with pytest.raises(ImageError, match="no plain file"):
+            tree.read("pipe.png")
+        with pytest.raises(DatasetError, match=r"out\.csv.*leads out"), tree.open("out.csv"):
+            pass
+    with FileTree(root / "out.csv", also=[".csv"]) as tree:
+        assert tree.read("out.csv") == b"secret"
 
 
 def test_a_file_goes_before_an_archives_member(tmp_path: Path) -> None:

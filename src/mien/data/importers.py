@@ -106,7 +106,7 @@ def _misplaced(box: Box, width: int, height: int) -> str | None:
     """Why a box cannot be a face of an image; detectors' boxes may reach over its edge."""
     x, y, w, h = box
     fits = max(w, h) <= _LARGEST_BOX * max(width, height) and x < width and y < height
-    if fits and w > 0 and h > 0 and x + w > 0 and y + h > 0:
+    if fits and x + w > 0 and y + h > 0:
         return None
     return f"box {w:g}x{h:g} at {x:g}, {y:g} does not lie on the image of {width}x{height}"
 

@@ -101,7 +101,7 @@ class FileTree:
         member = self._members[path]
         try:
             if member is None:
-                return (self._folder / path).read_bytes()
+                return self._inside(path).read_bytes()
             archive, info = member
             if info.file_size > _MAX_BYTES:
                 raise ImageError("too large: over 1 GiB in its archive")
@@ -119,6 +119,11 @@ class FileTree:
             DatasetError: it cannot be opened, or turns out damaged while it is read.
         """
         member = self._members[path]
+        if member is None:
+            try:
+                self._inside(path)
+            except ImageError as error:
+                raise DatasetError(f"{self.where(path)}: {error}") from None
         try:
             if member is None:
                 with (self._folder / path).open("rb") as file:
@@ -134,6 +139,17 @@ class FileTree:
             raise DatasetError(
                 f"{self.where(path)}: damaged in its archive ({type(error).__name__})"
             ) from None
+
+    def _inside(self, path: str) -> Path:
+        """Return where a file lies; a link may not lead out, and a pipe would never end."""
+        place = self._folder / path
+        # What the user named is meant, wherever it leads.
+        within = self.alone or not place.is_symlink()
+        if not within and not place.resolve().is_relative_to(self._folder.resolve()):
+            raise ImageError("a link that leads out of the source: copy the file into it")
+        if place.exists() and not place.is_file():
+            raise ImageError("no plain file")
+        return place
 
     def _add(self, root: Path, *, tables_too: bool) -> None:
         if self.alone:
