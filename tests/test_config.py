@@ -22,7 +22,7 @@ def test_shipped_recipe_loads_and_comes_back_from_json(name: str) -> None:
 
 def test_the_recipes_differ() -> None:
     assert len({load_recipe(name).model_dump_json() for name in recipe_names()}) == 6
-    assert load_recipe("base") == TrainConfig()
+    assert load_recipe("base") == TrainConfig(environment=0.25)
     assert load_recipe("first").network == "classic4"
 
 

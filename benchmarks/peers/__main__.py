@@ -31,7 +31,7 @@ ENVIRONMENT = HERE / ".env"
 OUT = Path("build/peers")
 PYTHON_PEERS = ("fer", "facex", "hsemotion", "emotiefflib", "deepface")
 NODE_PEERS = ("face-api", "human")
-IN_ENVIRONMENTS = 1000
+IN_ENVIRONMENTS = 300
 
 
 def set_up() -> dict[str, str]:

@@ -20,7 +20,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class TrainConfig(BaseModel):
-    """Every setting of a training run. Defaults are those of the ``base`` recipe's network."""
+    """Every setting of a training run. Defaults suit the ``base`` recipe's network."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
