@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from mien import plots
 from mien.data.dataset import Dataset
 from mien.environments import CONDITIONS
+from mien.evaluate import answers_of
 from mien.labels import EMOTIONS
 from mien.model import load_model
-from mien.robustness import answers_of, judge_environments, picture_conditions
+from mien.robustness import judge_environments, picture_conditions
 
 
 @pytest.fixture

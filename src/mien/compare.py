@@ -13,7 +13,7 @@ probability (NLL, Brier, calibration error) leave it out.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mien.data.dataset import Dataset
 from mien.errors import DataError, DatasetError, MienError, UsageError
+from mien.evaluate import Ask, answers_of
 from mien.labels import EMOTIONS
 from mien.metrics import brier_score, negative_log_likelihood, reliability
 from mien.model import EmotionModel
@@ -108,9 +109,7 @@ def compare(
         raise DatasetError(f"{dataset.path}: split {split!r} has no usable image")
     truth = dataset.labels(rows, EMOTIONS)
     times = _milliseconds({name: model for name, (model, _) in models.items()}, dataset, rows)
-    asks: dict[str, _Ask] = {
-        name: partial(_ask_model, model) for name, (model, _) in models.items()
-    }
+    asks: dict[str, Ask] = {name: partial(_ask_model, model) for name, (model, _) in models.items()}
     contenders = [
         Contender(
             name,
@@ -148,7 +147,7 @@ def compare(
 
 def _add_environments(
     found: dict[str, Any],
-    asks: "Mapping[str, _Ask]",
+    asks: Mapping[str, Ask],
     dataset: Dataset,
     rows: NDArray[np.int64],
     truth: NDArray[np.int64],
@@ -282,19 +281,13 @@ def _among(found: NDArray[np.floating[Any]], among: Sequence[int]) -> NDArray[np
     return scaled
 
 
-_Ask = Callable[[Iterable[NDArray[np.uint8]]], NDArray[np.floating[Any]]]
-"""Maps batches of images to probabilities over the eight emotions, (n, 8)."""
-
-
 def _ask_model(
     model: EmotionModel, batches: Iterable[NDArray[np.uint8]]
 ) -> NDArray[np.floating[Any]]:
-    spec, labels = model.card.spec, model.card.labels
-    found = np.concatenate(
-        [model.probabilities([fit(image, spec) for image in batch]) for batch in batches]
-    )
+    """Probabilities over the eight emotions, (n, 8)."""
+    found = answers_of(model)(batches)
     spread = np.zeros((len(found), len(EMOTIONS)), dtype=np.float32)
-    spread[:, [EMOTIONS.index(label) for label in labels]] = found
+    spread[:, [EMOTIONS.index(label) for label in model.card.labels]] = found
     return spread
 
 

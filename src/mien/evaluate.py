@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -25,13 +25,26 @@ from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import Split
 
-__all__ = ["REPORT_NAME", "Mistake", "Report", "ask_for_rows", "evaluate", "known_rows"]
+__all__ = [
+    "REPORT_NAME",
+    "Ask",
+    "Mistake",
+    "Report",
+    "answers_of",
+    "ask_for_rows",
+    "evaluate",
+    "known_rows",
+]
 
 REPORT_NAME = "evaluation.json"
 _BATCH = 256
 _MISTAKES = 48
 _FEW = 12
 """Numbers with more different values than this are put into quarters."""
+
+
+Ask = Callable[[Iterable[NDArray[np.uint8]]], NDArray[np.floating[Any]]]
+"""Maps batches of images, each uint8 (n, H, W, C), to probabilities of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +218,17 @@ def evaluate(
         groups={} if by is None else _groups(found, truth, rows, dataset, labels, by),
         by=by,
     )
+
+
+def answers_of(model: EmotionModel) -> Ask:
+    """Return what asks a model for batches of images, each uint8 (n, H, W, C)."""
+
+    def ask(batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        spec = model.card.spec
+        parts = [model.probabilities([fit(image, spec) for image in batch]) for batch in batches]
+        return np.concatenate(parts)
+
+    return ask
 
 
 def ask_for_rows(

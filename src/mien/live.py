@@ -22,7 +22,7 @@ from mien.errors import VideoError
 from mien.images import write_image
 from mien.overlay import Overlay
 from mien.records import Face
-from mien.track import Reader, Tracker
+from mien.track import LIVE_SHARE, Reader, Tracker
 from mien.video import VideoCopy
 
 __all__ = ["KEYS", "Live", "LiveResult", "Surface"]
@@ -35,9 +35,6 @@ KEYS: Final = {
     "h": "help",
     "q": "quit",
 }
-_DETECTING: Final = 0.4
-"""Of the time; the rest is for reading, drawing and showing."""
-
 _WAITING: Final = 0.1
 _RECORD_RATE: Final = 30.0
 _RATE_OVER: Final = 30
@@ -115,7 +112,7 @@ class Live:
         Raises:
             VideoError: the source never gave a frame, or a recording cannot be written.
         """
-        tracker = Tracker(self.recogniser, most_share=_DETECTING)
+        tracker = Tracker(self.recogniser, most_share=LIVE_SHARE)
         frames, number, first_s, last_s = 0, 0, 0.0, 0.0
         told: str | None = None
         with ExitStack() as closing:

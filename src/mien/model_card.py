@@ -66,7 +66,7 @@ def render_model_card(report: "Report") -> str:
         figures=figures,
         counts=figures.confusion.sum(axis=1).tolist(),
         bins=BINS,
-        strengths=[f"strength {strength:g}" for strength in strengths],
+        strengths=[f"strength {strength:.2g}" for strength in strengths],
         weak=[
             f"{emotion} ({100 * recall:.0f} %)"
             for emotion, recall in figures.recall.items()

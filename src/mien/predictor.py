@@ -21,9 +21,9 @@ from mien.records import Detection, Face, Prediction
 from mien.track import DETECT_EVERY, Tracker
 from mien.video import Video
 
-__all__ = ["ImageLike", "Recogniser", "as_pixels"]
+__all__ = ["ImageLike", "Opened", "Recogniser", "as_pixels"]
 
-_Opened = tuple[str, NDArray[np.uint8] | ImageError]
+Opened = tuple[str, NDArray[np.uint8] | ImageError]
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 
@@ -81,7 +81,17 @@ class Recogniser:
         Yields:
             What was seen, and the upright pixels; an unreadable file yields its reason and None.
         """
-        for batch in self._batches(map(_open, paths)):
+        yield from self.predict_opened(map(_open, paths))
+
+    def predict_opened(
+        self, pictures: Iterable[Opened]
+    ) -> Iterator[tuple[Prediction, NDArray[np.uint8] | None]]:
+        """Recognise pictures that somebody else reads: as `predict_files`, in their order.
+
+        Args:
+            pictures: a name, and upright pixels or the reason why there are none.
+        """
+        for batch in self._batches(pictures):
             recognised = iter(self._recognise([x for _, x in batch if isinstance(x, np.ndarray)]))
             for path, read in batch:
                 if isinstance(read, ImageError):
@@ -143,9 +153,9 @@ class Recogniser:
             if video.ends_early:
                 yield Prediction(video.name, error=video.ends_early, frame=video.read_frames), None
 
-    def _batches(self, pictures: Iterable[_Opened]) -> Iterator[list[_Opened]]:
+    def _batches(self, pictures: Iterable[Opened]) -> Iterator[list[Opened]]:
         """Gather pictures until there are enough for the model or too many pixels for memory."""
-        batch: list[_Opened] = []
+        batch: list[Opened] = []
         pixels = 0
         for path, read in pictures:
             batch.append((path, read))
@@ -212,7 +222,7 @@ def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
     return pixels.reshape(pixels.shape[:2]) if grey else pixels
 
 
-def _open(path: str) -> _Opened:
+def _open(path: str) -> Opened:
     try:
         return path, read_image(path)
     except ImageError as error:

@@ -3,7 +3,7 @@
 Needs torch, for the conditions themselves; the model may be any that answers for images.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from typing import Any, Final
@@ -14,31 +14,17 @@ from numpy.typing import NDArray
 from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.environments import CONDITIONS, STRENGTHS, alter, jitter
+from mien.evaluate import Ask
 from mien.metrics import evaluate_probabilities
-from mien.model import EmotionModel
-from mien.preprocess import fit
 from mien.progress import Progress, silent
 
-__all__ = ["MIDDLE", "Ask", "answers_of", "judge_environments", "picture_conditions"]
+__all__ = ["MIDDLE", "judge_environments", "picture_conditions"]
 
 Images = NDArray[np.uint8]
-Ask = Callable[[Iterable[Images]], NDArray[np.floating[Any]]]
-"""Maps batches of images, each uint8 (n, H, W, C), to probabilities of all of them."""
 
 _BATCH: Final = 256
 _TREMBLES: Final = 5
 MIDDLE: Final = STRENGTHS[1]
-
-
-def answers_of(model: EmotionModel) -> Ask:
-    """Return what asks a model of ours."""
-
-    def ask(batches: Iterable[Images]) -> NDArray[np.float32]:
-        spec = model.card.spec
-        parts = [model.probabilities([fit(image, spec) for image in batch]) for batch in batches]
-        return np.concatenate(parts)
-
-    return ask
 
 
 def judge_environments(

@@ -19,13 +19,16 @@ from mien.motion import Glance, follow, glance, is_cut
 from mien.records import Box, Detection, Face, Point
 from mien.steady import Steady
 
-__all__ = ["DETECT_EVERY", "REMEMBER", "REST_AT_MOST", "Reader", "Tracker"]
+__all__ = ["DETECT_EVERY", "LIVE_SHARE", "REMEMBER", "REST_AT_MOST", "Reader", "Tracker"]
 
 DETECT_EVERY: Final = 0.2
 """Seconds from one search for faces to the next."""
 
 REMEMBER: Final = 2.0
 """Seconds after which a face that is gone is forgotten."""
+
+LIVE_SHARE: Final = 0.4
+"""Of the time, for the search in live pictures; the rest is for reading and showing them."""
 
 REST_AT_MOST: Final = 1.0
 """Seconds that a slow search for faces may be put off."""

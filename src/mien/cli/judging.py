@@ -52,7 +52,8 @@ def evaluate(
     with show_progress() as show:
         report = run_evaluation(opened, dataset, split, by=by, progress=show)
         if environments:
-            from mien.robustness import answers_of, judge_environments
+            from mien.evaluate import answers_of
+            from mien.robustness import judge_environments
 
             rows, _ = known_rows(dataset, split, opened.card.labels)
             found = judge_environments(

@@ -18,6 +18,14 @@ _GROUPS_TOLD = 12
 _PROBABILITY_FIGURES = ("nll", "calibration_error", "brier")
 
 
+def _figures_table(first: str, *others: str) -> Table:
+    """Return a table whose columns, the first aside, hold figures."""
+    table = Table(first, *others, box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
 def print_prediction(prediction: Prediction) -> None:
     """Say in a line what was seen in a picture; of one that cannot be read, nothing."""
     if prediction.error:
@@ -42,9 +50,7 @@ def print_timeline(timeline: "Timeline") -> None:
 
 def print_dataset(path: Path, info: dict[str, Any]) -> None:
     """Say how many images each split has of each emotion."""
-    table = Table("emotion", *SPLITS, box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = _figures_table("emotion", *SPLITS)
     for emotion in info["labels"]:
         table.add_row(emotion, *(f"{info['counts'][s].get(emotion, 0):,}" for s in SPLITS))
     table.add_row("all", *(f"{sum(info['counts'][s].values()):,}" for s in SPLITS), style="bold")
@@ -81,9 +87,7 @@ def print_report(report: "Report") -> None:
         f"{most:.2%}",
         soft_wrap=True,
     )
-    table = Table("emotion", "n", "recall", "precision", "F1", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = _figures_table("emotion", "n", "recall", "precision", "F1")
     for emotion, count in figures.support.items():
         values = (part[emotion] for part in (figures.recall, figures.precision, figures.f1))
         listed = ["-" if value is None else f"{value:.1%}" for value in values]
@@ -98,9 +102,7 @@ def print_report(report: "Report") -> None:
 
 
 def _print_groups(by: str, groups: dict[str, dict[str, float | int]]) -> None:
-    table = Table(shown(by), "n", "accuracy", "macro recall", "NLL", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = _figures_table(shown(by), "n", "accuracy", "macro recall", "NLL")
     for value, group in list(groups.items())[:_GROUPS_TOLD]:
         table.add_row(
             shown(value),
@@ -115,9 +117,7 @@ def _print_groups(by: str, groups: dict[str, dict[str, float | int]]) -> None:
 
 
 def _print_environments(found: dict[str, Any]) -> None:
-    table = Table("condition", "weak", "middle", "strong", "NLL", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = _figures_table("condition", "weak", "middle", "strong", "NLL")
     for name, entries in found["conditions"].items():
         table.add_row(
             name.replace("_", " "),
@@ -152,9 +152,7 @@ def print_comparison(found: dict[str, Any]) -> None:
         "MB",
         "p",
     )
-    table = Table("model", *headings, box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = _figures_table("model", *headings)
     for entry in found["models"]:
         whole, shared = entry["all"], entry["shared"]
         test = entry.get("against_first")

@@ -9,13 +9,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mien.errors import ImageError
 from mien.images import read_image
-from mien.predictor import Recogniser
-from mien.records import Face, Prediction
+from mien.predictor import Opened, Recogniser
+from mien.records import Face
 from mien.score.plan import Plan, locate, part_name
 
 __all__ = ["SCHEMA", "Tally", "score_part"]
@@ -65,32 +67,31 @@ def score_part(plan: Plan, number: int, model: bytes) -> Tally:
     Raises:
         DataError: the results cannot be written.
     """
-    recogniser = _recogniser(model, plan.job.detector)
-    predictions: list[tuple[Prediction, int | None]] = []
-    waiting: list[tuple[str, int | None, Any]] = []
-    for entry in _images(plan, number):
-        waiting.append(entry)
-        if len(waiting) == _TOGETHER:
-            predictions += _read(recogniser, waiting)
-            waiting = []
-    predictions += _read(recogniser, waiting)
+    entries: list[int | None] = []
+
+    def opened() -> Iterator[Opened]:
+        for source, row, held in _images(plan, number):
+            entries.append(row)
+            yield source, _decoded(held)
+
+    seen = [found for found, _ in _recogniser(model, plan.job.detector).predict_opened(opened())]
     rows = [
         {
-            "source": seen.source,
+            "source": found.source,
             "row": row,
-            "width": seen.width,
-            "height": seen.height,
-            "faces": [_face(face) for face in seen.faces],
-            "error": seen.error,
+            "width": found.width,
+            "height": found.height,
+            "faces": [_face(face) for face in found.faces],
+            "error": found.error,
         }
-        for seen, row in predictions
+        for found, row in zip(seen, entries, strict=True)
     ]
     _write(plan, number, pa.Table.from_pylist(rows, schema=SCHEMA))
     return Tally(
         number,
         len(rows),
-        sum(len(seen.faces) for seen, _ in predictions),
-        sum(seen.error is not None for seen, _ in predictions),
+        sum(len(found.faces) for found in seen),
+        sum(found.error is not None for found in seen),
     )
 
 
@@ -128,28 +129,11 @@ def _table_images(
         first += rows
 
 
-def _read(
-    recogniser: Recogniser, entries: list[tuple[str, int | None, bytes | None]]
-) -> list[tuple[Prediction, int | None]]:
-    """Recognise some images together; one that cannot be read has its reason."""
-    pictures, problems = {}, {}
-    for place, (_, _, held) in enumerate(entries):
-        try:
-            if held is None:
-                raise ImageError("no bytes of an image there")
-            pictures[place] = read_image(held)
-        except ImageError as error:
-            problems[place] = str(error)
-    found = dict(zip(pictures, recogniser.batch(pictures.values()), strict=True))
-    seen = []
-    for place, (source, row, _) in enumerate(entries):
-        if place in problems:
-            prediction = Prediction(source, error=problems[place])
-        else:
-            height, width = pictures[place].shape[:2]
-            prediction = Prediction(source, width, height, tuple(found[place]))
-        seen.append((prediction, row))
-    return seen
+def _decoded(held: bytes | None) -> NDArray[np.uint8] | ImageError:
+    try:
+        return ImageError("no bytes of an image there") if held is None else read_image(held)
+    except ImageError as error:
+        return error
 
 
 def _face(face: Face) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Nothing that is sent is stored. Needs FastAPI and uvicorn (``pip install '.[serv
 """
 
 from mien.serve.app import create_app
+from mien.serve.guard import is_loopback
 from mien.serve.limits import Limits
-from mien.serve.run import is_loopback, serve
+from mien.serve.run import serve
 
 __all__ = ["Limits", "create_app", "is_loopback", "serve"]

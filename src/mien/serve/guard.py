@@ -7,6 +7,7 @@ only answers to this machine's names. A server for others asks for a token.
 """
 
 import hmac
+import ipaddress
 import json
 import math
 from collections.abc import Sequence
@@ -19,10 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.serve.limits import Rates
 
-__all__ = ["COOKIE", "Guard"]
+__all__ = ["COOKIE", "Guard", "is_loopback"]
 
 COOKIE: Final = "mien_token"
-_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -37,6 +37,16 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 _Refusal = tuple[int, str, Sequence[tuple[str, str]]]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Guard:
@@ -79,7 +89,7 @@ class Guard:
 
     def _foreign(self, headers: Headers) -> _Refusal | None:
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self._local and _split(f"//{host}").hostname not in _LOCAL_NAMES:
+        if self._local and not is_loopback(_split(f"//{host}").hostname or ""):
             return 403, f"host {host!r}: this server answers to localhost and 127.0.0.1 only", ()
         if origin is not None and _split(origin).netloc != host:
             return 403, f"origin {origin!r}: pages of other origins are refused", ()

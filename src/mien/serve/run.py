@@ -1,6 +1,5 @@
 """Running the server: an address, a token where strangers could come, a clear end."""
 
-import ipaddress
 import secrets
 import socket
 from collections.abc import Callable, Mapping
@@ -14,21 +13,12 @@ from mien.detect import Detector
 from mien.errors import UsageError
 from mien.model import EmotionModel
 from mien.serve.app import create_app
+from mien.serve.guard import is_loopback
 from mien.serve.limits import Limits
 
-__all__ = ["is_loopback", "serve"]
+__all__ = ["serve"]
 
 _GRACE_S: Final = 3
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def serve(

@@ -18,7 +18,7 @@ from mien.images import read_image
 from mien.predictor import Recogniser
 from mien.records import Prediction
 from mien.serve.limits import Limits, Workers
-from mien.track import Tracker
+from mien.track import LIVE_SHARE, Tracker
 
 __all__ = ["TRY_LATER", "Stream"]
 
@@ -26,9 +26,6 @@ TRY_LATER: Final = 1013
 _ENDED: Final = 1000
 _NOT_BINARY: Final = 1003
 _TOO_BIG: Final = 1009
-_DETECTING: Final = 0.4
-"""Of the time, as in `mien live`."""
-
 _SEND_S: Final = 10.0
 
 
@@ -52,7 +49,7 @@ class Stream:
         self, socket: WebSocket, recogniser: Recogniser, workers: Workers, limits: Limits
     ) -> None:
         self._socket = socket
-        self._tracker = Tracker(recogniser, most_share=_DETECTING)
+        self._tracker = Tracker(recogniser, most_share=LIVE_SHARE)
         self._workers = workers
         self._limits = limits
         self._newest = _Frame(0, 0.0, b"")
@@ -107,7 +104,7 @@ class Stream:
                 spent = time.monotonic() - began
                 await asyncio.sleep(max(0.0, 1 / self._limits.stream_rate - spent))
 
-    def _read(self, frame: "_Frame") -> Prediction:
+    def _read(self, frame: _Frame) -> Prediction:
         seen = Prediction("stream", frame=frame.number, time_s=round(frame.time_s, 3))
         try:
             pixels = read_image(frame.file, max_pixels=self._limits.frame_pixels)
