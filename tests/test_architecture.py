@@ -15,6 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("demo",),
     ("bench", "crossfit", "export"),
     ("train",),
+    ("teachers",),
     ("compare", "runs", "labelled", "robustness"),
     (
         "evaluate",
@@ -29,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "mien",
         "score",
         "serve",
+        "together",
         "window",
     ),
     (
@@ -75,6 +77,8 @@ NEEDS_TORCH = {
     "optim",
     "robustness",
     "runs",
+    "teachers",
+    "together",
     "train",
 }
 WHOLES = ("cli.", "drawn.", "data.formats.", "data.audit.", "detect.", "score.", "serve.")

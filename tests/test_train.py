@@ -11,6 +11,7 @@ from mien.checkpoint import BEST_NAME, read_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import DataError, UsageError
+from mien.export import export_run
 from mien.runs import open_run
 from mien.train import _Trainer, train
 
@@ -86,13 +87,18 @@ def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
+@pytest.mark.parametrize("kind", ["run", "file"])
 def test_teachers_opinions_are_learnt(
-    tmp_path: Path, tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+    tmp_path: Path, tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig, kind: str
 ) -> None:
     """A student who learns nothing but the teacher's opinion comes to agree with it."""
     calm = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast", "erasing"), 0.0)
     settings = tiny_config.model_dump() | calm | {"epochs": 20, "batch_size": 16}
-    config = TrainConfig(**(settings | {"teachers": [str(tiny_run)], "distillation": 1.0}))
+    model = tiny_run
+    if kind == "file":
+        model = tmp_path / "teacher.onnx"
+        export_run(tiny_run, model)
+    config = TrainConfig(**(settings | {"teachers": [str(model)], "distillation": 1.0}))
     train(drawn_dataset, config, tmp_path / "student", device="cpu")
     crops = drawn_dataset.images(drawn_dataset.usable("train"))
     teacher, student = (

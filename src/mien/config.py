@@ -58,7 +58,9 @@ class TrainConfig(BaseModel):
     mixup: Share = Field(0.0, description="probability of mixing a batch's pictures")
     cutmix: Share = Field(0.0, description="probability of putting parts of pictures into others")
     teachers: tuple[str, ...] = Field(
-        (), strict=False, description="run folders whose mean opinion is learnt too"
+        (),
+        strict=False,
+        description="run folders, ONNX files or shipped models whose mean opinion is learnt too",
     )
     distillation: Share = Field(0.5, description="how much the teachers' opinion counts")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of averaged weights; 0: none")

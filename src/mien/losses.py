@@ -1,5 +1,7 @@
 """What a network is to learn, as one number to make small."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,9 +21,17 @@ class Objective:
     Args:
         config: the recipe.
         counts: float (k,), how many training images each emotion has; at least 1 counts.
+        mean: of a number over all processes that share the batch.
     """
 
-    def __init__(self, config: TrainConfig, counts: Tensor) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        counts: Tensor,
+        *,
+        mean: Callable[[Tensor], Tensor] = lambda value: value,
+    ) -> None:
+        self._mean = mean
         self._smoothing = config.label_smoothing
         shares = counts.clamp_min(1) / counts.clamp_min(1).sum()
         self._margins = config.logit_adjustment * shares.log()
@@ -48,4 +58,5 @@ class Objective:
         balance = self._balance if emphasis is None else self._balance * emphasis
         weights = weights * (targets @ balance)
         # A batch whose samples all count nothing teaches nothing.
-        return (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).eps)
+        total = self._mean(weights.sum())
+        return (losses * weights).sum() / total.clamp_min(torch.finfo(weights.dtype).eps)

@@ -89,8 +89,11 @@ class OnnxModel:
         """Map fitted faces, each uint8 (size, size, channels), to float32 (n, labels)."""
         if not crops:
             return np.empty((0, len(self._card.labels)), dtype=np.float32)
-        batch = to_batch(crops, self._card.spec)
-        (found,) = self._session.run(["probabilities"], {"pixels": batch})
+        return self.answer(to_batch(crops, self._card.spec))
+
+    def answer(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map pixels (n, channels, size, size), 0..1, to probabilities (n, labels)."""
+        (found,) = self._session.run(["probabilities"], {"pixels": pixels})
         return np.asarray(found, dtype=np.float32)
 
     def _check_shapes(self, path: Path) -> None:

@@ -8,7 +8,8 @@
 
 Every epoch's random numbers follow from the seed and the epoch's number alone, so a resumed run
 goes exactly the way of one that was never interrupted. Devices and precision are Lightning
-Fabric's business; the loop is ours.
+Fabric's business; the loop is ours. Several processes share each batch (`mien.together`): they see
+the images in the order that one process would, and the first of them writes the run folder.
 """
 
 import json
@@ -59,7 +60,8 @@ from mien.networks import (
 from mien.optim import make_optimizer, make_schedule
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
-from mien.runs import TorchModel, open_run
+from mien.teachers import Teacher, open_teacher
+from mien.together import from_first, gather, mean_of_all, share, share_statistics, together
 from mien.version import __version__
 
 __all__ = ["RunResult", "train"]
@@ -96,6 +98,8 @@ def train(
     *,
     resume: bool = False,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     progress: Progress = silent,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> RunResult:
@@ -107,28 +111,38 @@ def train(
         run: the run folder to make, or with ``resume`` to go on with.
         resume: go on after the last whole epoch.
         device: ``cpu``, ``cuda`` or ``auto``.
+        devices: how many processes on this machine share each batch, one a device. They are
+            started by running this program's command line again, so from Python call this where
+            that leads here; under ``torchrun`` its numbers count instead.
+        nodes: on how many machines; see `mien.together.together`.
         progress: shows how far an epoch is.
-        on_epoch: is told each epoch's entry of the history.
+        on_epoch: is told each epoch's entry of the history, in every process.
 
     Raises:
-        UsageError: the run exists and ``resume`` is not set, or it belongs to other data or
-            another recipe.
+        UsageError: the run exists and ``resume`` is not set, it belongs to other data or another
+            recipe, or the batch cannot be shared evenly.
         DatasetError: a split is empty or its labels do not fit.
-        DataError: the loss became infinite or not a number.
+        DataError: the loss became infinite or not a number, or another process was lost.
     """
-    fabric = Fabric(accelerator=device, devices=1, precision=_PRECISIONS[config.precision])
-    trainer = _Trainer.start(fabric, dataset, config, run)
-    last = _checkpoint_to_resume(run, trainer.description(), resume=resume)
-    run.mkdir(parents=True, exist_ok=True)
-    write_text(run / "run.json", json.dumps(trainer.description(), indent=2) + "\n")
-    if last is not None:
-        trainer.restore(last)
-    while trainer.epoch < config.epochs:
-        entry = trainer.run_epoch(progress)
-        trainer.save()
-        if on_epoch is not None:
-            on_epoch(entry)
+    with together(device, devices, nodes, _PRECISIONS[config.precision]) as fabric:
+        trainer = _Trainer.start(fabric, dataset, config, run)
+        last = from_first(fabric, lambda: _begin(run, trainer.description(), resume=resume))
+        if last is not None:
+            trainer.restore(last)
+        while trainer.epoch < config.epochs:
+            entry = trainer.run_epoch(progress)
+            trainer.save()
+            if on_epoch is not None:
+                on_epoch(entry)
     return RunResult(run, trainer.best_epoch, trainer.history)
+
+
+def _begin(run: Path, description: dict[str, Any], *, resume: bool) -> Checkpoint | None:
+    """Make the run folder; return the checkpoint to go on from, if there is one."""
+    last = _checkpoint_to_resume(run, description, resume=resume)
+    run.mkdir(parents=True, exist_ok=True)
+    write_text(run / "run.json", json.dumps(description, indent=2) + "\n")
+    return last
 
 
 def _checkpoint_to_resume(
@@ -170,7 +184,7 @@ class _Trainer:
     averaged: AveragedModel | None
     augment: Augmentation
     emotions: tuple[str, ...]
-    teachers: tuple[TorchModel, ...]
+    teachers: tuple[Teacher, ...]
     epoch: int = 0
     history: History = field(default_factory=list)
 
@@ -178,8 +192,15 @@ class _Trainer:
     def start(cls, fabric: Fabric, dataset: Dataset, config: TrainConfig, run: Path) -> "_Trainer":
         spec = InputSpec(size=config.size, channels=config.channels)
         emotions = dataset.emotions
+        if config.batch_size % fabric.world_size:
+            raise UsageError(
+                f"batch_size {config.batch_size} cannot be shared by {fabric.world_size} "
+                "processes: --set batch_size= to a multiple of their number"
+            )
         torch.manual_seed(config.seed)
         model = build(config.network, spec=spec, emotions=len(emotions), dropout=config.dropout)
+        if fabric.world_size > 1:
+            share_statistics(model)
         model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         takes = partial(Labelled.of, dataset, spec=spec, emotions=emotions, device=fabric.device)
         return cls(
@@ -193,13 +214,19 @@ class _Trainer:
             averaged=_averaged(model, config.ema) if config.ema else None,
             augment=Augmentation(config),
             emotions=emotions,
-            teachers=tuple(_teacher(name, spec, emotions, fabric) for name in config.teachers),
+            teachers=tuple(
+                open_teacher(name, spec, emotions, fabric.device) for name in config.teachers
+            ),
         )
 
     def __post_init__(self) -> None:
         labels = torch.from_numpy(self.train_data.labels)
         counts = torch.bincount(labels, minlength=len(self.emotions)).float()
-        self.objective = Objective(self.config, counts.to(self.fabric.device))
+        self.objective = Objective(
+            self.config,
+            counts.to(self.fabric.device),
+            mean=mean_of_all,
+        )
         self.emphasis = (
             Emphasis(self.config, labels, self.emotions) if self.config.emotion_based else None
         )
@@ -258,6 +285,7 @@ class _Trainer:
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "threads": torch.get_num_threads(),
+                "processes": self.fabric.world_size,
             },
         }
 
@@ -265,15 +293,20 @@ class _Trainer:
         """Train one epoch, judge it, and return its entry of the history."""
         started = time.perf_counter()
         rate = self.optimizer.param_groups[0]["lr"]
-        torch.manual_seed(self.config.seed * 100_003 + self.epoch)
+        seed = self.config.seed * 100_003 + self.epoch
+        torch.manual_seed(seed)
+        order = self._order()
+        if self.fabric.global_rank:
+            # All processes agree on the order; each has a chance of its own for what follows.
+            torch.manual_seed(seed + self.fabric.global_rank * 1_000_000_007)
         self.model.train()
         batches = progress(
-            self._batches(),
+            self._batches(order),
             total=self.steps_per_epoch,
             doing=f"epoch {self.epoch + 1}/{self.config.epochs}",
         )
         losses = [self._step(positions) for positions in batches]
-        train_loss = float(torch.stack(losses).mean())
+        train_loss = float(mean_of_all(torch.stack(losses).mean()))
         trained = time.perf_counter() - started
         valid, losses_of, temperature = self._evaluate()
         self.epoch += 1
@@ -306,6 +339,8 @@ class _Trainer:
 
     def save(self) -> None:
         """Write the epoch: weights where it is the best, checkpoint, history, curves."""
+        if not self.fabric.is_global_zero:
+            return
         if self.best_epoch == self.epoch:
             write_weights(self.run / BEST_NAME, self.judged, self._card())
         tensors = _prefixed("model", self.model.state_dict())
@@ -330,7 +365,8 @@ class _Trainer:
             self.emphasis.load_state_dict(checkpoint.state["emphasis"])
         self.history = checkpoint.state["history"]
         self.epoch = checkpoint.epoch
-        self._write_history()
+        if self.fabric.is_global_zero:
+            self._write_history()
 
     def _write_history(self) -> None:
         lines = "".join(json.dumps(entry) + "\n" for entry in self.history)
@@ -338,14 +374,16 @@ class _Trainer:
         plots.save_curves(self.run / "curves.png", self.history)
         plots.save_emotions(self.run / "emotions.png", self.history)
 
-    def _batches(self) -> Iterator[Tensor]:
+    def _order(self) -> Tensor:
         if self.emphasis is not None:
-            order = self.emphasis.draw()
-        else:
-            order = torch.randperm(len(self.train_data))
+            return self.emphasis.draw()
+        return torch.randperm(len(self.train_data))
+
+    def _batches(self, order: Tensor) -> Iterator[Tensor]:
         size = self.config.batch_size
         for step in range(self.steps_per_epoch):
-            yield order[step * size : (step + 1) * size].to(self.fabric.device)
+            batch = order[step * size : (step + 1) * size]
+            yield share(self.fabric, batch).to(self.fabric.device)
 
     def _step(self, positions: Tensor) -> Tensor:
         data = self.train_data
@@ -380,8 +418,7 @@ class _Trainer:
 
     def _with_teachers(self, images: Tensor, targets: Tensor) -> Tensor:
         """Put the teachers' mean opinion of the very same pictures beside the targets."""
-        with torch.no_grad():
-            opinions = [teacher.network(images).softmax(dim=1) for teacher in self.teachers]
+        opinions = [teacher(images) for teacher in self.teachers]
         share = self.config.distillation
         return (1 - share) * targets + share * torch.stack(opinions).mean(dim=0)
 
@@ -392,12 +429,13 @@ class _Trainer:
             The figures, the mean loss of each emotion, and the temperature that suits them.
         """
         data, network = self.valid_data, self.judged.eval()
+
+        def answer(asked: Tensor) -> Tensor:
+            parts = asked.to(self.fabric.device).split(_BATCH)
+            return torch.cat([network(data.pixels(part)).float() for part in parts])
+
         with torch.inference_mode():
-            parts = [
-                network(data.pixels(positions)).float()
-                for positions in torch.arange(len(data)).split(_BATCH)
-            ]
-        logits = torch.cat(parts)
+            logits = gather(self.fabric, answer, len(data))
         found = logits.softmax(dim=1).cpu().numpy()
         losses = {
             emotion: negative_log_likelihood(found[of], data.labels[of]) if of.any() else None
@@ -435,17 +473,6 @@ class _Trainer:
             figures={"valid": {key.removeprefix("valid_"): entry[key] for key in kept}},
             mien_version=__version__,
         )
-
-
-def _teacher(name: str, spec: InputSpec, emotions: tuple[str, ...], fabric: Fabric) -> TorchModel:
-    teacher = open_run(Path(name))
-    if (teacher.card.spec, teacher.card.labels) != (spec, emotions):
-        raise UsageError(
-            f"teacher {name}: sees {teacher.card.spec} and knows "
-            f"{', '.join(teacher.card.labels)}; expected {spec} and {', '.join(emotions)}"
-        )
-    teacher.network.to(fabric.device)
-    return teacher
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:

@@ -1,5 +1,6 @@
 """What the commands share: where they print, and how."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,8 +26,11 @@ __all__ = ["complain", "err_console", "json_lines", "out_console", "pair", "show
 
 T = TypeVar("T")
 
-out_console = Console(highlight=False)
-err_console = Console(stderr=True, highlight=False)
+# Where several processes of a machine train together, only the first speaks.
+_SILENT = os.environ.get("LOCAL_RANK", "0") != "0"
+
+out_console = Console(highlight=False, quiet=_SILENT)
+err_console = Console(stderr=True, highlight=False, quiet=_SILENT)
 
 
 @contextmanager

@@ -3,19 +3,15 @@
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from mien.errors import UsageError
-from mien.records import Prediction
-
-if TYPE_CHECKING:
-    pass
-
 from mien.cli.printing import print_epoch, print_prediction, print_race, print_report
 from mien.cli.terminal import err_console, json_lines, out_console, show_progress, shown
+from mien.errors import UsageError
+from mien.records import Prediction
 
 __all__ = ["bench", "demo", "export", "train"]
 
@@ -32,6 +28,15 @@ def train(
         typer.Option("--set", help="A setting of the recipe, key=value.", metavar="KEY=VALUE"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="Processes that share each batch, one a device.")
+    ] = 1,
+    nodes: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Machines; each needs MASTER_ADDR, MASTER_PORT and its NODE_RANK."
+        ),
+    ] = 1,
 ) -> None:
     """Train a network from scratch."""
     from mien.config import load_recipe
@@ -48,6 +53,8 @@ def train(
             run,
             resume=resume,
             device=device,
+            devices=devices,
+            nodes=nodes,
             progress=show,
             on_epoch=print_epoch,
         )

@@ -1,0 +1,191 @@
+"""Several processes that train one network, started as users start them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import distributed, nn
+
+from mien.data.dataset import Dataset
+from mien.errors import UsageError
+from mien.networks import build
+from mien.preprocess import InputSpec
+from mien.together import share_statistics, together
+
+MIEN = Path(sys.executable).with_name("mien")
+TWO = ("--devices", "2")
+
+CALM = """
+network = "mini"
+epochs = 2
+batch_size = 32
+optimizer = "sgd"
+learning_rate = 0.05
+dropout = 0.0
+flip = 0.0
+rotation = 0.0
+shift = 0.0
+scale = 0.0
+brightness = 0.0
+contrast = 0.0
+erasing = 0.0
+"""
+"""Without chance: what the processes draw for themselves would differ from what one draws."""
+
+
+def command(dataset: Dataset, recipe: Path, run: Path, *more: str) -> list[str | Path]:
+    data: list[str | Path] = ["train", "--data", dataset.path, "--recipe", recipe]
+    return [*data, "--out", run, "--device", "cpu", *more]
+
+
+def trained(
+    arguments: Sequence[str | Path], *, starter: Sequence[str | Path] = (MIEN,)
+) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "400"}
+    return subprocess.run(
+        [*starter, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    """What every epoch found, but for how long it took."""
+    entries = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    timed = {"seconds", "images_per_second"}
+    return [{key: entry[key] for key in entry.keys() - timed} for entry in entries]
+
+
+@pytest.fixture
+def calm(tmp_path: Path) -> Path:
+    recipe = tmp_path / "calm.toml"
+    recipe.write_text(CALM)
+    return recipe
+
+
+def test_two_processes_find_the_losses_of_one(
+    tmp_path: Path, calm: Path, drawn_dataset: Dataset
+) -> None:
+    """Started by us or by torchrun, with the same batch: but for what training makes of rounding.
+
+    In 64 bits they are the same to 1e-7; statistics of half a batch would put them 1e-2 apart.
+    """
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    ways: dict[str, tuple[Sequence[str | Path], Sequence[str]]] = {
+        "one": ([MIEN], ()),
+        "two": ([MIEN], TWO),
+        "torchrun": ([*torchrun, "--no-python", MIEN], ()),
+    }
+    for name, (starter, more) in ways.items():
+        done = trained(command(drawn_dataset, calm, tmp_path / name, *more), starter=starter)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("best epoch") == 1
+    one, *others = (history(tmp_path / name) for name in ways)
+    for found in others:
+        assert len(found) == 2
+        for ours, theirs in zip(found, one, strict=True):
+            assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=5e-4)
+            assert ours["valid_loss"] == pytest.approx(theirs["valid_loss"], rel=5e-4)
+    told = json.loads((tmp_path / "two" / "run.json").read_text())
+    assert told["machine"]["processes"] == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the other in /proc")
+def test_a_lost_process_ends_the_run_and_it_resumes_exactly(
+    tmp_path: Path, calm: Path, drawn_dataset: Dataset
+) -> None:
+    calm.write_text(CALM.replace("epochs = 2", "epochs = 8").replace("flip = 0.0", "flip = 0.5"))
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    with subprocess.Popen(
+        [MIEN, *command(drawn_dataset, calm, cut, *TWO)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "400"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as first:
+        until = time.monotonic() + 120
+        while not (cut / "history.jsonl").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+        assert len(children) == 1
+        os.kill(int(children[0]), signal.SIGKILL)
+        _, said = first.communicate(timeout=60)
+    assert first.returncode == 1
+    assert said.splitlines()[-1].startswith("mien: another process of this run was lost")
+    assert "Traceback" not in said
+    assert 1 <= len(history(cut)) < 8
+    for run, more in ((cut, ["--resume"]), (whole, [])):
+        done = trained(command(drawn_dataset, calm, run, *TWO, *more))
+        assert done.returncode == 0, done.stderr
+    assert history(cut) == history(whole)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(
+    tmp_path: Path, calm: Path, drawn_dataset: Dataset
+) -> None:
+    calm.write_text(CALM.replace("32", "31"))
+    done = trained(command(drawn_dataset, calm, tmp_path / "run", *TWO))
+    assert done.returncode == 2
+    assert done.stderr.count("batch_size 31 cannot be shared by 2 processes") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_machines_must_know_where_to_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    for name in ("MASTER_PORT", "NODE_RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with (
+        pytest.raises(UsageError, match=r"--nodes 2: MASTER_PORT, NODE_RANK not set"),
+        together("cpu", 1, 2, "32-true"),
+    ):
+        pass
+
+
+def test_more_devices_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with (
+        pytest.raises(UsageError, match=r"--device cuda --devices 2: "),
+        together("cuda", 2, 1, "32-true"),
+    ):
+        pass
+
+
+def test_shared_statistics_are_those_of_batch_normalisation(tmp_path: Path) -> None:
+    """Of one process, they are torch's own: outputs, gradients and running averages."""
+    torch.manual_seed(0)
+    spec = InputSpec(size=48, channels=1)
+    plain = build("mini", spec=spec, emotions=8)
+    shared = build("mini", spec=spec, emotions=8)
+    shared.load_state_dict(plain.state_dict())
+    share_statistics(shared)
+    assert not any(type(part) is nn.BatchNorm2d for part in shared.modules())
+    images = torch.rand(16, 1, 48, 48)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1
+    )
+    try:
+        found = []
+        for network in (plain, shared):
+            torch.manual_seed(1)
+            outputs = network.train()(images)
+            outputs.square().sum().backward()
+            found.append(outputs)
+    finally:
+        distributed.destroy_process_group()
+    torch.testing.assert_close(found[1], found[0])
+    for mine, its in zip(shared.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, its.grad, rtol=1e-3, atol=1e-4)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(shared.state_dict()[name], value)
