@@ -16,6 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("bench", "crossfit", "export"),
     ("train",),
     ("teachers",),
+    ("streaming",),
     ("compare", "runs", "labelled", "robustness"),
     (
         "evaluate",
@@ -42,6 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "data.drawn_folder",
         "data.importers",
         "data.clean",
+        "data.stream",
         "plots",
     ),
     ("data.rules",),
@@ -52,7 +54,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data.dataset", "data.splits", "data.source"),
     ("calibration", "card", "detect", "looks", "metrics", "motion", "drawn"),
     ("camera",),
-    ("images", "overlay", "video", "preprocess", "config", "data"),
+    ("images", "places", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
     ("errors", "version", "progress", "atomic", "quiet"),
 )
@@ -77,6 +79,7 @@ NEEDS_TORCH = {
     "optim",
     "robustness",
     "runs",
+    "streaming",
     "teachers",
     "together",
     "train",

@@ -12,6 +12,7 @@ from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import DataError, UsageError
 from mien.export import export_run
+from mien.labelled import Batch
 from mien.runs import open_run
 from mien.train import _Trainer, train
 
@@ -155,8 +156,8 @@ def test_divergence_stops_with_a_clear_line_and_keeps_the_last_good_epoch(
 ) -> None:
     real_step = _Trainer._step
 
-    def step(self: _Trainer, positions: torch.Tensor) -> torch.Tensor:
-        return real_step(self, positions) * (float("nan") if self.epoch == 1 else 1.0)
+    def step(self: _Trainer, batch: Batch) -> torch.Tensor:
+        return real_step(self, batch) * (float("nan") if self.epoch == 1 else 1.0)
 
     monkeypatch.setattr(_Trainer, "_step", step)
     with pytest.raises(DataError, match=r"diverged in epoch 2 \(loss nan\).*lower learning_rate"):

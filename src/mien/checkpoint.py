@@ -1,8 +1,9 @@
 """Writing and reading the state of a run, so that it can stop at any instant.
 
 A checkpoint is two files: ``epoch-0007.safetensors`` with every tensor and ``epoch-0007.json`` with
-everything else, readable. Each is written under another name and renamed; the JSON comes last, so
-a checkpoint that has one is whole. Knows tensors and JSON, not networks.
+everything else, readable; within the eighth epoch they are ``epoch-0007-step-0000400``. Each is
+written under another name and renamed; the JSON comes last, so a checkpoint that has one is whole.
+Knows tensors and JSON, not networks.
 """
 
 import json
@@ -37,17 +38,27 @@ BEST_NAME = "best.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A run's state after an epoch: named tensors, and the rest as JSON values."""
+    """A run's state: named tensors, and the rest as JSON values.
+
+    Attributes:
+        epoch: how many epochs are whole.
+        tensors: by name.
+        state: the rest.
+        step: how many steps of the next epoch were taken.
+    """
 
     epoch: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
+    step: int = 0
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically, then remove the ones before it."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"epoch-{checkpoint.epoch:04d}"
+    if checkpoint.step:
+        stem += f"-step-{checkpoint.step:07d}"
     _write_tensors(folder / f"{stem}.safetensors", checkpoint.tensors, {})
     write_text(folder / f"{stem}.json", json.dumps(checkpoint.state, indent=1) + "\n")
     for old in folder.iterdir():
@@ -61,7 +72,7 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     Raises:
         ModelError: the newest one is damaged.
     """
-    states = sorted(folder.glob("epoch-*.json"))
+    states = sorted(folder.glob("epoch-*.json"), key=lambda path: path.stem)
     if not states:
         return None
     newest = states[-1]
@@ -72,7 +83,8 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
         raise ModelError(
             f"{newest}: damaged checkpoint ({error}); remove it to start over"
         ) from None
-    return Checkpoint(int(newest.stem.removeprefix("epoch-")), tensors, state)
+    epoch, _, step = newest.stem.removeprefix("epoch-").partition("-step-")
+    return Checkpoint(int(epoch), tensors, state, int(step or 0))
 
 
 def write_weights(path: Path, model: nn.Module, card: ModelCard) -> None:

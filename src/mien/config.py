@@ -63,6 +63,9 @@ class TrainConfig(BaseModel):
         description="run folders, ONNX files or shipped models whose mean opinion is learnt too",
     )
     distillation: Share = Field(0.5, description="how much the teachers' opinion counts")
+    checkpoint_steps: int = Field(
+        0, ge=0, description="a checkpoint within the epoch every so many steps; 0: at its end only"
+    )
     ema: float = Field(0.998, ge=0, lt=1, description="decay of averaged weights; 0: none")
 
     emotion_based: bool = Field(

@@ -10,13 +10,31 @@ from torch import Tensor
 
 from mien.data.conditions import Condition
 from mien.data.dataset import Dataset
+from mien.data.stream import Stream
 from mien.errors import DatasetError
 from mien.preprocess import InputSpec, fit
 from mien.records import Split
 
-__all__ = ["Labelled"]
+__all__ = ["Batch", "Labelled"]
 
 _BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples on the device that trains.
+
+    Attributes:
+        pixels: float32 (n, C, H, W), 0..1.
+        targets: float32 (n, k), the probabilities to learn.
+        weights: float32 (n,), how much each counts.
+        positions: int (n,), which of a `Labelled` they are; None where they come from a stream.
+    """
+
+    pixels: Tensor
+    targets: Tensor
+    weights: Tensor
+    positions: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -24,7 +42,7 @@ class Labelled:
     """Samples whose packed pixels lie on the device that trains.
 
     Attributes:
-        rows: their numbers in the manifest.
+        rows: their numbers in the manifest, or in the split of a stream.
         labels: int (n,), indices into the emotions.
         targets: float32 (n, k), the probabilities to learn.
         weights: float32 (n,), how much each counts.
@@ -79,8 +97,43 @@ class Labelled:
             packed=_packed(dataset, rows, spec).to(device),
         )
 
+    @classmethod
+    def of_stream(
+        cls, stream: Stream, split: Split, spec: InputSpec, *, device: torch.device | str = "cpu"
+    ) -> "Labelled":
+        """Take a whole split of a stream into memory.
+
+        Raises:
+            DatasetError: there is no image, or a file is missing or damaged.
+        """
+        samples = [each for shard in stream.shards(split) for each in stream.read(shard)]
+        if not samples:
+            raise DatasetError(f"{stream.place}: no image in split {split!r}")
+        index = {emotion: i for i, emotion in enumerate(stream.emotions)}
+        packed = np.stack([fit(sample.image, spec).transpose(2, 0, 1) for sample in samples])
+        return cls(
+            rows=np.arange(len(samples)),
+            labels=np.array([index[sample.label] for sample in samples], dtype=np.int64),
+            targets=torch.tensor([sample.targets for sample in samples]).to(device),
+            weights=torch.tensor([sample.weight for sample in samples]).to(device),
+            packed=torch.from_numpy(packed).to(device),
+        )
+
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def counts(self) -> Tensor:
+        """Float (k,), how many samples each emotion has."""
+        labels = torch.from_numpy(self.labels)
+        return torch.bincount(labels, minlength=self.targets.shape[1]).float()
+
+    def batch(self, positions: Tensor) -> Batch:
+        """Return the samples at some positions, int (n,)."""
+        positions = positions.to(self.packed.device)
+        return Batch(
+            self.pixels(positions), self.targets[positions], self.weights[positions], positions
+        )
 
     def pixels(self, positions: Tensor) -> Tensor:
         """Return float32 (n, C, H, W), 0..1, of the samples at some positions."""

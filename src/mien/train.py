@@ -45,9 +45,10 @@ from mien.checkpoint import (
 )
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
+from mien.data.stream import Stream
 from mien.emphasis import Emphasis
 from mien.errors import DataError, UsageError
-from mien.labelled import Labelled
+from mien.labelled import Batch, Labelled
 from mien.losses import Objective
 from mien.metrics import Evaluation, evaluate_probabilities, negative_log_likelihood
 from mien.mixing import mix
@@ -60,6 +61,7 @@ from mien.networks import (
 from mien.optim import make_optimizer, make_schedule
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
+from mien.streaming import StreamedSplit
 from mien.teachers import Teacher, open_teacher
 from mien.together import from_first, gather, mean_of_all, share, share_statistics, together
 from mien.version import __version__
@@ -92,7 +94,7 @@ class RunResult:
 
 
 def train(
-    dataset: Dataset,
+    dataset: Dataset | Stream,
     config: TrainConfig,
     run: Path,
     *,
@@ -106,10 +108,11 @@ def train(
     """Train a network from scratch on a dataset's training split, choosing by its validation split.
 
     Args:
-        dataset: needs usable samples in train and valid.
+        dataset: needs usable samples in train and valid; those of a stream are read as training
+            needs them, its validation images all at once.
         config: the recipe.
         run: the run folder to make, or with ``resume`` to go on with.
-        resume: go on after the last whole epoch.
+        resume: go on after the last checkpoint.
         device: ``cpu``, ``cuda`` or ``auto``.
         devices: how many processes on this machine share each batch, one a device. They are
             started by running this program's command line again, so from Python call this where
@@ -159,10 +162,12 @@ def _checkpoint_to_resume(
     before = json.loads((run / "run.json").read_text(encoding="utf-8"))
     for key in ("recipe", "dataset"):
         changed = [
-            name for name in description[key] if before[key].get(name) != description[key][name]
+            name
+            for name in before[key] | description[key]
+            if before[key].get(name) != description[key].get(name)
         ]
         if changed:
-            was, now = before[key].get(changed[0]), description[key][changed[0]]
+            was, now = before[key].get(changed[0]), description[key].get(changed[0])
             raise UsageError(
                 f"{run} was begun with {key} {changed[0]} = {was!r}, now it is {now!r}: "
                 "resume with the same, or choose another --out"
@@ -175,10 +180,10 @@ class _Trainer:
     """The moving parts of a run."""
 
     fabric: Fabric
-    dataset: Dataset
+    dataset: Dataset | Stream
     config: TrainConfig
     run: Path
-    train_data: Labelled
+    train_data: Labelled | StreamedSplit
     valid_data: Labelled
     model: Classifier
     averaged: AveragedModel | None
@@ -187,9 +192,12 @@ class _Trainer:
     teachers: tuple[Teacher, ...]
     epoch: int = 0
     history: History = field(default_factory=list)
+    begun: "_Begun | None" = None
 
     @classmethod
-    def start(cls, fabric: Fabric, dataset: Dataset, config: TrainConfig, run: Path) -> "_Trainer":
+    def start(
+        cls, fabric: Fabric, dataset: Dataset | Stream, config: TrainConfig, run: Path
+    ) -> "_Trainer":
         spec = InputSpec(size=config.size, channels=config.channels)
         emotions = dataset.emotions
         if config.batch_size % fabric.world_size:
@@ -202,14 +210,14 @@ class _Trainer:
         if fabric.world_size > 1:
             share_statistics(model)
         model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        takes = partial(Labelled.of, dataset, spec=spec, emotions=emotions, device=fabric.device)
+        train_data, valid_data = _samples(dataset, config, spec, fabric.device)
         return cls(
             fabric=fabric,
             dataset=dataset,
             config=config,
             run=run,
-            train_data=takes("train", where=config.where, soft=config.soft_labels),
-            valid_data=takes("valid"),
+            train_data=train_data,
+            valid_data=valid_data,
             model=model,
             averaged=_averaged(model, config.ema) if config.ema else None,
             augment=Augmentation(config),
@@ -220,16 +228,12 @@ class _Trainer:
         )
 
     def __post_init__(self) -> None:
-        labels = torch.from_numpy(self.train_data.labels)
-        counts = torch.bincount(labels, minlength=len(self.emotions)).float()
-        self.objective = Objective(
-            self.config,
-            counts.to(self.fabric.device),
-            mean=mean_of_all,
-        )
-        self.emphasis = (
-            Emphasis(self.config, labels, self.emotions) if self.config.emotion_based else None
-        )
+        counts = self.train_data.counts.to(self.fabric.device)
+        self.objective = Objective(self.config, counts, mean=mean_of_all)
+        self.emphasis = None
+        if self.config.emotion_based and isinstance(self.train_data, Labelled):
+            labels = torch.from_numpy(self.train_data.labels)
+            self.emphasis = Emphasis(self.config, labels, self.emotions)
         self.optimizer = make_optimizer(self.model, self.config)
         self.schedule = make_schedule(
             self.optimizer, self.config, steps_per_epoch=self.steps_per_epoch
@@ -274,6 +278,7 @@ class _Trainer:
                 "labels": list(self.emotions),
                 "train": len(self.train_data),
                 "valid": len(self.valid_data),
+                **({"streamed": True} if isinstance(self.dataset, Stream) else {}),
             },
             "network": {
                 "parameters": parameter_count(self.model),
@@ -292,21 +297,24 @@ class _Trainer:
     def run_epoch(self, progress: Progress) -> dict[str, Any]:
         """Train one epoch, judge it, and return its entry of the history."""
         started = time.perf_counter()
-        rate = self.optimizer.param_groups[0]["lr"]
-        seed = self.config.seed * 100_003 + self.epoch
-        torch.manual_seed(seed)
-        order = self._order()
-        if self.fabric.global_rank:
-            # All processes agree on the order; each has a chance of its own for what follows.
-            torch.manual_seed(seed + self.fabric.global_rank * 1_000_000_007)
-        self.model.train()
+        begun = self.begun or _Begun(rate=self.optimizer.param_groups[0]["lr"])
+        self.begun = None
+        steps, resumed_at = self.steps_per_epoch, begun.step
+        torch.manual_seed(self._seed)
         batches = progress(
-            self._batches(order),
-            total=self.steps_per_epoch,
+            self._batches(begun.step),
+            total=steps - begun.step,
             doing=f"epoch {self.epoch + 1}/{self.config.epochs}",
         )
-        losses = [self._step(positions) for positions in batches]
-        train_loss = float(mean_of_all(torch.stack(losses).mean()))
+        self.model.train()
+        for batch in batches:
+            if self._may_stop_before(begun.step):
+                self._draw_anew(begun.step)
+            begun.losses.append(self._step(batch))
+            begun.step += 1
+            if self._may_stop_before(begun.step) and begun.step < steps:
+                self._save_within(begun)
+        train_loss = float(mean_of_all(torch.stack(begun.losses).mean()))
         trained = time.perf_counter() - started
         valid, losses_of, temperature = self._evaluate()
         self.epoch += 1
@@ -318,7 +326,7 @@ class _Trainer:
         self.schedule.after_epoch(valid.nll)
         entry = {
             "epoch": self.epoch,
-            "learning_rate": rate,
+            "learning_rate": begun.rate,
             "train_loss": train_loss,
             "valid_loss": valid.nll,
             "valid_accuracy": valid.accuracy,
@@ -327,7 +335,7 @@ class _Trainer:
             "valid_loss_of": losses_of,
             "temperature": temperature,
             "seconds": round(time.perf_counter() - started, 3),
-            "images_per_second": round(self.steps_per_epoch * self.config.batch_size / trained, 1),
+            "images_per_second": round((steps - resumed_at) * self.config.batch_size / trained, 1),
         }
         if self.emphasis is not None:
             entry["emphasis"] = self.emphasis.state_dict()
@@ -343,15 +351,29 @@ class _Trainer:
             return
         if self.best_epoch == self.epoch:
             write_weights(self.run / BEST_NAME, self.judged, self._card())
+        self._write_checkpoint()
+        self._write_history()
+
+    def _save_within(self, begun: "_Begun") -> None:
+        """Write a checkpoint within an epoch."""
+        # What is read back is what all processes found, so that is what all of them go on with.
+        losses = mean_of_all(torch.stack(begun.losses))
+        begun.losses = list(losses)
+        if self.fabric.is_global_zero:
+            told = {"rate": begun.rate, "losses": losses.tolist()}
+            self._write_checkpoint(step=begun.step, begun=told)
+
+    def _write_checkpoint(self, *, step: int = 0, begun: Mapping[str, Any] | None = None) -> None:
         tensors = _prefixed("model", self.model.state_dict())
         tensors |= _prefixed("optimizer", optimizer_tensors(self.optimizer))
         if self.averaged is not None:
             tensors |= _prefixed("averaged", self.averaged.state_dict())
         state = {"schedule": self.schedule.state_dict(), "history": self.history}
+        if begun is not None:
+            state["begun"] = begun
         if self.emphasis is not None:
             state["emphasis"] = self.emphasis.state_dict()
-        write_checkpoint(self.run / "checkpoints", Checkpoint(self.epoch, tensors, state))
-        self._write_history()
+        write_checkpoint(self.run / "checkpoints", Checkpoint(self.epoch, tensors, state, step))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
@@ -365,6 +387,9 @@ class _Trainer:
             self.emphasis.load_state_dict(checkpoint.state["emphasis"])
         self.history = checkpoint.state["history"]
         self.epoch = checkpoint.epoch
+        if (begun := checkpoint.state.get("begun")) is not None:
+            losses = torch.tensor(begun["losses"], device=self.fabric.device)
+            self.begun = _Begun(begun["rate"], checkpoint.step, list(losses))
         if self.fabric.is_global_zero:
             self._write_history()
 
@@ -374,28 +399,51 @@ class _Trainer:
         plots.save_curves(self.run / "curves.png", self.history)
         plots.save_emotions(self.run / "emotions.png", self.history)
 
-    def _order(self) -> Tensor:
-        if self.emphasis is not None:
-            return self.emphasis.draw()
-        return torch.randperm(len(self.train_data))
+    @property
+    def _seed(self) -> int:
+        return self.config.seed * 100_003 + self.epoch
 
-    def _batches(self, order: Tensor) -> Iterator[Tensor]:
-        size = self.config.batch_size
-        for step in range(self.steps_per_epoch):
-            batch = order[step * size : (step + 1) * size]
-            yield share(self.fabric, batch).to(self.fabric.device)
+    def _may_stop_before(self, step: int) -> bool:
+        """Tell whether a run may stop before a step and go on there."""
+        every = self.config.checkpoint_steps
+        return step % every == 0 if every else step == 0
 
-    def _step(self, positions: Tensor) -> Tensor:
-        data = self.train_data
-        images = self.augment(data.pixels(positions))
-        if self.emphasis is not None:
-            images = self._vary_again(images, positions)
-        images, targets = mix(images, data.targets[positions], self.config)
+    def _draw_anew(self, step: int) -> None:
+        """Let what is drawn by chance from a step on follow from its number.
+
+        All processes agree on the order of the images; each has a chance of its own for the rest.
+        """
+        if step or self.fabric.global_rank:
+            apart = self.fabric.global_rank * 1_000_000_007 + step * 1_000_003
+            torch.manual_seed(self._seed + apart)
+
+    def _batches(self, first: int) -> Iterator[Batch]:
+        """Yield this process's part of every batch of the epoch from a step on."""
+        data, size, steps = self.train_data, self.config.batch_size, self.steps_per_epoch
+        if isinstance(data, StreamedSplit):
+            yield from data.batches(
+                size,
+                steps,
+                seed=self._seed,
+                first=first,
+                part=self.fabric.global_rank,
+                parts=self.fabric.world_size,
+            )
+            return
+        order = torch.randperm(len(data)) if self.emphasis is None else self.emphasis.draw()
+        for step in range(first, steps):
+            yield data.batch(share(self.fabric, order[step * size : (step + 1) * size]))
+
+    def _step(self, batch: Batch) -> Tensor:
+        images = self.augment(batch.pixels)
+        if self.emphasis is not None and batch.positions is not None:
+            images = self._vary_again(images, batch.positions)
+        images, targets = mix(images, batch.targets, self.config)
         images = images.contiguous(memory_format=torch.channels_last)
         if self.teachers:
             targets = self._with_teachers(images, targets)
         emphasis = None if self.emphasis is None else self.emphasis.weights().to(images.device)
-        loss = self.objective(self.wrapped(images), targets, data.weights[positions], emphasis)
+        loss = self.objective(self.wrapped(images), targets, batch.weights, emphasis)
         self.fabric.backward(loss)
         if self.config.clip_norm:
             self.fabric.clip_gradients(
@@ -473,6 +521,32 @@ class _Trainer:
             figures={"valid": {key.removeprefix("valid_"): entry[key] for key in kept}},
             mien_version=__version__,
         )
+
+
+@dataclass
+class _Begun:
+    """An epoch that is under way: its learning rate at the start, and the steps taken so far."""
+
+    rate: float
+    step: int = 0
+    losses: list[Tensor] = field(default_factory=list)
+
+
+def _samples(
+    dataset: Dataset | Stream, config: TrainConfig, spec: InputSpec, device: torch.device
+) -> tuple[Labelled | StreamedSplit, Labelled]:
+    """Return what to train on and what to judge by."""
+    if isinstance(dataset, Dataset):
+        takes = partial(Labelled.of, dataset, spec=spec, emotions=dataset.emotions, device=device)
+        return takes("train", where=config.where, soft=config.soft_labels), takes("valid")
+    for name, asked in (("emotion_based", config.emotion_based), ("where", config.where)):
+        if asked:
+            raise UsageError(
+                f"{name} needs images in any order, and a stream has them in its own: train on "
+                "the dataset folder, or leave it out"
+            )
+    of_stream = StreamedSplit(dataset, spec, soft=config.soft_labels, device=device)
+    return of_stream, Labelled.of_stream(dataset, "valid", spec, device=device)
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:

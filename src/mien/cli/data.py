@@ -2,18 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from mien.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
-
 from mien.cli.printing import print_dataset, print_epoch
 from mien.cli.terminal import err_console, json_lines, out_console, pair, show_progress, shown
+from mien.errors import UsageError
 
 __all__ = ["data_app"]
 
@@ -192,6 +188,27 @@ def _shares(text: str) -> tuple[float, float, float]:
     except ValueError:
         raise UsageError(f"split {text!r}: expected three shares, 80/10/10") from None
     return train, valid, test
+
+
+@data_app.command("stream")
+def data_stream(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
+    out: Annotated[
+        str, typer.Option(help="A new folder, or an address (s3://…).", metavar="PLACE")
+    ],
+    images: Annotated[int, typer.Option(help="How many images a file holds.", min=1)] = 4096,
+) -> None:
+    """Write the training and validation images as tar files that training reads as it goes."""
+    from mien.data.dataset import Dataset
+    from mien.data.stream import STREAMED_SPLITS, write_stream
+
+    with show_progress() as show:
+        stream = write_stream(Dataset.open(dataset), out, images_per_shard=images, progress=show)
+    for split in STREAMED_SPLITS:
+        files = stream.shards(split)
+        count = sum(file.images for file in files)
+        out_console.print(f"{split}: {count:,} images in {len(files)} file{'s' * (len(files) > 1)}")
+    out_console.print(f"stream: {shown(out)}", soft_wrap=True)
 
 
 @data_app.command("draw")

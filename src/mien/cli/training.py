@@ -17,12 +17,19 @@ __all__ = ["bench", "demo", "export", "train"]
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="A dataset folder.", metavar="DATASET")],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A dataset folder; or a stream, by path or address (s3://…).", metavar="DATASET"
+        ),
+    ],
     recipe: Annotated[str, typer.Option(help="A shipped recipe or a TOML file.")] = "base",
     out: Annotated[
         Path | None, typer.Option(help="The run folder; runs/RECIPE if not given.", metavar="RUN")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last epoch.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last checkpoint.")
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the recipe, key=value.", metavar="KEY=VALUE"),
@@ -41,10 +48,11 @@ def train(
     """Train a network from scratch."""
     from mien.config import load_recipe
     from mien.data.dataset import Dataset
+    from mien.data.stream import Stream, is_stream
     from mien.train import train as run_training
 
     config = load_recipe(recipe, settings or ())
-    dataset = Dataset.open(data)
+    dataset = Stream(data) if is_stream(data) else Dataset.open(data)
     run = out or Path("runs") / Path(recipe).stem
     with show_progress() as show:
         result = run_training(

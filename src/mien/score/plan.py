@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import pyarrow as pa
@@ -17,8 +17,9 @@ from pyarrow import fs
 
 from mien.errors import DataError, UsageError
 from mien.images import IMAGE_SUFFIXES
+from mien.places import locate
 
-__all__ = ["Job", "Part", "Plan", "locate", "part_name", "plan_scores"]
+__all__ = ["Job", "Part", "Plan", "part_name", "plan_scores"]
 
 PART_IMAGES: Final = 2_048
 PLAN_NAME: Final = "_plan.parquet"
@@ -93,21 +94,6 @@ class Plan:
 def part_name(number: int) -> str:
     """Return the name of a part's file."""
     return f"part-{number:06d}.parquet"
-
-
-def locate(place: str) -> tuple[fs.FileSystem, str]:
-    """Return the file system of a path or address, and the path on it.
-
-    Raises:
-        UsageError: no such kind of address.
-    """
-    try:
-        absolute = place if "://" in place else str(Path(place).absolute())
-        files, path = fs.FileSystem.from_uri(absolute)
-    except (OSError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{place}: no path or address that can be opened ({reason})") from None
-    return files, path.rstrip("/")
 
 
 def plan_scores(job: Job, out: str) -> Plan:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from mien.errors import ImageError
 from mien.images import read_image
+from mien.places import locate
 from mien.predictor import Opened, Recogniser
 from mien.records import Face
-from mien.score.plan import Plan, locate, part_name
+from mien.score.plan import Plan, part_name
 
 __all__ = ["SCHEMA", "Tally", "score_part"]
 

@@ -1,0 +1,228 @@
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import webdataset
+from typer.testing import CliRunner
+
+from mien import streaming
+from mien.checkpoint import BEST_NAME, read_weights
+from mien.cli import app
+from mien.config import TrainConfig
+from mien.data.dataset import Dataset
+from mien.data.stream import STREAM_NAME, Stream, is_stream, write_stream
+from mien.errors import DatasetError, UsageError
+from mien.labelled import Batch, Labelled
+from mien.preprocess import InputSpec
+from mien.streaming import StreamedSplit
+from mien.train import _Trainer, train
+
+SPEC = InputSpec(size=48, channels=1)
+CPU = torch.device("cpu")
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory, ferplus_dataset: Dataset) -> Stream:
+    """The drawn faces of FER+, with votes, seven to a file."""
+    return write_stream(ferplus_dataset, str(tmp_path_factory.mktemp("s")), images_per_shard=7)
+
+
+@pytest.fixture
+def split(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> StreamedSplit:
+    """The training images, three files shuffled at a time."""
+    monkeypatch.setattr(streaming, "_WINDOW_BYTES", 3 * 7 * 48 * 48)
+    return StreamedSplit(stream, SPEC, soft=True, device=CPU)
+
+
+def test_a_stream_holds_what_the_dataset_holds_but_for_the_test_images(
+    stream: Stream, ferplus_dataset: Dataset
+) -> None:
+    emotions = ferplus_dataset.emotions
+    for name in ("train", "valid"):
+        rows = ferplus_dataset.usable(name)
+        images = ferplus_dataset.images(rows)
+        expected = {image.tobytes(): i for i, image in enumerate(images)}
+        targets = ferplus_dataset.targets(rows, emotions)
+        labels = ferplus_dataset.labels(rows, emotions)
+        found = [each for shard in stream.shards(name) for each in stream.read(shard)]
+        assert sorted(expected[each.image.tobytes()] for each in found) == [*range(len(rows))]
+        for each in found:
+            i = expected[each.image.tobytes()]
+            assert each.label == emotions[labels[i]]
+            assert np.array_equal(np.array(each.targets, np.float32), targets[i])
+        assert stream.counts(name) == [int((labels == i).sum()) for i in range(len(emotions))]
+    held = {each.image.tobytes() for shard in stream.shards("valid") for each in stream.read(shard)}
+    tested = ferplus_dataset.images(ferplus_dataset.usable("test"))
+    assert len(tested)
+    assert not held & {image.tobytes() for image in tested}
+    assert not list(Path(stream.place).glob("test-*"))
+
+
+# The other program leaves its files to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_other_programs_read_it(stream: Stream) -> None:
+    files = sorted(str(path) for path in Path(stream.place).glob("train-*.tar"))
+    samples = list(webdataset.WebDataset(files, shardshuffle=False).decode("l8"))
+    assert len(samples) == sum(shard.images for shard in stream.shards("train"))
+    assert samples[0]["png"].shape == (48, 48)
+    assert samples[0]["json"]["label"] in stream.emotions
+
+
+def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(split: StreamedSplit) -> None:
+    every = [
+        each.image for shard in split.stream.shards("train") for each in split.stream.read(shard)
+    ]
+    assert len(split) == len(every)
+
+    def order(seed: int) -> list[bytes]:
+        batches = split.batches(1, len(split), seed=seed)
+        return [(batch.pixels * 255).round().byte().numpy().tobytes() for batch in batches]
+
+    assert sorted(order(1)) == sorted(image.tobytes() for image in every)
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_processes_share_each_batch_and_an_epoch_is_entered_anywhere(split: StreamedSplit) -> None:
+    steps = len(split) // 8
+    assert steps >= 4
+
+    def seen(first: int = 0, part: int = 0, parts: int = 1) -> list[torch.Tensor]:
+        batches = split.batches(8, steps, seed=5, first=first, part=part, parts=parts)
+        return [batch.pixels for batch in batches]
+
+    whole = seen()
+    assert [len(batch) for batch in whole] == [8] * steps
+    for alone, *shares in zip(whole, *(seen(part=i, parts=4) for i in range(4)), strict=True):
+        assert torch.equal(alone, torch.stack(shares, dim=1).flatten(0, 1))
+    for first in range(1, steps):
+        later = seen(first)
+        assert len(later) == steps - first
+        assert all(torch.equal(*pair) for pair in zip(later, whole[first:], strict=True))
+
+
+def test_what_was_seen_before_is_not_read_again(
+    split: StreamedSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    real: Callable[..., object] = Stream.read
+
+    def noted(self: Stream, shard: object, wanted: object = None) -> object:
+        read.append(str(shard))
+        return real(self, shard, wanted)
+
+    monkeypatch.setattr(Stream, "read", noted)
+    steps = len(split) // 8
+    list(split.batches(8, steps, seed=5, first=steps - 1))
+    assert 1 <= len(read) <= 3
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["stream", "dataset"])
+def test_a_run_stopped_within_an_epoch_resumes_bit_for_bit(
+    tmp_path: Path,
+    stream: Stream,
+    ferplus_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    streamed: bool,
+) -> None:
+    data = stream if streamed else ferplus_dataset
+    changes = {"batch_size": 4, "checkpoint_steps": 2, "epochs": 2, "schedule": "onecycle"}
+    config = TrainConfig(**(tiny_config.model_dump() | changes))
+    train(data, config, tmp_path / "whole", device="cpu")
+    real, taken = _Trainer._step, itertools.count()
+    steps = sum(ferplus_dataset.info["counts"]["train"].values()) // 4
+    assert steps > 4
+
+    def step(self: _Trainer, batch: Batch) -> torch.Tensor:
+        if next(taken) == steps + 3:
+            raise StopError
+        return real(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Trainer, "_step", step)
+        with pytest.raises(StopError):
+            train(data, config, tmp_path / "cut", device="cpu")
+    left = sorted(path.name for path in (tmp_path / "cut" / "checkpoints").iterdir())
+    assert left == ["epoch-0001-step-0000002.json", "epoch-0001-step-0000002.safetensors"]
+    torch.manual_seed(12345)
+    train(data, config, tmp_path / "cut", resume=True, device="cpu")
+    name = "checkpoints/epoch-0002.safetensors"
+    assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+    histories = [
+        [json.loads(line) for line in (tmp_path / run / "history.jsonl").read_text().splitlines()]
+        for run in ("whole", "cut")
+    ]
+    for whole, cut in zip(*histories, strict=True):
+        assert cut["train_loss"] == whole["train_loss"]
+        assert cut["learning_rate"] == whole["learning_rate"]
+    weights = [read_weights(tmp_path / run / BEST_NAME)[0] for run in ("whole", "cut")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_validation_images_of_a_stream_are_those_of_the_dataset(
+    stream: Stream, ferplus_dataset: Dataset
+) -> None:
+    ours = Labelled.of_stream(stream, "valid", SPEC)
+    theirs = Labelled.of(ferplus_dataset, "valid", SPEC, ferplus_dataset.emotions)
+    assert torch.equal(ours.counts, theirs.counts)
+    assert sorted(map(bytes, ours.packed.numpy())) == sorted(map(bytes, theirs.packed.numpy()))
+
+
+def test_from_the_command_line(tmp_path: Path, drawn_dataset: Dataset) -> None:
+    out, run = tmp_path / "stream", tmp_path / "run"
+    command = ["data", "stream", str(drawn_dataset.path), "--out", str(out), "--images", "50"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "train: 112 images in 3 files" in done.stdout
+    assert is_stream(str(out))
+    assert not is_stream(str(drawn_dataset.path))
+    settings = ["--set", "network=mini", "--set", "epochs=1", "--set", "batch_size=32"]
+    command = ["train", "--data", str(out), "--out", str(run), "--device", "cpu", *settings]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert json.loads((run / "run.json").read_text())["dataset"]["streamed"] is True
+    with pytest.raises(UsageError, match="not empty"):
+        write_stream(drawn_dataset, str(out))
+
+
+@pytest.mark.parametrize("setting", [{"emotion_based": True}, {"where": ["relFCs<0.9"]}])
+def test_what_needs_images_in_any_order_is_refused(
+    tmp_path: Path, stream: Stream, tiny_config: TrainConfig, setting: dict[str, object]
+) -> None:
+    config = TrainConfig(**(tiny_config.model_dump() | setting))
+    with pytest.raises(UsageError, match=f"{next(iter(setting))} needs images in any order"):
+        train(stream, config, tmp_path / "run", device="cpu")
+
+
+def test_damage_is_said_in_one_line(tmp_path: Path, ferplus_dataset: Dataset) -> None:
+    with pytest.raises(DatasetError, match=r"no stream\.json to be read there"):
+        Stream(str(tmp_path))
+    place = tmp_path / "stream"
+    stream = write_stream(ferplus_dataset, str(place), images_per_shard=16)
+    first, second, *_ = stream.shards("train")
+    (place / first.name).unlink()
+    with pytest.raises(DatasetError, match=r"train-000000\.tar: damaged or missing"):
+        list(stream.read(first))
+    whole = (place / second.name).read_bytes()
+    (place / second.name).write_bytes(whole[:5000])
+    with pytest.raises(DatasetError, match=r"train-000001\.tar: "):
+        list(stream.read(second))
+    split = StreamedSplit(stream, SPEC, soft=True, device=CPU)
+    with pytest.raises(DatasetError, match=r"train-00000\d\.tar: "):
+        list(split.batches(8, len(split) // 8, seed=0))
+    told = json.loads((place / STREAM_NAME).read_text())
+    told["shards"]["train"][0]["name"] = "../elsewhere.tar"
+    for text in (json.dumps(told), "{", "[]", "\x00"):
+        (place / STREAM_NAME).write_text(text)
+        with pytest.raises(DatasetError, match=r"stream\.json: damaged"):
+            Stream(str(place))
