@@ -1,4 +1,4 @@
-"""Reading a stream: python -m benchmarks.stream [IMAGES ...], 100,000 and 1,000,000 by default.
+"""Reading a stream: python -m benchmarks.stream [IMAGES ...], 100,000 and 300,000 by default.
 
 Drawn faces of 48x48 pixels are written as tar files and linked under as many names as make a stream
 of so many images; an epoch of it is read in batches of 128, as training would. Whether memory grows
@@ -22,7 +22,7 @@ from mien.data.importers import import_dataset
 from mien.data.stream import STREAM_NAME, Stream, write_stream
 from mien.streaming import StreamedSplit
 
-SIZES = (100_000, 1_000_000)
+SIZES = (100_000, 300_000)
 FACES = 5_200
 PER_SHARD = 4_000
 

@@ -109,15 +109,13 @@ class StreamedSplit:
             places = np.split(begins + chance.permutation(int(ends[-1])), ends[:-1])
             begins += int(ends[-1])
             yield [
-                (
-                    shard,
-                    {
-                        i: int(at)
-                        for i, at in enumerate(of)
-                        if at in positions and at % parts == part
-                    },
-                )
-                for shard, of in zip(shards, places, strict=True)
+                (shard, {int(place): int(of_shard[place]) for place in np.flatnonzero(own)})
+                for shard, of_shard in zip(shards, places, strict=True)
+                for own in [
+                    (of_shard >= positions.start)
+                    & (of_shard < positions.stop)
+                    & (of_shard % parts == part)
+                ]
             ]
 
     def _read(self, shard: Shard, places: Mapping[int, int]) -> list[tuple[int, Streamed]]:

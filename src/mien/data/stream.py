@@ -236,8 +236,8 @@ def _packed(dataset: Dataset, rows: NDArray[np.int64]) -> bytes:
     of_rows = dataset.manifest.select(["id", "weight"]).take(rows)
     ids, weights = (column.to_pylist() for column in of_rows.columns)
     held = io.BytesIO()
-    # Always the same bytes: no time of writing.
-    with TarWriter(held, encoder=False, mtime=0.0) as tar:
+    # No time of writing: always the same bytes. Not 0.0, which would cost a second header each.
+    with TarWriter(held, encoder=False, mtime=0) as tar:
         for i, image in enumerate(dataset.images(rows)):
             told = {
                 "label": emotions[labels[i]],
