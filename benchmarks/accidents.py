@@ -1,8 +1,8 @@
 """kill -9 at random instants: python -m benchmarks.accidents [TIMES], 100 by default.
 
-Imports, audits, cleans and cross-fits drawn faces in processes of their own, killing each at a
-random instant, again and again. After every kill nothing may lie there under its final name that
-is not whole; the command started again must end as if nothing had happened.
+Imports, audits, cleans, cross-fits, streams and trains on drawn faces in processes of their own,
+killing each at a random instant, again and again. After every kill nothing may lie there under its
+final name that is not whole; the command started again must end as if nothing had happened.
 """
 
 import hashlib
@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mien.checkpoint import BEST_NAME, latest_checkpoint, read_weights
 from mien.data.audit.suspects import OutOfFold
 from mien.data.dataset import Dataset
 from mien.data.drawn_folder import draw_folder
+from mien.data.stream import STREAM_NAME, Stream
 
 TIMES = 100
 FACES = 400
@@ -35,6 +37,12 @@ def _digest(path: Path) -> str:
 
 def _open_audit(page: Path) -> None:
     assert page.read_text(encoding="utf-8").rstrip().endswith("</html>"), f"{page} is half a page"
+
+
+def _open_stream(description: Path) -> None:
+    stream = Stream(str(description.parent))
+    for shard in stream.shards("train"):
+        assert len(list(stream.read(shard))) == shard.images
 
 
 def _try(
@@ -80,6 +88,56 @@ def _try(
     print(f"{name}: killed {times} times, absent {absent}, whole {present}; ends the same")
 
 
+def _try_train(mien: str, folder: Path, dataset: Path, times: int) -> None:
+    """Kill a training ``times`` times; it goes on each time, and ends with the same weights."""
+    recipe = folder / "train.toml"
+    recipe.write_text(RECIPE + "checkpoint_steps = 3\n")
+    started = time.perf_counter()
+    whole = _trained(mien, folder / "whole", dataset, recipe)
+    seconds = time.perf_counter() - started
+    run = folder / "cut"
+    command = _training(mien, run, dataset, recipe)
+    kills = ended = 0
+    while kills < times:
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            assert child.wait(random.uniform(0.2, 1.0) * seconds) == 0
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            kills += 1
+            latest_checkpoint(run / "checkpoints")
+            if (run / BEST_NAME).exists():
+                read_weights(run / BEST_NAME)
+        else:
+            ended += 1
+            assert _ends_as(run) == whole, "train: ends otherwise after kills"
+            shutil.rmtree(run)
+    assert _trained(mien, run, dataset, recipe) == whole, "train: ends otherwise after kills"
+    print(f"train: killed {kills} times in {ended + 1} runs; each ends with the same weights")
+
+
+def _training(mien: str, run: Path, dataset: Path, recipe: Path) -> list[str]:
+    command = [mien, "train", "--data", str(dataset), "--recipe", str(recipe), "--out", str(run)]
+    return [*command, "--device", "cpu", "--resume"]
+
+
+def _trained(mien: str, run: Path, dataset: Path, recipe: Path) -> str:
+    command = _training(mien, run, dataset, recipe)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return _ends_as(run)
+
+
+def _ends_as(run: Path) -> str:
+    """Hash a run's last checkpoint and its best weights."""
+    (last,) = (run / "checkpoints").glob("*.safetensors")
+    weights, _ = read_weights(run / BEST_NAME)
+    digest = hashlib.sha256(last.read_bytes())
+    for name in sorted(weights):
+        digest.update(weights[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
 def main(times: int = TIMES) -> None:
     mien = str(Path(sys.executable).with_name("mien"))
     with tempfile.TemporaryDirectory() as temporary:
@@ -101,6 +159,10 @@ def main(times: int = TIMES) -> None:
         command += ["--suspects", "--recipe", str(folder / "quick.toml"), "--folds", "2"]
         forget = folder / "suspects"
         _try("cross-fit", command, predictions, OutOfFold.open, times, forget=forget)
+        stream = folder / "streamed" / "stream"
+        command = [mien, "data", "stream", str(dataset), "--out", str(stream), "--images", "50"]
+        _try("stream", command, stream / STREAM_NAME, _open_stream, times, forget=stream.parent)
+        _try_train(mien, folder, dataset, times)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ SOURCE = Path(mien.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
-    ("demo",),
+    ("demo", "search"),
     ("bench", "crossfit", "export"),
     ("train",),
     ("teachers",),
@@ -54,7 +54,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data.dataset", "data.splits", "data.source"),
     ("calibration", "card", "detect", "looks", "metrics", "motion", "drawn"),
     ("camera",),
-    ("images", "places", "overlay", "video", "preprocess", "config", "data"),
+    ("images", "places", "cluster", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
     ("errors", "version", "progress", "atomic", "quiet"),
 )
@@ -79,6 +79,7 @@ NEEDS_TORCH = {
     "optim",
     "robustness",
     "runs",
+    "search",
     "streaming",
     "teachers",
     "together",

@@ -20,6 +20,7 @@ __all__ = [
     "save_curves",
     "save_emotions",
     "save_environments",
+    "save_search",
 ]
 
 _INK = "#22303c"
@@ -78,6 +79,45 @@ def save_emotions(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     figure.axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=len(names))
+    _save(figure, path)
+
+
+def save_search(path: Path, trials: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the lowest validation loss of each trial over each setting that was varied.
+
+    Args:
+        path: the PNG.
+        trials: each with ``values`` (text by setting), ``loss`` and ``state``.
+    """
+    names = list(trials[0]["values"])
+    figure = Figure(figsize=(4.4 * len(names), 4), layout="constrained")
+    whole = [trial for trial in trials if trial["state"] == "whole"]
+    others = [trial for trial in trials if trial["state"] != "whole"]
+    best = min(whole, key=lambda trial: float(trial["loss"]))
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        values = [trial["values"][name] for trial in trials]
+        try:
+            places = dict(zip(values, map(float, values), strict=True))
+        except ValueError:
+            places = {value: float(i) for i, value in enumerate(sorted(set(values)))}
+            axes.set_xticks(list(places.values()), list(places))
+            axes.set_xlim(-0.5, len(places) - 0.5)
+        else:
+            if min(places.values()) > 0 and max(places.values()) >= 10 * min(places.values()):
+                axes.set_xscale("log")
+        groups = (
+            (others, _FAINT, "given up or failed"),
+            (whole, _COLOURS[0], "whole"),
+            ([best], _COLOURS[1], "best"),
+        )
+        for group, colour, label in groups:
+            where = [places[trial["values"][name]] for trial in group]
+            axes.plot(where, [trial["loss"] for trial in group], "o", color=colour, label=label)
+        axes.set_xlabel(name)
+        axes.set_ylabel("lowest validation loss")
+        _plain(axes)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=3)
     _save(figure, path)
 
 

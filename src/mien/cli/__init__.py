@@ -31,11 +31,15 @@ app.command()(recognition.score)
 app.command()(recognition.models)
 app.add_typer(data_app, name="data")
 app.command()(training.train)
+app.command()(training.search)
 app.command("eval")(judging.evaluate)
 app.command()(judging.compare)
 app.command()(training.export)
 app.command()(training.bench)
 app.command()(training.demo)
+
+_EXTRAS = {"fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "optuna": "search"}
+"""What installs a package that a command misses, where training's extra does not."""
 
 
 def main() -> None:
@@ -52,7 +56,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if debug:
             raise
-        extra = "serve" if error.name in {"fastapi", "starlette", "uvicorn"} else "train"
+        extra = _EXTRAS.get(error.name or "", "train")
         complain(
             f"this command needs {error.name}, which is not installed: in mien's source folder, "
             f"pip install '.[{extra}]'"

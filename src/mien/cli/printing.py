@@ -9,6 +9,7 @@ from mien.records import SPLITS, Prediction
 
 if TYPE_CHECKING:
     from mien.evaluate import Report
+    from mien.search import Trial
     from mien.timeline import Timeline
 
 from mien.cli.terminal import err_console, out_console, shown
@@ -67,6 +68,21 @@ def print_epoch(entry: dict[str, Any]) -> None:
         f"epoch {entry['epoch']:>3}  train loss {entry['train_loss']:.4f}  "
         f"valid loss {entry['valid_loss']:.4f}  accuracy {entry['valid_accuracy']:.2%}  "
         f"macro recall {entry['valid_macro_recall']:.2%}  {entry['seconds']:.0f} s",
+        soft_wrap=True,
+    )
+
+
+def print_trial(trial: "Trial") -> None:
+    """Say how a trial of a search ended, beside the progress."""
+    values = " ".join(f"{name}={value}" for name, value in trial.values.items())
+    if trial.accuracy is None:
+        ended = f"failed: {trial.reason}"
+    else:
+        ended = f"valid loss {trial.loss:.4f}  accuracy {trial.accuracy:.2%}"
+        if trial.state != "whole":
+            ended += f"  {trial.state} after {len(trial.losses)} epochs"
+    err_console.print(
+        f"trial {trial.number:>3}  {shown(values)}  {shown(ended)}  {trial.seconds:.0f} s",
         soft_wrap=True,
     )
 

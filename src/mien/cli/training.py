@@ -8,12 +8,18 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from mien.cli.printing import print_epoch, print_prediction, print_race, print_report
+from mien.cli.printing import (
+    print_epoch,
+    print_prediction,
+    print_race,
+    print_report,
+    print_trial,
+)
 from mien.cli.terminal import err_console, json_lines, out_console, show_progress, shown
 from mien.errors import UsageError
 from mien.records import Prediction
 
-__all__ = ["bench", "demo", "export", "train"]
+__all__ = ["bench", "demo", "export", "search", "train"]
 
 
 def train(
@@ -72,6 +78,50 @@ def train(
         f"accuracy {best['valid_accuracy']:.2%}, macro recall {best['valid_macro_recall']:.2%}"
     )
     out_console.print(f"run: {shown(run)} (curves: {shown(run / 'curves.png')})", soft_wrap=True)
+
+
+def search(
+    data: Annotated[str, typer.Option(help="A dataset folder, or a stream.", metavar="DATASET")],
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            help="A setting to vary: key=low..high or key=one,another.", metavar="KEY=VALUES"
+        ),
+    ],
+    recipe: Annotated[str, typer.Option(help="A shipped recipe or a TOML file.")] = "base",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The search's folder; searches/RECIPE if not given.", metavar="DIR"),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="How many trials in all.")] = 20,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of all trials, key=value.", metavar="KEY=VALUE"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Trials at a time, with ray.")] = 1,
+) -> None:
+    """Try a recipe's settings; the same command goes on where a search was stopped."""
+    from mien.search import Job, Varied
+    from mien.search import search as run_search
+
+    varied = tuple(Varied.parse(text) for text in vary)
+    job = Job(data, recipe, tuple(settings or ()), varied, device)
+    folder = out or Path("searches") / Path(recipe).stem
+    ranked = run_search(
+        job, folder, trials=trials, engine=engine, workers=workers, on_trial=print_trial
+    )
+    best = ranked[0]
+    out_console.print(
+        f"best of {len(ranked)} trials: validation loss {best.loss:.4f}, accuracy "
+        f"{best.accuracy:.2%} with {' '.join(f'{k}={v}' for k, v in best.values.items())}",
+        soft_wrap=True,
+    )
+    out_console.print(
+        f"recipe: {shown(folder / 'best.toml')} (picture: {shown(folder / 'search.png')})",
+        soft_wrap=True,
+    )
 
 
 def export(

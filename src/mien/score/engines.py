@@ -1,6 +1,5 @@
 """Where the parts are done: processes of this machine, or a Ray cluster."""
 
-import logging
 import multiprocessing
 import os
 import threading
@@ -14,6 +13,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
+from mien.cluster import cluster
 from mien.errors import DataError, UsageError
 from mien.score.plan import Plan
 from mien.score.work import Tally, score_part
@@ -119,21 +119,7 @@ def _ray(
     workers: int,
     give_up: Callable[[int], None],
 ) -> Iterator[Tally]:
-    try:
-        import ray
-    except ModuleNotFoundError:
-        raise UsageError("engine 'ray' is not installed: pip install '.[ray]'") from None
-    if not ray.is_initialized():
-        # With RAY_ADDRESS the cluster there; without it one that begins and ends here.
-        address = os.environ.get("RAY_ADDRESS")
-        ray.init(
-            address=address,
-            num_cpus=None if address else workers,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    try:
+    with cluster(workers) as ray:
         shared = ray.put(model)
         task: Any = ray.remote(num_cpus=1, max_retries=_TRIES - 1)(score_part)
         queue = iter(numbers)
@@ -150,8 +136,6 @@ def _ray(
                     raise error.cause from None
             for number in islice(queue, len(done)):
                 running[task.remote(plan, number, shared)] = number
-    finally:
-        ray.shutdown()
 
 
 ENGINES: Final[Mapping[str, Callable[..., Iterator[Tally]]]] = MappingProxyType(

@@ -1,0 +1,183 @@
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mien.cli import app
+from mien.config import load_recipe
+from mien.data.dataset import Dataset
+from mien.errors import ConfigError, DataError, DatasetError, UsageError
+from mien.search import SEARCH_NAME, Job, Trial, Varied, _run, _State, search
+
+TINY = ("network=mini", "epochs=1", "batch_size=32", "size=24")
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.fixture
+def job(drawn_dataset: Dataset) -> Job:
+    """A good learning rate, and one that learns nothing."""
+    rates = Varied.parse("learning_rate=1e-9,4e-3")
+    return Job(str(drawn_dataset.path), "fast", TINY, (rates,), "cpu")
+
+
+def untimed(out: Path) -> list[dict[str, Any]]:
+    held = json.loads((out / SEARCH_NAME).read_text())["trials"]
+    return [{key: value for key, value in trial.items() if key != "seconds"} for trial in held]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ema=0.9..0.99", Varied("ema", low=0.9, high=0.99)),
+        ("batch_size=32..256", Varied("batch_size", low=32, high=256)),
+        (" optimizer = adamw, sgd ", Varied("optimizer", choices=("adamw", "sgd"))),
+    ],
+)
+def test_what_is_varied(text: str, expected: Varied) -> None:
+    assert Varied.parse(text) == expected
+
+
+def test_a_wide_range_is_searched_by_factors() -> None:
+    assert Varied.parse("learning_rate=1e-4..1e-2").distribution().log  # type: ignore[attr-defined]
+    assert not Varied.parse("ema=0.9..0.99").distribution().log  # type: ignore[attr-defined]
+    assert type(Varied.parse("epochs=2..9").distribution()).__name__ == "IntDistribution"
+
+
+@pytest.mark.parametrize(
+    "text", ["ema", "ema=0.9", "ema=1..0", "ema=a..b", "ema=0..inf", "ema=..", "=", ""]
+)
+def test_what_cannot_be_varied_is_said(text: str) -> None:
+    with pytest.raises(UsageError, match=r"expected key=low\.\.high or key=one,another"):
+        Varied.parse(text)
+
+
+def test_the_better_value_wins_and_its_recipe_is_written(tmp_path: Path, job: Job) -> None:
+    ended: list[Trial] = []
+    ranked = search(job, tmp_path / "s", trials=4, on_trial=ended.append)
+    assert [trial.number for trial in ended] == [0, 1, 2, 3]
+    assert {trial.values["learning_rate"] for trial in ended} == {"1e-9", "4e-3"}
+    assert ranked[0].values["learning_rate"] == "4e-3"
+    assert ranked[0].loss < ranked[-1].loss
+    recipe = load_recipe(str(tmp_path / "s" / "best.toml"))
+    assert (recipe.learning_rate, recipe.network, recipe.size) == (4e-3, "mini", 24)
+    assert (tmp_path / "s" / "search.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "s" / "trial-0003" / "run.json").exists()
+
+
+def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path, job: Job) -> None:
+    search(job, tmp_path / "whole", trials=4)
+
+    def stop(trial: Trial) -> None:
+        if trial.number == 1:
+            raise StopError
+
+    with pytest.raises(StopError):
+        search(job, tmp_path / "cut", trials=4, on_trial=stop)
+    # The third was begun, and its run may have begun as well.
+    state = _State(job, tmp_path / "cut", job.open().info["fingerprint"])
+    assert len(state.trials) == 2
+    begun = next(state.to_do(4))
+    assert begun.state == "begun"
+    _run(job, tmp_path / "cut", begun, ())
+    search(job, tmp_path / "cut", trials=4)
+    assert untimed(tmp_path / "cut") == untimed(tmp_path / "whole")
+
+
+def test_a_trial_worse_than_half_is_given_up(tmp_path: Path, job: Job) -> None:
+    longer = replace(job, settings=(*TINY, "epochs=4"))
+    trial = Trial(0, {"learning_rate": "1e-9"})
+    for bar, epochs, state in (
+        ((9.0,) * 4, 4, "whole"),
+        ((0.1,) * 4, 2, "given up"),  # not in the first quarter
+        ((9.0, 9.0, 0.1, 9.0), 3, "given up"),
+        ((9.0, 9.0, 9.0, 0.1), 4, "whole"),  # nothing would be saved any more
+    ):
+        out = tmp_path / f"{epochs}-{state}-{bar[0]}"
+        ended = _run(longer, out, trial, bar)
+        assert (len(ended.losses), ended.state) == (epochs, state)
+
+
+def test_the_bar_is_what_half_of_the_whole_trials_had_reached(tmp_path: Path, job: Job) -> None:
+    state = _State(job, tmp_path / "s", "f")
+    curves = [(5.0, 1.0), (4.0, 6.0), (3.0, 3.0), (2.0, 2.5)]
+    for number, losses in enumerate(curves):
+        assert state.bar() == ()
+        state.put(Trial(number, {"learning_rate": "4e-3"}, "whole", losses))
+    state.put(Trial(4, {"learning_rate": "4e-3"}, "given up", (0.0,)))
+    assert state.bar() == (3.5, 2.5)
+
+
+def test_a_failed_trial_does_not_end_the_search(tmp_path: Path, job: Job) -> None:
+    wild = replace(job, varied=(Varied.parse("learning_rate=1e30,4e-3"),))
+    ranked = search(wild, tmp_path / "s", trials=4)
+    assert ranked[0].values["learning_rate"] == "4e-3"
+    failed = [trial for trial in ranked if trial.state == "failed"]
+    assert failed
+    assert "diverged" in str(failed[0].reason)
+    assert failed[0].loss == math.inf
+    hopeless = replace(job, varied=(Varied.parse("learning_rate=1e30,1e31"),))
+    with pytest.raises(DataError, match=r"no trial ended whole .*diverged"):
+        search(hopeless, tmp_path / "t", trials=1)
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path, job: Job) -> None:
+    with pytest.raises(UsageError, match="engine 'slurm': expected one of local, ray"):
+        search(job, tmp_path / "s", trials=1, engine="slurm")
+    with pytest.raises(ConfigError, match="learning_speed"):
+        search(replace(job, varied=(Varied.parse("learning_speed=1,2"),)), tmp_path, trials=1)
+    with pytest.raises(ConfigError, match="optimizer"):
+        search(replace(job, varied=(Varied.parse("optimizer=sgd,slow"),)), tmp_path, trials=1)
+    (tmp_path / "thesis.tex").write_text("dear")
+    with pytest.raises(UsageError, match="not empty and no search"):
+        search(job, tmp_path, trials=1)
+    search(job, tmp_path / "s", trials=1)
+    with pytest.raises(UsageError, match="holds another search"):
+        search(replace(job, settings=()), tmp_path / "s", trials=1)
+    (tmp_path / "s" / SEARCH_NAME).write_text('{"trials": [1]}')
+    with pytest.raises(DatasetError, match=r"search\.json: damaged"):
+        search(job, tmp_path / "s", trials=1)
+
+
+def test_from_the_command_line(tmp_path: Path, job: Job) -> None:
+    command = ["search", "--data", job.data, "--recipe", "fast", "--device", "cpu"]
+    command += ["--out", str(tmp_path / "s"), "--trials", "2", "--vary", "learning_rate=1e-9,4e-3"]
+    for setting in TINY:
+        command += ["--set", setting]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "best of 2 trials: validation loss" in done.stdout
+    assert "best.toml" in done.stdout
+
+
+def test_on_ray(tmp_path: Path, job: Job) -> None:
+    """Two at a time, in processes of a cluster; what they find is what one finds alone."""
+    code = (
+        "import sys; from pathlib import Path; from mien.search import Job, Varied, search\n"
+        "rates = Varied.parse('learning_rate=1e-9,4e-3')\n"
+        f"job = Job({job.data!r}, 'fast', {TINY!r}, (rates,), 'cpu')\n"
+        "ranked = search(job, Path(sys.argv[1]), trials=3, engine='ray', workers=2)\n"
+        "print(len(ranked), ranked[0].state)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "s")],
+        env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["3", "whole"]
+    for trial in untimed(tmp_path / "s"):
+        alone = _run(job, tmp_path / "alone", Trial(trial["number"], trial["values"]), ())
+        assert trial["losses"] == pytest.approx(list(alone.losses), rel=1e-5)
