@@ -204,6 +204,19 @@ def test_what_needs_images_in_any_order_is_refused(
         train(stream, config, tmp_path / "run", device="cpu")
 
 
+def test_what_a_broken_off_writing_left_is_written_anew(
+    tmp_path: Path, ferplus_dataset: Dataset, stream: Stream
+) -> None:
+    for name in ("train-000000.tar", "train-000077.tar", "valid-000000.tar.partial"):
+        (tmp_path / name).write_text("half")
+    again = write_stream(ferplus_dataset, str(tmp_path), images_per_shard=7)
+    assert again.shards("train") == stream.shards("train")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {path.name for path in Path(stream.place).iterdir()}
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (Path(stream.place) / name).read_bytes()
+
+
 def test_damage_is_said_in_one_line(tmp_path: Path, ferplus_dataset: Dataset) -> None:
     with pytest.raises(DatasetError, match=r"no stream\.json to be read there"):
         Stream(str(tmp_path))

@@ -8,6 +8,7 @@ never travels with the training images cannot be trained on.
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ STREAMED_SPLITS: Final[tuple[Split, ...]] = ("train", "valid")
 
 _SEED: Final = 20_130_722
 """Of the one order in which samples are written, so that every file holds of everything."""
+
+
+_LEFT: Final = re.compile(r"(train|valid)-\d{6}\.tar(\.partial)?|stream\.json\.partial")
+"""Names of what is there before ``stream.json`` is."""
 
 
 class Shard(BaseModel):
@@ -187,7 +192,8 @@ def write_stream(
 
     Args:
         dataset: where they come from.
-        place: a new folder, or an address on an object store where nothing is yet.
+        place: a new folder, or an address on an object store where nothing is yet, but for what
+            a broken-off writing left.
         images_per_shard: how many images a file holds; the last of a split may hold fewer.
         progress: shows how far it is.
 
@@ -197,8 +203,10 @@ def write_stream(
     """
     files, root = locate(place)
     there = files.get_file_info(fs.FileSelector(root, allow_not_found=True))
-    if there:
+    if not all(_LEFT.fullmatch(info.base_name) for info in there):
         raise UsageError(f"{place} is not empty: choose another --out, or remove it first")
+    for info in there:
+        files.delete_file(info.path)
     chance = np.random.default_rng(_SEED)
     rows = {split: chance.permutation(dataset.usable(split)) for split in STREAMED_SPLITS}
     if not all(len(of) for of in rows.values()):

@@ -152,9 +152,16 @@ class DatasetWriter:
 
     def _flush(self) -> None:
         if self._pending:
-            np.save(self._folder / "images" / shard_name(self._shards), np.stack(self._pending))
+            _save(self._folder / "images" / shard_name(self._shards), np.stack(self._pending))
             self._pending = []
             self._shards += 1
+
+
+def _save(path: Path, images: NDArray[np.uint8]) -> None:
+    """Write an array as `numpy.save` does, which hides why it failed on a full disk."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(images))
+        file.write(images.data)
 
 
 def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -130,6 +130,7 @@ def _add_api(app: FastAPI, house: _House) -> None:
         response_model=Reading,
         openapi_extra=_PICTURE,
         responses={
+            400: {"model": ErrorReading, "description": "a parameter that is none"},
             404: {"model": ErrorReading, "description": "there is no such model"},
             415: {"model": ErrorReading, "description": "a form, not a picture's file"},
             422: {"model": Reading, "description": "not a picture, or too many pixels: `error`"},
@@ -246,7 +247,7 @@ async def _on_wrong_call(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
-    return JSONResponse({"error": f"{where}: {problem['msg']}"}, 422)
+    return JSONResponse({"error": f"{where}: {problem['msg']}"}, 400)
 
 
 async def _on_failure(_: Request, error: Exception) -> Response:
