@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -129,7 +129,8 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str
     # safetensors demands tensors in plain layout, one memory each.
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with replacing(path) as partial:
-        save_file(plain, partial, metadata=metadata)
+        # Not save_file: on a full disk it raises an error of its own.
+        partial.write_bytes(save(plain, metadata=metadata))
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
