@@ -100,4 +100,5 @@ def main(models: tuple[str, ...] = ()) -> None:
             )
 
 
-main(tuple(sys.argv[1:]))
+if __name__ == "__main__":
+    main(tuple(sys.argv[1:]))
