@@ -13,11 +13,24 @@ from mien.serve import Limits, create_app
 EXAMPLES = int(os.environ.get("MIEN_OPENAPI", "25"))
 """For each operation and phase; more make a campaign of it."""
 
-api = create_app({"nano": load_model("nano")}, limits=Limits(rate=1_000_000))
+app = create_app({"nano": load_model("nano")}, limits=Limits(rate=1_000_000))
+
+
+async def endless(scope: Any, receive: Any, send: Any) -> None:
+    """Run the server without its end, which would come after each request drawn."""
+    if scope["type"] != "lifespan":
+        await app(scope, receive, send)
+        return
+    kind = ""
+    while kind != "lifespan.shutdown":
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+
+
 HERE = {"Host": "127.0.0.1"}
 """A server on this machine answers to no other name."""
 
-schema = schemathesis.openapi.from_asgi("/openapi.json", api, headers=HERE)
+schema = schemathesis.openapi.from_asgi("/openapi.json", endless, headers=HERE)
 
 
 @schema.parametrize()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from mien.cli import app
 from mien.config import TrainConfig, load_recipe
 from mien.data.dataset import Dataset
+from mien.data.stream import open_data
 from mien.errors import ConfigError, DataError, DatasetError, UsageError
 from mien.search import SEARCH_NAME, Job, Trial, Varied, _run, _State, search
 from mien.train import train
@@ -85,7 +86,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path, job: Job)
     with pytest.raises(StopError):
         search(job, tmp_path / "cut", trials=4, on_trial=stop)
     # The third was begun, and its run may have begun as well.
-    state = _State(job, tmp_path / "cut", job.open().info["fingerprint"])
+    state = _State(job, tmp_path / "cut", open_data(job.data).info["fingerprint"])
     assert len(state.trials) == 2
     begun = next(state.to_do(4))
     assert begun.state == "begun"

@@ -14,7 +14,7 @@ from mien.checkpoint import BEST_NAME, read_weights
 from mien.cli import app
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
-from mien.data.stream import STREAM_NAME, Stream, is_stream, write_stream
+from mien.data.stream import STREAM_NAME, Stream, open_data, write_stream
 from mien.errors import DatasetError, UsageError
 from mien.labelled import Batch, Labelled
 from mien.preprocess import InputSpec
@@ -184,8 +184,8 @@ def test_from_the_command_line(tmp_path: Path, drawn_dataset: Dataset) -> None:
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     assert "train: 112 images in 3 files" in done.stdout
-    assert is_stream(str(out))
-    assert not is_stream(str(drawn_dataset.path))
+    assert isinstance(open_data(str(out)), Stream)
+    assert isinstance(open_data(str(drawn_dataset.path)), Dataset)
     settings = ["--set", "network=mini", "--set", "epochs=1", "--set", "batch_size=32"]
     command = ["train", "--data", str(out), "--out", str(run), "--device", "cpu", *settings]
     done = CliRunner().invoke(app, command)

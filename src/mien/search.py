@@ -31,8 +31,7 @@ from mien import plots
 from mien.atomic import write_text
 from mien.cluster import cluster
 from mien.config import TrainConfig, load_recipe
-from mien.data.dataset import Dataset
-from mien.data.stream import Stream, is_stream
+from mien.data.stream import open_data
 from mien.errors import DataError, DatasetError, UsageError
 from mien.train import train
 
@@ -154,10 +153,6 @@ class Job:
         chosen = [f"{name}={value}" for name, value in values.items()]
         return load_recipe(self.recipe, [*self.settings, *chosen])
 
-    def open(self) -> Dataset | Stream:
-        """Open the data."""
-        return Stream(self.data) if is_stream(self.data) else Dataset.open(self.data)
-
 
 class _WorseThanHalfError(Exception):
     """Ends a trial that is not worth its time."""
@@ -195,7 +190,7 @@ def search(
     for varied in job.varied:
         for end in varied.ends():
             job.config({varied.name: str(end)})
-    state = _State(job, out, fingerprint=job.open().info["fingerprint"])
+    state = _State(job, out, fingerprint=open_data(job.data).info["fingerprint"])
     for trial in _ENGINES[engine](state, trials, workers):
         state.put(trial)
         if on_trial is not None:
@@ -321,7 +316,7 @@ def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
     state: Literal["whole", "given up", "failed"] = "whole"
     reason = None
     try:
-        train(job.open(), config, run, resume=True, device=job.device, on_epoch=judge)
+        train(open_data(job.data), config, run, resume=True, device=job.device, on_epoch=judge)
     except _WorseThanHalfError:
         state = "given up"
     except (DataError, UsageError) as error:

@@ -112,10 +112,7 @@ def _others(devices: int, nodes: int) -> Iterator[None]:
     """
     meeting, program = _meeting(nodes), _program()
     children = [
-        subprocess.Popen(
-            program,
-            env=os.environ | meeting | {"LOCAL_RANK": str(number)},
-        )
+        subprocess.Popen(program, env=os.environ | meeting | {"LOCAL_RANK": str(number)})
         for number in range(1, devices)
     ]
     added = meeting | {"LOCAL_RANK": "0"}

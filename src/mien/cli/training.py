@@ -53,12 +53,11 @@ def train(
 ) -> None:
     """Train a network from scratch."""
     from mien.config import load_recipe
-    from mien.data.dataset import Dataset
-    from mien.data.stream import Stream, is_stream
+    from mien.data.stream import open_data
     from mien.train import train as run_training
 
     config = load_recipe(recipe, settings or ())
-    dataset = Stream(data) if is_stream(data) else Dataset.open(data)
+    dataset = open_data(data)
     run = out or Path("runs") / Path(recipe).stem
     with show_progress() as show:
         result = run_training(

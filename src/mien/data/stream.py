@@ -12,6 +12,7 @@ import re
 import tarfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import cv2
@@ -36,7 +37,7 @@ __all__ = [
     "Shard",
     "Stream",
     "Streamed",
-    "is_stream",
+    "open_data",
     "write_stream",
 ]
 
@@ -175,14 +176,16 @@ class Stream:
         return Streamed(place, image, told["label"], targets, float(told["weight"]))
 
 
-def is_stream(place: str) -> bool:
-    """Tell whether a path or address holds a stream rather than a dataset folder."""
-    files, root = locate(place)
-    try:
-        found = files.get_file_info(f"{root}/{STREAM_NAME}")
-    except OSError:
-        return "://" in place
-    return "://" in place or found.type is fs.FileType.File
+def open_data(place: str) -> "Dataset | Stream":
+    """Open what can be trained on: a stream where there is one, else a dataset folder.
+
+    Raises:
+        DatasetError: there is neither, or it is damaged.
+        UsageError: no such kind of address.
+    """
+    if "://" in place or (Path(place) / STREAM_NAME).is_file():
+        return Stream(place)
+    return Dataset.open(place)
 
 
 def write_stream(
