@@ -6,7 +6,6 @@ killed, or the cable pulled, and which then go on with --resume. The losses of a
 of the hosts to the last bit, those of one process to rounding.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.data.drawn_folder import draw_folder
+from mien.history import read_history
 
 HOSTS = {"mien-a": "10.77.0.1", "mien-b": "10.77.0.2"}
 FACES = 800
@@ -91,9 +91,8 @@ def _finish(command: list[str]) -> None:
 
 
 def _history(run: Path) -> list[dict[str, Any]]:
-    entries = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     timed = {"seconds", "images_per_second"}
-    return [{key: entry[key] for key in entry.keys() - timed} for entry in entries]
+    return [{key: entry[key] for key in entry.keys() - timed} for entry in read_history(run)]
 
 
 def _lose(command: list[str], run: Path, how: str) -> str:

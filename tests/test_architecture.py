@@ -31,7 +31,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "mien",
         "score",
         "serve",
-        "together",
         "window",
     ),
     (
@@ -53,9 +52,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data.conditions",),
     ("data.dataset", "data.splits", "data.source"),
     ("calibration", "card", "detect", "looks", "metrics", "motion", "drawn"),
-    ("camera",),
+    ("camera", "together"),
     ("images", "places", "cluster", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
+    ("history",),
     ("errors", "version", "progress", "atomic", "quiet"),
 )
 """From the roof to the ground: a module imports from the floors below its own, never above.

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mien.bench import _read_history, _seconds_to, bench_recognition, bench_training, race
+from mien.bench import _seconds_to, bench_recognition, bench_training, race
 from mien.data.dataset import Dataset
+from mien.history import read_history
 
 
 def test_recognition_has_three_figures_a_model() -> None:
@@ -37,7 +38,7 @@ def test_a_race_goes_by_turns_and_its_seconds_are_those_of_the_runs(
     )
     assert told == [1, 1, 2, 2]
     assert found.epochs == {"first": 2, "fast": 2}
-    history = _read_history(tmp_path / "first")
+    history = read_history(tmp_path / "first")
     assert found.goal == max(entry["valid_accuracy"] for entry in history)
     assert found.their_seconds == _seconds_to(history, found.goal)
 

@@ -207,7 +207,7 @@ def test_what_needs_images_in_any_order_is_refused(
 def test_what_a_broken_off_writing_left_is_written_anew(
     tmp_path: Path, ferplus_dataset: Dataset, stream: Stream
 ) -> None:
-    for name in ("train-000000.tar", "train-000077.tar", "valid-000000.tar.partial"):
+    for name in ("train-000000.tar", "train-000077.tar", "_valid-000000.tar.7.tmp"):
         (tmp_path / name).write_text("half")
     again = write_stream(ferplus_dataset, str(tmp_path), images_per_shard=7)
     assert again.shards("train") == stream.shards("train")

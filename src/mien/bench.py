@@ -3,7 +3,6 @@
 Times are taken turn by turn, so that a machine that is busy for a while slows all of them alike.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from torch.optim import Adamax
 from mien.augment import Augmentation
 from mien.config import TrainConfig, load_recipe
 from mien.data.dataset import Dataset
+from mien.history import read_history
 from mien.losses import Objective
 from mien.model import load_model, shipped_models
 from mien.networks import build
@@ -218,12 +218,7 @@ def _one_more(
             dataset, config, run, resume=True, device=device, progress=progress, on_epoch=stop
         ).history
     except _EnoughError:
-        return _read_history(run)
-
-
-def _read_history(run: Path) -> list[dict[str, Any]]:
-    lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+        return read_history(run)
 
 
 def _seconds_to(history: Sequence[Mapping[str, Any]], goal: float) -> float | None:

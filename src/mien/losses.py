@@ -1,12 +1,11 @@
 """What a network is to learn, as one number to make small."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mien.config import TrainConfig
+from mien.together import mean_of_all
 
 __all__ = ["Objective"]
 
@@ -21,17 +20,9 @@ class Objective:
     Args:
         config: the recipe.
         counts: float (k,), how many training images each emotion has; at least 1 counts.
-        mean: of a number over all processes that share the batch.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        counts: Tensor,
-        *,
-        mean: Callable[[Tensor], Tensor] = lambda value: value,
-    ) -> None:
-        self._mean = mean
+    def __init__(self, config: TrainConfig, counts: Tensor) -> None:
         self._smoothing = config.label_smoothing
         shares = counts.clamp_min(1) / counts.clamp_min(1).sum()
         self._margins = config.logit_adjustment * shares.log()
@@ -58,5 +49,5 @@ class Objective:
         balance = self._balance if emphasis is None else self._balance * emphasis
         weights = weights * (targets @ balance)
         # A batch whose samples all count nothing teaches nothing.
-        total = self._mean(weights.sum())
+        total = mean_of_all(weights.sum())
         return (losses * weights).sum() / total.clamp_min(torch.finfo(weights.dtype).eps)

@@ -1,12 +1,16 @@
 """Folders and object stores by one name: a path, or an address that pyarrow opens."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pyarrow import fs
 
 from mien.errors import UsageError
 
-__all__ = ["locate"]
+__all__ = ["locate", "whole_file"]
 
 
 def locate(place: str) -> tuple[fs.FileSystem, str]:
@@ -22,3 +26,17 @@ def locate(place: str) -> tuple[fs.FileSystem, str]:
         reason = " ".join(str(error).split())
         raise UsageError(f"{place}: no path or address that can be opened ({reason})") from None
     return files, path.rstrip("/")
+
+
+@contextmanager
+def whole_file(files: fs.FileSystem, path: str) -> Iterator[Any]:
+    """Give a stream to write to; the file has its name once it is whole, and never before.
+
+    What a broken-off writing leaves begins with an underscore: whoever reads a folder as a table
+    passes it over. Several processes may write the same file; the last one to end wins.
+    """
+    folder, _, name = path.rpartition("/")
+    temporary = f"{folder}/_{name}.{os.getpid()}.tmp"
+    with files.open_output_stream(temporary) as file:
+        yield file
+    files.move(temporary, path)

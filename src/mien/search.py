@@ -33,6 +33,7 @@ from mien.cluster import cluster
 from mien.config import TrainConfig, load_recipe
 from mien.data.stream import open_data
 from mien.errors import DataError, DatasetError, UsageError
+from mien.history import read_history
 from mien.train import train
 
 __all__ = ["SEARCH_NAME", "Job", "Trial", "Varied", "search"]
@@ -310,7 +311,7 @@ def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
         epoch = entry["epoch"]
         if not _GRACE * config.epochs < epoch < config.epochs or epoch > len(bar):
             return
-        if min(each["valid_loss"] for each in _history(run)) > bar[epoch - 1]:
+        if min(each["valid_loss"] for each in read_history(run)) > bar[epoch - 1]:
             raise _WorseThanHalfError
 
     state: Literal["whole", "given up", "failed"] = "whole"
@@ -321,7 +322,7 @@ def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
         state = "given up"
     except (DataError, UsageError) as error:
         state, reason = "failed", str(error)
-    entries = _history(run)
+    entries = read_history(run)
     best = min(entries, key=lambda entry: float(entry["valid_loss"]), default=None)
     return replace(
         trial,
@@ -331,12 +332,6 @@ def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
         seconds=round(time.perf_counter() - started, 1),
         reason=reason,
     )
-
-
-def _history(run: Path) -> list[dict[str, Any]]:
-    path = run / "history.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
 
 
 def _local(state: _State, trials: int, workers: int) -> Iterator[Trial]:

@@ -48,6 +48,7 @@ from mien.data.dataset import Dataset
 from mien.data.stream import Stream
 from mien.emphasis import Emphasis
 from mien.errors import DataError, UsageError
+from mien.history import write_history
 from mien.labelled import Batch, Labelled
 from mien.losses import Objective
 from mien.metrics import Evaluation, evaluate_probabilities, negative_log_likelihood
@@ -229,7 +230,7 @@ class _Trainer:
 
     def __post_init__(self) -> None:
         counts = self.train_data.counts.to(self.fabric.device)
-        self.objective = Objective(self.config, counts, mean=mean_of_all)
+        self.objective = Objective(self.config, counts)
         self.emphasis = None
         if self.config.emotion_based and isinstance(self.train_data, Labelled):
             labels = torch.from_numpy(self.train_data.labels)
@@ -394,8 +395,7 @@ class _Trainer:
             self._write_history()
 
     def _write_history(self) -> None:
-        lines = "".join(json.dumps(entry) + "\n" for entry in self.history)
-        write_text(self.run / "history.jsonl", lines)
+        write_history(self.run, self.history)
         plots.save_curves(self.run / "curves.png", self.history)
         plots.save_emotions(self.run / "emotions.png", self.history)
 

@@ -3,11 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.errors import UsageError
+from mien.history import read_history
 from mien.records import SPLITS
 
 if TYPE_CHECKING:
@@ -66,15 +67,9 @@ def evaluate(
             lines.write(json.dumps(report.to_json(), indent=2) + "\n")
     if json_file != "-":
         print_report(report)
-    history = _history(Path(model))
+    history = read_history(Path(model))
     for path in report.save(folder, dataset, history=history) if folder else ():
         err_console.print(f"wrote {shown(path)}", soft_wrap=True)
-
-
-def _history(run: Path) -> list[dict[str, Any]]:
-    """The epochs of a run; none where it is no run."""
-    file = run / "history.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def _open_model(name_or_path: str) -> "EmotionModel":

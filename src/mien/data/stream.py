@@ -26,7 +26,7 @@ from webdataset.tariterators import group_by_keys, tar_file_iterator
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, ImageError, UsageError
 from mien.images import read_image
-from mien.places import locate
+from mien.places import locate, whole_file
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
 from mien.records import Split
@@ -47,8 +47,9 @@ STREAMED_SPLITS: Final[tuple[Split, ...]] = ("train", "valid")
 _SEED: Final = 20_130_722
 """Of the one order in which samples are written, so that every file holds of everything."""
 
-
-_LEFT: Final = re.compile(r"(train|valid)-\d{6}\.tar(\.partial)?|stream\.json\.partial")
+_LEFT: Final = re.compile(
+    r"(train|valid)-\d{6}\.tar|_((train|valid)-\d{6}\.tar|stream\.json)\.\d+\.tmp"
+)
 """Names of what is there before ``stream.json`` is."""
 
 
@@ -176,7 +177,7 @@ class Stream:
         return Streamed(place, image, told["label"], targets, float(told["weight"]))
 
 
-def open_data(place: str) -> "Dataset | Stream":
+def open_data(place: str) -> Dataset | Stream:
     """Open what can be trained on: a stream where there is one, else a dataset folder.
 
     Raises:
@@ -223,7 +224,8 @@ def write_stream(
     shards: dict[Split, list[Shard]] = {split: [] for split in rows}
     for split, number, part in progress(parts, total=len(parts), doing="writing the stream"):
         shard = Shard(name=f"{split}-{number:06d}.tar", images=len(part))
-        _write_whole(files, f"{root}/{shard.name}", _packed(dataset, part))
+        with whole_file(files, f"{root}/{shard.name}") as file:
+            file.write(_packed(dataset, part))
         shards[split].append(shard)
         dataset.release()
     description = _Description(
@@ -235,8 +237,8 @@ def write_stream(
         counts={split: dataset.info["counts"][split] for split in rows},
         shards={split: tuple(of) for split, of in shards.items()},
     )
-    text = description.model_dump_json(indent=1) + "\n"
-    _write_whole(files, f"{root}/{STREAM_NAME}", text.encode())
+    with whole_file(files, f"{root}/{STREAM_NAME}") as file:
+        file.write(description.model_dump_json(indent=1).encode() + b"\n")
     return Stream(place)
 
 
@@ -265,10 +267,3 @@ def _packed(dataset: Dataset, rows: NDArray[np.int64]) -> bytes:
 def _samples(file: Any, name: str) -> Iterator[dict[str, bytes]]:
     entries = ({**entry, "__url__": name} for entry in tar_file_iterator(file))
     yield from group_by_keys(entries)
-
-
-def _write_whole(files: fs.FileSystem, path: str, content: bytes) -> None:
-    """Write a file that is whole or absent under its name."""
-    with files.open_output_stream(f"{path}.partial") as file:
-        file.write(content)
-    files.move(f"{path}.partial", path)

@@ -17,7 +17,7 @@ from pyarrow import fs
 
 from mien.errors import DataError, UsageError
 from mien.images import IMAGE_SUFFIXES
-from mien.places import locate
+from mien.places import locate, whole_file
 
 __all__ = ["Job", "Part", "Plan", "part_name", "plan_scores"]
 
@@ -143,12 +143,11 @@ def _write_plan(files: fs.FileSystem, path: str, job: Job) -> None:
     metadata: dict[bytes | str, bytes | str] = {_JOB_KEY: json.dumps(asdict(job)).encode()}
     schema = _ROWS.with_metadata(metadata)
     with (
-        files.open_output_stream(f"{path}.tmp") as file,
+        whole_file(files, path) as file,
         pq.ParquetWriter(file, schema) as writer,
     ):
         for part in chain((first,), parts):
             writer.write_table(pa.Table.from_pylist(part, schema=schema))
-    files.move(f"{path}.tmp", path)
 
 
 def _parts(source: fs.FileSystem, root: str, job: Job) -> Iterator[list[dict[str, Any]]]:

@@ -1,7 +1,6 @@
 """What a worker does: read one part of the plan, write one Parquet file, whole or not at all."""
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from mien.errors import ImageError
 from mien.images import read_image
-from mien.places import locate
+from mien.places import locate, whole_file
 from mien.predictor import Opened, Recogniser
 from mien.records import Face
 from mien.score.plan import Plan, part_name
@@ -149,12 +148,8 @@ def _face(face: Face) -> dict[str, Any]:
 
 def _write(plan: Plan, number: int, table: pa.Table) -> None:
     files, root = locate(plan.out)
-    path = f"{root}/{part_name(number)}"
-    # Names that begin with an underscore are passed over by whoever reads the folder as a table.
-    temporary = f"{root}/_{part_name(number)}.{os.getpid()}.tmp"
-    with files.open_output_stream(temporary) as file:
+    with whole_file(files, f"{root}/{part_name(number)}") as file:
         pq.write_table(table, file, compression="zstd")
-    files.move(temporary, path)
 
 
 @lru_cache(maxsize=1)
