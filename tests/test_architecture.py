@@ -12,9 +12,9 @@ SOURCE = Path(mien.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
-    ("demo", "search"),
-    ("bench", "crossfit", "export"),
-    ("train",),
+    ("bench", "demo", "search"),
+    ("bench.race", "bench.speed", "crossfit", "export"),
+    ("bench.machine", "train"),
     ("teachers",),
     ("streaming",),
     ("compare", "runs", "labelled", "robustness"),
@@ -66,6 +66,9 @@ The package itself (``mien``) stands below what builds on ``mien.load``.
 NEEDS_TORCH = {
     "augment",
     "bench",
+    "bench.machine",
+    "bench.race",
+    "bench.speed",
     "checkpoint",
     "crossfit",
     "demo",

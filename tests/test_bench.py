@@ -1,25 +1,100 @@
 """Tests of the speed figures: that they are figures, and of what; never how fast."""
 
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-from mien.bench import _seconds_to, bench_recognition, bench_training, race
+from mien.bench import (
+    Machine,
+    Work,
+    bench_recognition,
+    bench_training,
+    count_work,
+    measure_machine,
+    race,
+)
+from mien.bench.race import _seconds_to
 from mien.data.dataset import Dataset
 from mien.history import read_history
 
+MACHINE = Machine(
+    processor="a made one",
+    threads=2,
+    operations={(p, n): 1e11 * n for p in ("float32", "bfloat16") for n in (1, 2)},
+    bytes=1e10,
+)
 
-def test_recognition_has_three_figures_a_model() -> None:
-    figures = bench_recognition()
-    assert {figure.unit for figure in figures} == {"ms", "faces/s"}
-    assert len(figures) % 3 == 0
-    assert all(figure.value > 0 for figure in figures)
+
+def test_recognition_is_held_against_peers_batches_and_the_machine(tmp_path: Path) -> None:
+    peer = tmp_path / "peer.py"
+    peer.write_text(
+        "import json, sys\n"
+        "for path in sys.stdin:\n"
+        "    face = {'box': [0, 0, 48, 48], 'probabilities': {'happy': 1.0}}\n"
+        "    print(json.dumps({'source': path.strip(), 'faces': [face], 'ms': 2.0}))\n"
+    )
+    figures = {
+        (figure.name, figure.against): figure
+        for figure in bench_recognition(MACHINE, {"slow": f"{sys.executable} {peer}"}, turns=1)
+    }
+    assert figures["slow, one face on one thread", None].value == pytest.approx(2.0)
+    for model in ("base", "nano"):
+        ours = figures[f"{model}, one face on one thread", "slow"]
+        assert ours.ratio == pytest.approx(2.0 / ours.value)
+        one = figures[f"{model}, one face at a time", None]
+        many = figures[f"{model}, in batches of 256", one.name]
+        assert many.ratio == pytest.approx(many.value / one.value)
+        # What 8 bits could do at best is not measured.
+        assert (ours.limit is None) == (model == "nano")
 
 
 def test_training_is_compared_with_the_forerunners_loop() -> None:
-    before, ours = bench_training(("fast",))
+    before, ours, half = bench_training(
+        MACHINE, {"fast": (), "fast, bfloat16": ("precision=bfloat16",)}, turns=1
+    )
     assert (before.ratio, before.unit) == (None, "images/s")
-    assert ours.ratio == pytest.approx(ours.value / before.value)
+    for figure in (ours, half):
+        assert figure.against == "the forerunner's loop"
+        assert figure.ratio == pytest.approx(figure.value / before.value)
+        assert figure.limit is not None
+        assert figure.share_of_limit == pytest.approx(figure.value / figure.limit)
+
+
+def test_work_of_layers_is_counted_as_by_hand() -> None:
+    layers = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten())
+    images = torch.zeros(2, 1, 8, 8)
+    with torch.no_grad():
+        fused = count_work(lambda: layers(images), 2, fused=True)
+        apart = count_work(lambda: layers(images), 2)
+    assert fused.operations == 2 * 4 * 9 * 64
+    # 40 weights once for both images, one map in and four out, of four bytes a value.
+    assert fused.bytes == 4 * (40 / 2 + 64 + 4 * 64)
+    # The rectifier reads four maps and writes them; flattening is a view.
+    assert apart.bytes == fused.bytes + 4 * 2 * 4 * 64
+
+
+@pytest.mark.parametrize(
+    ("work", "seconds", "bound"),
+    [
+        pytest.param(Work(1e11, 1e9), 1.0, "operations", id="a product"),
+        pytest.param(Work(1e9, 1e10), 1.0, "bytes", id="a copy"),
+    ],
+)
+def test_work_takes_as_long_as_its_slower_half(work: Work, seconds: float, bound: str) -> None:
+    assert MACHINE.seconds(work, "float32", 1) == pytest.approx(seconds)
+    assert MACHINE.bound(work, "float32", 1) == bound
+
+
+@pytest.mark.slow
+def test_a_machine_is_measured() -> None:
+    machine = measure_machine()
+    assert machine.processor
+    assert machine.bytes > 0
+    assert set(machine.operations) >= {("float32", 1), ("bfloat16", machine.threads)}
+    assert all(rate > 0 for rate in machine.to_json()["operations_per_second"].values())
 
 
 def test_a_race_goes_by_turns_and_its_seconds_are_those_of_the_runs(

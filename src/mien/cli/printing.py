@@ -208,3 +208,27 @@ def print_race(found: dict[str, Any]) -> None:
     else:
         took = f"{found['our_seconds']:,.0f} s, {found['ratio']:.1f} times as fast"
         out_console.print(line + took, soft_wrap=True)
+
+
+def print_speeds(found: dict[str, Any]) -> None:
+    """Show speeds beside their baselines and what the machine could do at best."""
+    machine = found["machine"]
+    rates = machine["operations_per_second"].items()
+    out_console.print(
+        f"{shown(machine['processor'])}: "
+        + "; ".join(f"{name}: {rate / 1e9:,.0f} GFLOP/s" for name, rate in rates)
+        + f"; copies {machine['bytes_per_second'] / 1e9:.0f} GB/s",
+        soft_wrap=True,
+    )
+    table = _figures_table("what", "speed", "times", "as fast as", "of what is possible")
+    for figure in found["figures"]:
+        ratio, share = figure["ratio"], figure["share_of_limit"]
+        table.add_row(
+            shown(figure["name"]),
+            f"{figure['value']:,.2f} {figure['unit']}",
+            "" if ratio is None else f"{ratio:.1f}",
+            "" if ratio is None else shown(figure["against"]),
+            "" if share is None else f"{share:.0%}, bound by {figure['bound']}",
+        )
+    table.columns[3].justify = "left"
+    out_console.print(table)

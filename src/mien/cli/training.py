@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from mien.cli.printing import (
     print_epoch,
     print_prediction,
     print_race,
     print_report,
+    print_speeds,
     print_trial,
 )
-from mien.cli.terminal import err_console, json_lines, out_console, show_progress, shown
+from mien.cli.terminal import err_console, json_lines, out_console, pair, show_progress, shown
 from mien.errors import UsageError
 from mien.records import Prediction
 
@@ -168,13 +168,19 @@ def bench(
         typer.Option("--set", help="A setting of both recipes, key=value.", metavar="KEY=VALUE"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="speed: another package's classifier, as for compare.", metavar="NAME=COMMAND"
+        ),
+    ] = None,
     json_file: Annotated[
         str | None,
         typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Measure mien's own speed on this machine, as ratios against what it is to beat."""
-    from mien.bench import bench_recognition, bench_training, race
+    from mien.bench import bench_recognition, bench_training, measure_machine, race
     from mien.data.dataset import Dataset
 
     result: Any
@@ -196,15 +202,19 @@ def bench(
         if json_file != "-":
             print_race(result)
     elif what == "speed":
+        peers = dict(pair(text, "peer: expected NAME=COMMAND") for text in peer or ())
+        machine = measure_machine()
         with show_progress() as show:
-            figures = [*bench_recognition(progress=show), *bench_training(progress=show)]
-        result = [figure.to_json() for figure in figures]
+            figures = [
+                *bench_recognition(machine, peers, progress=show),
+                *bench_training(machine, progress=show),
+            ]
+        result = {
+            "machine": machine.to_json(),
+            "figures": [figure.to_json() for figure in figures],
+        }
         if json_file != "-":
-            table = Table("what", "", "", "against the baseline", box=None)
-            for figure in figures:
-                ratio = "" if figure.ratio is None else f"{figure.ratio:.1f} times as fast"
-                table.add_row(figure.name, f"{figure.value:,.2f}", figure.unit, ratio)
-            out_console.print(table)
+            print_speeds(result)
     else:
         raise UsageError(f"bench {what!r}: expected speed or train")
     with json_lines(json_file) as lines:
