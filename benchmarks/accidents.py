@@ -111,7 +111,7 @@ def _try_train(mien: str, folder: Path, dataset: Path, times: int) -> None:
                 read_weights(run / BEST_NAME)
         else:
             ended += 1
-            assert _ends_as(run) == whole, "train: ends otherwise after kills"
+            assert ends_as(run) == whole, "train: ends otherwise after kills"
             shutil.rmtree(run)
     assert _trained(mien, run, dataset, recipe) == whole, "train: ends otherwise after kills"
     print(f"train: killed {kills} times in {ended + 1} runs; each ends with the same weights")
@@ -125,10 +125,10 @@ def _training(mien: str, run: Path, dataset: Path, recipe: Path) -> list[str]:
 def _trained(mien: str, run: Path, dataset: Path, recipe: Path) -> str:
     command = _training(mien, run, dataset, recipe)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return _ends_as(run)
+    return ends_as(run)
 
 
-def _ends_as(run: Path) -> str:
+def ends_as(run: Path) -> str:
     """Hash a run's last checkpoint and its best weights."""
     (last,) = (run / "checkpoints").glob("*.safetensors")
     weights, _ = read_weights(run / BEST_NAME)

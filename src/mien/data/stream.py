@@ -158,9 +158,16 @@ class Stream:
                 for place, sample in enumerate(_samples(file, name)):
                     if wanted is None or place in wanted:
                         yield self._decode(place, sample)
-        except (OSError, tarfile.TarError, KeyError, TypeError, ValueError, ImageError) as error:
+        except FileNotFoundError:
+            raise DatasetError(f"{name}: missing; write the stream again") from None
+        except OSError as error:
             reason = " ".join(str(error).split())
-            raise DatasetError(f"{name}: damaged or missing ({reason}); write it again") from None
+            raise DatasetError(
+                f"{name}: cannot be read now ({reason}); nothing is lost, go on once it can"
+            ) from None
+        except (tarfile.TarError, KeyError, TypeError, ValueError, ImageError) as error:
+            reason = " ".join(str(error).split())
+            raise DatasetError(f"{name}: damaged ({reason}); write the stream again") from None
         if place + 1 != shard.images:
             raise DatasetError(f"{name}: holds {place + 1} images, expected {shard.images}")
 
