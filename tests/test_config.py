@@ -86,6 +86,11 @@ def test_the_last_override_wins() -> None:
         pytest.param("clip_norm=inf", "clip_norm = inf", id="infinite"),
         pytest.param("ema=1.0", "ema = 1.0", id="end-is-out"),
         pytest.param("dropout=1.5", "dropout = 1.5", id="optional-out-of-range"),
+        pytest.param(
+            "progressive_size=48",
+            "progressive_size = 48: value error, expected 0, or 16 to less than size, 48",
+            id="not-smaller",
+        ),
     ],
 )
 @pytest.mark.parametrize("where", ["override", "file"])

@@ -98,10 +98,11 @@ def test_classic_networks_say_what_they_take(name: str, spec: InputSpec) -> None
         build(name, spec=spec, emotions=8)
 
 
+@pytest.mark.parametrize("side", [16, 40, 75, 80])
 @pytest.mark.parametrize("name", ["mini", "residual"])
-def test_modern_networks_take_any_size_and_colour(name: str) -> None:
-    model = build(name, spec=InputSpec(size=80, channels=3), emotions=8).eval()
-    assert model(torch.rand(2, 3, 80, 80)).shape == (2, 8)
+def test_modern_networks_take_any_size_and_colour(name: str, side: int) -> None:
+    model = build(name, spec=InputSpec(size=side, channels=3), emotions=8).eval()
+    assert model(torch.rand(2, 3, side, side)).shape == (2, 8)
 
 
 def test_residual_costs_a_fraction_of_classic7() -> None:

@@ -10,9 +10,10 @@ import torch
 from mien.checkpoint import BEST_NAME, read_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
-from mien.errors import DataError, UsageError
+from mien.errors import ConfigError, DataError, UsageError
 from mien.export import export_run
 from mien.labelled import Batch
+from mien.networks import Classifier
 from mien.runs import open_run
 from mien.train import _Trainer, train
 
@@ -60,8 +61,18 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
             "cutmix": 0.5,
             "logit_adjustment": 0.5,
         },
+        {"progressive_size": 24, "progressive_share": 0.5, "precision": "bfloat16"},
+        {"teachers": ["nano"], "teachers_see": "original"},
     ],
-    ids=["adamw-cosine-ema", "adamax-plateau", "hard-labels-classic4", "emotions", "sgd-cutmix"],
+    ids=[
+        "adamw-cosine-ema",
+        "adamax-plateau",
+        "hard-labels-classic4",
+        "emotions",
+        "sgd-cutmix",
+        "progressive-bfloat16",
+        "taught",
+    ],
 )
 def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
     tmp_path: Path,
@@ -88,9 +99,15 @@ def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
+@pytest.mark.parametrize("seen", ["varied", "original"])
 @pytest.mark.parametrize("kind", ["run", "file"])
 def test_teachers_opinions_are_learnt(
-    tmp_path: Path, tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig, kind: str
+    tmp_path: Path,
+    tiny_run: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    kind: str,
+    seen: str,
 ) -> None:
     """A student who learns nothing but the teacher's opinion comes to agree with it."""
     calm = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast", "erasing"), 0.0)
@@ -99,7 +116,8 @@ def test_teachers_opinions_are_learnt(
     if kind == "file":
         model = tmp_path / "teacher.onnx"
         export_run(tiny_run, model)
-    config = TrainConfig(**(settings | {"teachers": [str(model)], "distillation": 1.0}))
+    taught = {"teachers": [str(model)], "teachers_see": seen, "distillation": 1.0}
+    config = TrainConfig(**(settings | taught))
     train(drawn_dataset, config, tmp_path / "student", device="cpu")
     crops = drawn_dataset.images(drawn_dataset.usable("train"))
     teacher, student = (
@@ -114,6 +132,49 @@ def test_a_teacher_who_sees_other_pictures_is_refused(
     config = TrainConfig(**(tiny_config.model_dump() | {"size": 32, "teachers": [str(tiny_run)]}))
     with pytest.raises(UsageError, match=r"sees InputSpec.size=48.* expected InputSpec.size=32"):
         train(drawn_dataset, config, tmp_path / "run", device="cpu")
+
+
+def test_first_epochs_learn_from_smaller_pictures(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sides: list[tuple[bool, int]] = []
+    forward = Classifier.forward
+
+    def watched(self: Classifier, pixels: torch.Tensor) -> torch.Tensor:
+        sides.append((self.training, pixels.shape[-1]))
+        return forward(self, pixels)
+
+    monkeypatch.setattr(Classifier, "forward", watched)
+    changes = {"progressive_size": 32, "progressive_share": 0.6, "batch_size": 56}
+    config = TrainConfig(**(tiny_config.model_dump() | changes))
+    train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    # Two steps an epoch; the pictures that it is judged by are always whole.
+    assert [side for training, side in sides if training] == [32, 32, 32, 32, 48, 48]
+    assert {side for training, side in sides if not training} == {48}
+
+
+def test_a_network_for_one_size_only_is_refused_smaller_pictures(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    changes = {"network": "classic4", "progressive_size": 32}
+    config = TrainConfig(**(tiny_config.model_dump() | changes))
+    with pytest.raises(ConfigError, match="'classic4' takes grey 48x48 only"):
+        train(drawn_dataset, config, tmp_path / "run", device="cpu")
+
+
+def test_a_run_begun_before_there_was_a_setting_resumes(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 1}))
+    train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    described = tmp_path / "run" / "run.json"
+    told = json.loads(described.read_text())
+    del told["recipe"]["progressive_size"]
+    described.write_text(json.dumps(told))
+    assert len(train(drawn_dataset, config, tmp_path / "run", resume=True).history) == 1
 
 
 def test_resuming_a_finished_run_changes_nothing(

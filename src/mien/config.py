@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mien.errors import ConfigError
 
@@ -62,9 +62,19 @@ class TrainConfig(BaseModel):
         strict=False,
         description="run folders, ONNX files or shipped models whose mean opinion is learnt too",
     )
+    teachers_see: Literal["varied", "original"] = Field(
+        "varied",
+        description="the student's own pictures, at every step; or, once, the dataset's",
+    )
     distillation: Share = Field(0.5, description="how much the teachers' opinion counts")
     checkpoint_steps: int = Field(
         0, ge=0, description="a checkpoint within the epoch every so many steps; 0: at its end only"
+    )
+    progressive_size: int = Field(
+        0, ge=0, le=512, description="side of the pictures in the first epochs; 0: size"
+    )
+    progressive_share: Share = Field(
+        0.6, description="share of the epochs, the first, that see pictures of progressive_size"
     )
     ema: float = Field(0.998, ge=0, lt=1, description="decay of averaged weights; 0: none")
 
@@ -92,6 +102,19 @@ class TrainConfig(BaseModel):
     )
     erasing: Share = Field(0.3, description="probability of blanking a rectangle")
     erasing_area: Share = Field(0.2, description="largest share of the picture blanked")
+
+    def side_in(self, epoch: int) -> int:
+        """Return the side of the pictures that an epoch, from 0, learns from, in pixels."""
+        small = self.progressive_size and epoch < self.progressive_share * self.epochs
+        return self.progressive_size if small else self.size
+
+    @field_validator("progressive_size")
+    @classmethod
+    def _smaller(cls, side: int, info: ValidationInfo) -> int:
+        size = info.data.get("size", 0)  # Absent where it is out of range itself.
+        if side and not 16 <= side < size:
+            raise ValueError(f"expected 0, or 16 to less than size, {size}")
+        return side
 
 
 def recipe_names() -> list[str]:

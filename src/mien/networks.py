@@ -215,7 +215,8 @@ class ResidualBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if halve or incoming != width:
             self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride) if halve else nn.Identity(),
+                # An odd side ends in half a window, as it does for the convolution.
+                nn.AvgPool2d(2, ceil_mode=True) if halve else nn.Identity(),
                 nn.Conv2d(incoming, width, 1, bias=False),
                 nn.BatchNorm2d(width),
             )
@@ -264,6 +265,7 @@ NETWORKS: Mapping[str, Builder] = MappingProxyType(
         "mini": _residual(16, (24, 48, 96), (1, 1, 1), 0.1),
         "small": _residual(16, (24, 48, 96, 192), (1, 2, 2, 1), 0.15),
         "residual": _residual(24, (32, 64, 128, 256), (1, 2, 2, 1), 0.2),
+        "large": _residual(32, (40, 80, 160, 320), (1, 2, 2, 1), 0.3),
     }
 )
 """Every network by name."""

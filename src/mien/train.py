@@ -15,8 +15,8 @@ the images in the order that one process would, and the first of them writes the
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien import plots
@@ -161,6 +162,8 @@ def _checkpoint_to_resume(
             f"{run} holds a run: add --resume to go on with it, or choose another --out"
         )
     before = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    # What a setting does by default is what was done before there was such a setting.
+    before["recipe"] = TrainConfig().model_dump(mode="json") | before["recipe"]
     for key in ("recipe", "dataset"):
         changed = [
             name
@@ -206,12 +209,20 @@ class _Trainer:
                 f"batch_size {config.batch_size} cannot be shared by {fabric.world_size} "
                 "processes: --set batch_size= to a multiple of their number"
             )
+        if config.progressive_size:
+            smaller = replace(spec, size=config.progressive_size)
+            build(config.network, spec=smaller, emotions=len(emotions))  # Refuses what it must.
         torch.manual_seed(config.seed)
         model = build(config.network, spec=spec, emotions=len(emotions), dropout=config.dropout)
         if fabric.world_size > 1:
             share_statistics(model)
         model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         train_data, valid_data = _samples(dataset, config, spec, fabric.device)
+        teachers = tuple(
+            open_teacher(name, spec, emotions, fabric.device) for name in config.teachers
+        )
+        if config.teachers_see == "original" and isinstance(train_data, Labelled):
+            train_data, teachers = _taught(train_data, teachers, config.distillation), ()
         return cls(
             fabric=fabric,
             dataset=dataset,
@@ -223,9 +234,7 @@ class _Trainer:
             averaged=_averaged(model, config.ema) if config.ema else None,
             augment=Augmentation(config),
             emotions=emotions,
-            teachers=tuple(
-                open_teacher(name, spec, emotions, fabric.device) for name in config.teachers
-            ),
+            teachers=teachers,
         )
 
     def __post_init__(self) -> None:
@@ -441,7 +450,8 @@ class _Trainer:
         images, targets = mix(images, batch.targets, self.config)
         images = images.contiguous(memory_format=torch.channels_last)
         if self.teachers:
-            targets = self._with_teachers(images, targets)
+            targets = _with_opinions(targets, self.teachers, images, self.config.distillation)
+        images = _shrunk(images, self.config.side_in(self.epoch))
         emphasis = None if self.emphasis is None else self.emphasis.weights().to(images.device)
         loss = self.objective(self.wrapped(images), targets, batch.weights, emphasis)
         self.fabric.backward(loss)
@@ -463,12 +473,6 @@ class _Trainer:
         if len(again) == 0:
             return images
         return images.index_copy(0, again, self.augment(images[again]))
-
-    def _with_teachers(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Put the teachers' mean opinion of the very same pictures beside the targets."""
-        opinions = [teacher(images) for teacher in self.teachers]
-        share = self.config.distillation
-        return (1 - share) * targets + share * torch.stack(opinions).mean(dim=0)
 
     def _evaluate(self) -> tuple[Evaluation, dict[str, float | None], float]:
         """Judge the weights on validation.
@@ -539,7 +543,11 @@ def _samples(
     if isinstance(dataset, Dataset):
         takes = partial(Labelled.of, dataset, spec=spec, emotions=dataset.emotions, device=device)
         return takes("train", where=config.where, soft=config.soft_labels), takes("valid")
-    for name, asked in (("emotion_based", config.emotion_based), ("where", config.where)):
+    for name, asked in (
+        ("emotion_based", config.emotion_based),
+        ("where", config.where),
+        ("teachers_see=original", config.teachers and config.teachers_see == "original"),
+    ):
         if asked:
             raise UsageError(
                 f"{name} needs images in any order, and a stream has them in its own: train on "
@@ -547,6 +555,43 @@ def _samples(
             )
     of_stream = StreamedSplit(dataset, spec, soft=config.soft_labels, device=device)
     return of_stream, Labelled.of_stream(dataset, "valid", spec, device=device)
+
+
+def _with_opinions(
+    targets: Tensor, teachers: Sequence[Teacher], images: Tensor, share: float
+) -> Tensor:
+    """Put the teachers' mean opinion of pictures beside the targets, each (N, k)."""
+    opinions = [teacher(images) for teacher in teachers]
+    return (1 - share) * targets + share * torch.stack(opinions).mean(dim=0)
+
+
+def _taught(data: Labelled, teachers: Sequence[Teacher], share: float) -> Labelled:
+    """Put the teachers' mean opinion of the dataset's pictures, and of their mirrors, beside them.
+
+    They are asked once, so that many teachers cost a run no more than one.
+    """
+    if not teachers:
+        return data
+    targets = []
+    for part in torch.arange(len(data)).split(_BATCH):
+        batch = data.batch(part)
+        seen = (
+            _with_opinions(batch.targets, teachers, x, share)
+            for x in (batch.pixels, batch.pixels.flip(-1))
+        )
+        targets.append(torch.stack([*seen]).mean(dim=0))
+    return replace(data, targets=torch.cat(targets))
+
+
+def _shrunk(images: Tensor, side: int) -> Tensor:
+    """Make pictures smaller for a while, which is when most is learnt and least is seen.
+
+    Progressive resizing: the same network at a fraction of the cost (Tan and Le 2021,
+    arXiv:2104.00298, section 4, without its growing augmentation).
+    """
+    if images.shape[-1] == side:
+        return images
+    return functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:
