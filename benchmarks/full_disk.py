@@ -17,6 +17,7 @@ from pathlib import Path
 from mien.data.drawn_folder import draw_folder
 
 FACES = 400
+PAGE = 4096  # A file system in memory has whole pages, and rounds up.
 SHARES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 RECIPE = 'network = "mini"\nepochs = 2\nsize = 24\nbatch_size = 32\n'
 EXPECTED = ("No space left on device", "Read-only file system")
@@ -26,7 +27,8 @@ EXPECTED = ("No space left on device", "Read-only file system")
 def _disk(place: Path, size: int) -> Iterator[None]:
     place.mkdir()
     subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={max(4096, size)}", "tmpfs", place], check=True
+        ["mount", "-t", "tmpfs", "-o", f"size={max(PAGE, size - size % PAGE)}", "tmpfs", place],
+        check=True,
     )
     try:
         yield

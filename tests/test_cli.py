@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from mien.bench import Figure, Machine
 from mien.cli import main
 from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
@@ -302,3 +303,34 @@ def test_demo_goes_the_whole_way(
     assert all(Path(name).stat().st_size > 1000 for name in named)
     ran = mien("demo", "--out", tmp_path / "demo")
     assert ran.status == 2 and "exists already" in ran.err
+
+
+# --- bench --------------------------------------------------------------------------------------
+
+
+def test_bench_shows_and_keeps_the_speeds(
+    mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine("a made one", 2, {("float32", 1): 1e11, ("float32", 2): 2e11}, 1e10)
+    figure = Figure("ours", 50.0, "faces/s", "theirs", 2.5, 200.0, "bytes")
+    monkeypatch.setattr("mien.bench.measure_machine", lambda: machine)
+    monkeypatch.setattr("mien.bench.bench_recognition", lambda *_, **__: [figure])
+    monkeypatch.setattr("mien.bench.bench_training", lambda *_, **__: [])
+    ran = mien("bench", "--out", tmp_path / "bench")
+    assert (ran.status, ran.err) == (0, "")
+    assert "a made one: float32, 1 thread 100 GFLOP/s, 2 threads 200 GFLOP/s; copies 10" in ran.out
+    assert all(word in ran.out for word in ("50.00 faces/s", "2.5", "theirs", "25%, bytes"))
+    kept = json.loads((tmp_path / "bench" / "speed.json").read_text())
+    (told,) = kept["figures"]
+    assert (told["ratio"], told["share_of_limit"]) == (2.5, 0.25)
+
+
+def test_bench_keeps_a_race(mien: Command, tmp_path: Path, drawn_dataset: Dataset) -> None:
+    settings = ("--set", "network=mini", "--set", "epochs=1", "--set", "size=24")
+    ran = mien(
+        *("bench", "train", "--data", drawn_dataset.path, "--out", tmp_path / "bench"),
+        *("--recipe", "fast", "--against", "first", "--device", "cpu", *settings),
+    )
+    assert ran.status == 0
+    kept = json.loads((tmp_path / "bench" / "train.json").read_text())
+    assert kept["epochs"] == {"first": 1, "fast": 1}

@@ -25,6 +25,7 @@ from mien.drawn import draw_face, sample_parameters
 from mien.errors import DataError, UsageError
 from mien.labels import EMOTIONS
 from mien.model import load_model
+from mien.places import locate, whole_file
 from mien.score import SCHEMA, Job, Plan, plan_scores, run_parts, score_part
 from mien.score.plan import part_name
 
@@ -141,6 +142,26 @@ def test_engines_agree_and_go_on_where_they_stopped(
     rows = run(again, model, engine)
     assert len({row["source"] for row in rows}) == len(rows) == 13
     assert (tmp_path / "out" / part_name(1)).stat().st_mtime_ns == written
+
+
+def test_a_plan_that_was_broken_off_is_no_obstacle(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "__plan.parquet.123.tmp").write_text("half")
+    assert plan_scores(job_of(folder), str(out)).missing()
+    assert [path.name for path in out.iterdir()] == ["_plan.parquet"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "__plan.parquet.txt").write_text("somebody's")
+    with pytest.raises(UsageError, match="holds other files"):
+        plan_scores(job_of(folder), str(tmp_path / "other"))
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    files, root = locate(str(tmp_path))
+    with pytest.raises(OSError, match="no room"), whole_file(files, f"{root}/a.txt") as file:
+        file.write(b"half")
+        raise OSError("no room")
+    assert not list(tmp_path.iterdir())
 
 
 def test_results_of_two_jobs_do_not_mix(folder: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Folders and object stores by one name: a path, or an address that pyarrow opens."""
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pyarrow import fs
 
 from mien.errors import UsageError
 
-__all__ = ["locate", "whole_file"]
+__all__ = ["left_by_writing", "locate", "whole_file"]
 
 
 def locate(place: str) -> tuple[fs.FileSystem, str]:
@@ -37,6 +38,16 @@ def whole_file(files: fs.FileSystem, path: str) -> Iterator[Any]:
     """
     folder, _, name = path.rpartition("/")
     temporary = f"{folder}/_{name}.{os.getpid()}.tmp"
-    with files.open_output_stream(temporary) as file:
-        yield file
-    files.move(temporary, path)
+    try:
+        with files.open_output_stream(temporary) as file:
+            yield file
+        files.move(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            files.delete_file(temporary)
+        raise
+
+
+def left_by_writing(name: str, of: str) -> bool:
+    """Tell whether a file's name is that of a broken-off writing of one whose name matches."""
+    return re.fullmatch(rf"_(?:{of})\.\d+\.tmp", name) is not None

@@ -77,13 +77,13 @@ class Machine:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
+        peaks: dict[str, dict[str, float]] = {}
+        for (precision, threads), rate in self.operations.items():
+            peaks.setdefault(precision, {})[str(threads)] = rate
         return {
             "processor": self.processor,
             "threads": self.threads,
-            "operations_per_second": {
-                f"{precision}, {threads} threads": rate
-                for (precision, threads), rate in self.operations.items()
-            },
+            "operations_per_second": peaks,
             "bytes_per_second": self.bytes,
         }
 

@@ -213,14 +213,20 @@ def print_race(found: dict[str, Any]) -> None:
 def print_speeds(found: dict[str, Any]) -> None:
     """Show speeds beside their baselines and what the machine could do at best."""
     machine = found["machine"]
-    rates = machine["operations_per_second"].items()
-    out_console.print(
-        f"{shown(machine['processor'])}: "
-        + "; ".join(f"{name}: {rate / 1e9:,.0f} GFLOP/s" for name, rate in rates)
-        + f"; copies {machine['bytes_per_second'] / 1e9:.0f} GB/s",
-        soft_wrap=True,
+    peaks = (
+        f"{precision}, "
+        + ", ".join(
+            f"{threads} thread{'' if threads == '1' else 's'} {rate / 1e9:,.0f} GFLOP/s"
+            for threads, rate in rates.items()
+        )
+        for precision, rates in machine["operations_per_second"].items()
     )
-    table = _figures_table("what", "speed", "times", "as fast as", "of what is possible")
+    copies = f"copies {machine['bytes_per_second'] / 1e9:.0f} GB/s"
+    out_console.print(
+        f"{shown(machine['processor'])}: {'; '.join((*peaks, copies))}", soft_wrap=True
+    )
+    table = _figures_table("what", "speed", "times", "as fast as", "of the limit, set by")
+    table.columns[3].justify = "left"
     for figure in found["figures"]:
         ratio, share = figure["ratio"], figure["share_of_limit"]
         table.add_row(
@@ -228,7 +234,6 @@ def print_speeds(found: dict[str, Any]) -> None:
             f"{figure['value']:,.2f} {figure['unit']}",
             "" if ratio is None else f"{ratio:.1f}",
             "" if ratio is None else shown(figure["against"]),
-            "" if share is None else f"{share:.0%}, bound by {figure['bound']}",
+            "" if share is None else f"{share:.0%}, {figure['bound']}",
         )
-    table.columns[3].justify = "left"
     out_console.print(table)

@@ -2,11 +2,13 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mien.atomic import write_text
 from mien.cli.printing import (
     print_epoch,
     print_prediction,
@@ -18,6 +20,7 @@ from mien.cli.printing import (
 from mien.cli.terminal import err_console, json_lines, out_console, pair, show_progress, shown
 from mien.errors import UsageError
 from mien.records import Prediction
+from mien.version import __version__
 
 __all__ = ["bench", "demo", "export", "search", "train"]
 
@@ -158,9 +161,12 @@ def bench(
     data: Annotated[
         Path | None, typer.Option(help="A dataset folder for the race.", metavar="DATASET")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the race's runs.", metavar="DIR")] = Path(
-        "runs/race"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keeps the figures and the race's runs; runs/bench if not given.", metavar="DIR"
+        ),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="Ours.")] = "base",
     against: Annotated[str, typer.Option(help="Theirs.")] = "second",
     settings: Annotated[
@@ -183,6 +189,7 @@ def bench(
     from mien.bench import bench_recognition, bench_training, measure_machine, race
     from mien.data.dataset import Dataset
 
+    folder = out or Path("runs/bench")
     result: Any
     if what == "train":
         if data is None:
@@ -190,7 +197,7 @@ def bench(
         with show_progress() as show:
             found = race(
                 Dataset.open(data),
-                out,
+                folder,
                 theirs=against,
                 ours=recipe,
                 settings=settings or (),
@@ -210,6 +217,8 @@ def bench(
                 *bench_training(machine, progress=show),
             ]
         result = {
+            "mien": __version__,
+            "date": datetime.now(UTC).date().isoformat(),
             "machine": machine.to_json(),
             "figures": [figure.to_json() for figure in figures],
         }
@@ -217,6 +226,11 @@ def bench(
             print_speeds(result)
     else:
         raise UsageError(f"bench {what!r}: expected speed or train")
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f"{what}.json"
+    write_text(kept, json.dumps(result, indent=2) + "\n")
+    if json_file != "-":
+        out_console.print(f"figures: {shown(kept)}", soft_wrap=True)
     with json_lines(json_file) as lines:
         if lines:
             lines.write(json.dumps(result, indent=2) + "\n")

@@ -26,7 +26,7 @@ from webdataset.tariterators import group_by_keys, tar_file_iterator
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, ImageError, UsageError
 from mien.images import read_image
-from mien.places import locate, whole_file
+from mien.places import left_by_writing, locate, whole_file
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
 from mien.records import Split
@@ -47,10 +47,8 @@ STREAMED_SPLITS: Final[tuple[Split, ...]] = ("train", "valid")
 _SEED: Final = 20_130_722
 """Of the one order in which samples are written, so that every file holds of everything."""
 
-_LEFT: Final = re.compile(
-    r"(train|valid)-\d{6}\.tar|_((train|valid)-\d{6}\.tar|stream\.json)\.\d+\.tmp"
-)
-"""Names of what is there before ``stream.json`` is."""
+_SHARD: Final = r"(?:train|valid)-\d{6}\.tar"
+_WRITTEN: Final = rf"{_SHARD}|stream\.json"
 
 
 class Shard(BaseModel):
@@ -214,7 +212,7 @@ def write_stream(
     """
     files, root = locate(place)
     there = files.get_file_info(fs.FileSelector(root, allow_not_found=True))
-    if not all(_LEFT.fullmatch(info.base_name) for info in there):
+    if not all(_broken_off(info.base_name) for info in there):
         raise UsageError(f"{place} is not empty: choose another --out, or remove it first")
     for info in there:
         files.delete_file(info.path)
@@ -247,6 +245,11 @@ def write_stream(
     with whole_file(files, f"{root}/{STREAM_NAME}") as file:
         file.write(description.model_dump_json(indent=1).encode() + b"\n")
     return Stream(place)
+
+
+def _broken_off(name: str) -> bool:
+    """Tell whether a file may be there before ``stream.json`` is."""
+    return bool(re.fullmatch(_SHARD, name)) or left_by_writing(name, _WRITTEN)
 
 
 def _packed(dataset: Dataset, rows: NDArray[np.int64]) -> bytes:

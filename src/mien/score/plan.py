@@ -5,6 +5,7 @@ either in an object store (``s3://``, ``gs://``): anything that pyarrow's file s
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
@@ -17,7 +18,7 @@ from pyarrow import fs
 
 from mien.errors import DataError, UsageError
 from mien.images import IMAGE_SUFFIXES
-from mien.places import locate, whole_file
+from mien.places import left_by_writing, locate, whole_file
 
 __all__ = ["Job", "Part", "Plan", "part_name", "plan_scores"]
 
@@ -110,10 +111,11 @@ def plan_scores(job: Job, out: str) -> Plan:
     files, root = locate(out)
     plan = f"{root}/{PLAN_NAME}"
     if files.get_file_info(plan).type is fs.FileType.NotFound:
-        if files.get_file_info(root).type is not fs.FileType.NotFound and files.get_file_info(
-            fs.FileSelector(root)
-        ):
+        there = files.get_file_info(fs.FileSelector(root, allow_not_found=True))
+        if not all(left_by_writing(info.base_name, re.escape(PLAN_NAME)) for info in there):
             raise UsageError(f"{out}: holds other files; choose a new --out")
+        for info in there:
+            files.delete_file(info.path)
         files.create_dir(root)
         _write_plan(files, plan, job)
     with files.open_input_file(plan) as file:
