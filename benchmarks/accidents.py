@@ -89,46 +89,65 @@ def _try(
 
 
 def _try_train(mien: str, folder: Path, dataset: Path, times: int) -> None:
-    """Kill a training ``times`` times; it goes on each time, and ends with the same weights."""
     recipe = folder / "train.toml"
     recipe.write_text(RECIPE + "checkpoint_steps = 3\n")
-    started = time.perf_counter()
-    whole = _trained(mien, folder / "whole", dataset, recipe)
-    seconds = time.perf_counter() - started
+    whole = Trained(training(mien, dataset, recipe, folder / "whole"), folder / "whole")
     run = folder / "cut"
-    command = _training(mien, run, dataset, recipe)
-    kills = ended = 0
-    while kills < times:
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            assert child.wait(random.uniform(0.2, 1.0) * seconds) == 0
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-            kills += 1
-            latest_checkpoint(run / "checkpoints")
-            if (run / BEST_NAME).exists():
-                read_weights(run / BEST_NAME)
-        else:
-            ended += 1
-            assert ends_as(run) == whole, "train: ends otherwise after kills"
-            shutil.rmtree(run)
-    assert _trained(mien, run, dataset, recipe) == whole, "train: ends otherwise after kills"
-    print(f"train: killed {kills} times in {ended + 1} runs; each ends with the same weights")
+    ended = whole.survives(training(mien, dataset, recipe, run), run, times)
+    print(f"train: killed {times} times in {ended} runs; each ends with the same weights")
 
 
-def _training(mien: str, run: Path, dataset: Path, recipe: Path) -> list[str]:
-    command = [mien, "train", "--data", str(dataset), "--recipe", str(recipe), "--out", str(run)]
+def training(mien: str, data: str | Path, recipe: Path, run: Path) -> list[str]:
+    """Return the command that trains, or goes on with training."""
+    command = [mien, "train", "--data", str(data), "--recipe", str(recipe), "--out", str(run)]
     return [*command, "--device", "cpu", "--resume"]
 
 
-def _trained(mien: str, run: Path, dataset: Path, recipe: Path) -> str:
-    command = _training(mien, run, dataset, recipe)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return ends_as(run)
+class Trained:
+    """A training that nothing disturbed.
+
+    Args:
+        command: of it.
+        run: its run folder.
+    """
+
+    def __init__(self, command: list[str], run: Path) -> None:
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        self._seconds, self._ends = time.perf_counter() - started, _ends_as(run)
+
+    def is_what(self, command: list[str], run: Path) -> None:
+        """Let a command go on to its end, which must be the same."""
+        subprocess.run(command, check=True, capture_output=True)
+        assert _ends_as(run) == self._ends, "train: ends otherwise"
+
+    def survives(self, command: list[str], run: Path, times: int) -> int:
+        """Kill another ``times`` times; it goes on each time, and ends the same.
+
+        Returns:
+            How many runs came to their end; all of them lay in ``run``.
+        """
+        kills = ended = 0
+        while kills < times:
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                assert child.wait(random.uniform(0.2, 1.0) * self._seconds) == 0
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+                kills += 1
+                latest_checkpoint(run / "checkpoints")
+                if (run / BEST_NAME).exists():
+                    read_weights(run / BEST_NAME)
+            else:
+                ended += 1
+                assert _ends_as(run) == self._ends, "train: ends otherwise after kills"
+                shutil.rmtree(run)
+        self.is_what(command, run)
+        return ended + 1
 
 
-def ends_as(run: Path) -> str:
+def _ends_as(run: Path) -> str:
     """Hash a run's last checkpoint and its best weights."""
     (last,) = (run / "checkpoints").glob("*.safetensors")
     weights, _ = read_weights(run / BEST_NAME)

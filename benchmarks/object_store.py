@@ -8,8 +8,6 @@ stopped in the middle of a run, which must end with one line and resume.
 
 import importlib.util
 import os
-import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +21,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from benchmarks.accidents import ends_as
+from benchmarks.accidents import Trained, training
 from mien.data.drawn_folder import draw_folder
 
 FACES = 800
@@ -62,13 +60,8 @@ def _mien(*arguments: str | Path) -> None:
     subprocess.run([MIEN, *map(str, arguments)], check=True, capture_output=True)
 
 
-def _training(data: str | Path, run: Path, recipe: Path) -> list[str]:
-    command = [MIEN, "train", "--data", str(data), "--recipe", str(recipe), "--out", str(run)]
-    return [*command, "--device", "cpu", "--resume"]
-
-
-def _try_streams(folder: Path, bucket: str, dataset: Path, recipe: Path) -> str:
-    """Write a stream to both, and train on both; return what the run ends as."""
+def _try_streams(folder: Path, bucket: str, dataset: Path, recipe: Path) -> Trained:
+    """Write a stream to both, and train on both; return the run on the folder."""
     local, remote = folder / "stream", f"s3://{bucket}/stream"
     for place in (str(local), remote):
         _mien("data", "stream", dataset, "--out", place, "--images", "100")
@@ -80,28 +73,10 @@ def _try_streams(folder: Path, bucket: str, dataset: Path, recipe: Path) -> str:
     there = [info.base_name for info in files.get_file_info(fs.FileSelector(root))]
     assert sorted(there) == names, f"besides the stream there is {there}"
     print(f"stream: {len(names)} files, byte for byte those of a folder")
-    started = time.perf_counter()
-    subprocess.run(_training(local, folder / "local", recipe), check=True, capture_output=True)
-    seconds = time.perf_counter() - started
-    whole = ends_as(folder / "local")
+    whole = Trained(training(MIEN, local, recipe, folder / "local"), folder / "local")
     run = folder / "cut"
-    kills = 0
-    while kills < KILLS:
-        child = subprocess.Popen(
-            _training(remote, run, recipe), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            assert child.wait(random.uniform(0.3, 1.0) * seconds) == 0
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-            kills += 1
-        else:
-            assert ends_as(run) == whole, "train: ends otherwise than on a folder"
-            shutil.rmtree(run)
-    subprocess.run(_training(remote, run, recipe), check=True, capture_output=True)
-    assert ends_as(run) == whole, "train: ends otherwise than on a folder"
-    print(f"train: killed {kills} times; ends with the weights of a run on a folder, bit for bit")
+    whole.survives(training(MIEN, remote, recipe, run), run, KILLS)
+    print(f"train: killed {KILLS} times; ends with the weights of a run on a folder, bit for bit")
     return whole
 
 
@@ -128,12 +103,13 @@ def _try_score(folder: Path, bucket: str, faces: Path) -> None:
 
 
 def _try_losing_it(
-    server: subprocess.Popen[bytes], remote: str, folder: Path, recipe: Path, whole: str
+    server: subprocess.Popen[bytes], remote: str, folder: Path, recipe: Path, whole: Trained
 ) -> None:
     """Silence the store for good in the middle of a run; it must end with one line, and resume."""
     run = folder / "lost"
+    command = training(MIEN, remote, recipe, run)
     child = subprocess.Popen(
-        _training(remote, run, recipe),
+        command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -149,8 +125,7 @@ def _try_losing_it(
     last = said.strip().splitlines()[-1]
     assert child.returncode == 1 and "Traceback" not in said, said
     print(f"silenced: ended after {waited:.0f} s with: {last}")
-    subprocess.run(_training(remote, run, recipe), check=True, capture_output=True)
-    assert ends_as(run) == whole, "lost: ends otherwise"
+    whole.is_what(command, run)
     print("then: resumed to the same weights, bit for bit")
 
 
