@@ -11,7 +11,7 @@ from mien.errors import ConfigError
 
 
 def test_shipped_recipes() -> None:
-    assert recipe_names() == ["base", "fast", "first", "nano", "second", "third"]
+    assert recipe_names() == ["base", "best", "fast", "first", "nano", "second", "third"]
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -21,7 +21,7 @@ def test_shipped_recipe_loads_and_comes_back_from_json(name: str) -> None:
 
 
 def test_the_recipes_differ() -> None:
-    assert len({load_recipe(name).model_dump_json() for name in recipe_names()}) == 6
+    assert len({load_recipe(name).model_dump_json() for name in recipe_names()}) == len(recipe_names())
     assert load_recipe("base") == TrainConfig(environment=0.25)
     assert load_recipe("first").network == "classic4"
 
@@ -111,7 +111,7 @@ def test_bad_setting_names_the_key(tmp_path: Path, override: str, says: str, whe
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        pytest.param(None, "no recipe '.*': expected a TOML file or one of base, fast", id="gone"),
+        pytest.param(None, "no recipe '.*': expected a TOML file or one of base, best, fast", id="gone"),
         pytest.param(b"epochs = ", "not readable as TOML", id="broken"),
         pytest.param(b"epochs = 1\nepochs = 2", "not readable as TOML", id="key-twice"),
         pytest.param(b"# \xff", "not readable as TOML", id="not-utf-8"),
