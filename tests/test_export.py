@@ -105,6 +105,9 @@ def test_a_file_of_8_bits_is_small_and_answers_alike(tiny_run: Path, tmp_path: P
     assert small.card == card
     assert card.name == "small"
     assert small.path.stat().st_size < exact.path.stat().st_size / 2
+    graph = onnx.load_model(str(small.path)).graph
+    assert max(len(tensor.name) for tensor in graph.initializer) <= 3
+    onnx.checker.check_model(str(small.path))
     crops = drawn_crops(card.spec, count=64, seed=2)
     difference = np.abs(exact.probabilities(crops) - small.probabilities(crops))
     assert 0 < difference.mean() < 0.02

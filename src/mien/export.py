@@ -86,7 +86,7 @@ def export_int8(run: Path, out: Path) -> tuple[ModelCard, float]:
         card = card.model_copy(update={"name": out.stem})
         with replacing(out) as partial:
             quantise(exact, partial, card)
-            _put_card(partial, card)
+            _finish(partial, card)
             crops = drawn_crops(card.spec, count=_COMPARED, seed=1)
             before, after = (OnnxModel(file).probabilities(crops) for file in (exact, partial))
             agreement = float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
@@ -100,8 +100,31 @@ def export_int8(run: Path, out: Path) -> tuple[ModelCard, float]:
     return card, agreement
 
 
-def _put_card(path: Path, card: ModelCard) -> None:
+def _shorten(graph: onnx.GraphProto) -> None:
+    """Leave out what nobody needs to run a model: long names inside, and shapes that follow.
+
+    Quantisation adds hundreds of small tensors whose names are longer than they are.
+    """
+    names: dict[str, str] = {value.name: value.name for value in (*graph.input, *graph.output)} | {
+        "": ""
+    }
+
+    def short(name: str) -> str:
+        return names.setdefault(name, f"{len(names):x}")
+
+    for tensor in graph.initializer:
+        tensor.name = short(tensor.name)
+    for node in graph.node:
+        node.name = ""
+        node.input[:] = [short(name) for name in node.input]
+        node.output[:] = [short(name) for name in node.output]
+    del graph.value_info[:]
+
+
+def _finish(path: Path, card: ModelCard) -> None:
+    """Make a file as small as it can be, and put the card inside."""
     proto = onnx.load_model(str(path))
+    _shorten(proto.graph)
     del proto.metadata_props[:]
     proto.metadata_props.add(key=METADATA_KEY, value=card.model_dump_json())
     onnx.save_model(proto, str(path))
