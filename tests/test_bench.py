@@ -19,6 +19,7 @@ from mien.bench import (
 from mien.bench.race import _seconds_to
 from mien.data.dataset import Dataset
 from mien.history import read_history
+from mien.model import shipped_models
 
 MACHINE = Machine(
     processor="a made one",
@@ -28,7 +29,11 @@ MACHINE = Machine(
 )
 
 
-def test_recognition_is_held_against_peers_batches_and_the_machine(tmp_path: Path) -> None:
+def test_recognition_is_held_against_peers_batches_and_the_machine(
+    tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {"tiny": tiny_onnx, "nano": shipped_models()["nano"]}
+    monkeypatch.setattr("mien.bench.speed.shipped_models", lambda: models)
     peer = tmp_path / "peer.py"
     peer.write_text(
         "import json, sys\n"
@@ -41,7 +46,7 @@ def test_recognition_is_held_against_peers_batches_and_the_machine(tmp_path: Pat
         for figure in bench_recognition(MACHINE, {"slow": f"{sys.executable} {peer}"}, turns=1)
     }
     assert figures["slow, one face on one thread", None].value == pytest.approx(2.0)
-    for model in ("base", "nano"):
+    for model in models:
         ours = figures[f"{model}, one face on one thread", "slow"]
         assert ours.ratio == pytest.approx(2.0 / ours.value)
         one = figures[f"{model}, one face at a time", None]

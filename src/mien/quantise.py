@@ -51,8 +51,8 @@ def quantise(exact: Path, out: Path, card: ModelCard) -> None:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            # Seven bits of weights: processors without VNNI add products of two in 16 bits, and what
-            # does not fit there is cut off without a word.
+            # Weights of seven bits: processors without VNNI add two products in 16 bits, and cut
+            # off without a word what does not fit.
             reduce_range=True,
             op_types_to_quantize=list(_LAYERS),
         )

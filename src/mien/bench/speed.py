@@ -107,10 +107,10 @@ def bench_recognition(
         name: partial(_seconds_of_peer, name, command, faces)
         for name, command in (peers or {}).items()
     }
-    models = {name: load_model(name) for name in shipped_models()}
+    models = {name: load_model(path) for name, path in shipped_models().items()}
     for name, model in models.items():
         crops = drawn_crops(model.card.spec, count=_CALLS, seed=1)
-        alone = load_model(name, threads=1)
+        alone = load_model(model.path, threads=1)
         many = [crops[i % _CALLS] for i in range(_FACES)]
         timed |= {
             f"{name} alone": _timed(partial(_one_by_one, alone, crops), _CALLS),
