@@ -89,8 +89,9 @@ def test_work_of_layers_is_counted_as_by_hand() -> None:
     ],
 )
 def test_work_takes_as_long_as_its_slower_half(work: Work, seconds: float, bound: str) -> None:
-    assert MACHINE.seconds(work, "float32", 1) == pytest.approx(seconds)
-    assert MACHINE.bound(work, "float32", 1) == bound
+    limit = MACHINE.limit(work, "float32", 1)
+    assert limit.seconds == pytest.approx(seconds)
+    assert limit.bound == bound
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Bound", "Machine", "Precision", "Work", "count_work", "measure_machine"]
+__all__ = ["Bound", "Limit", "Machine", "Precision", "Work", "count_work", "measure_machine"]
 
 Bound = Literal["operations", "bytes"]
 Precision = Literal["float32", "bfloat16"]
@@ -31,8 +31,6 @@ _TYPES: Final[Mapping[Precision, torch.dtype]] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
 }
-
-
 _PRODUCTS: Final = (torch.ops.aten.convolution.default, torch.ops.aten.addmm.default)
 
 
@@ -46,6 +44,13 @@ class Work(NamedTuple):
 
     operations: float
     bytes: float
+
+
+class Limit(NamedTuple):
+    """The least seconds that work can take, and what sets them."""
+
+    seconds: float
+    bound: Bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +69,12 @@ class Machine:
     operations: Mapping[tuple[Precision, int], float]
     bytes: float
 
-    def seconds(self, work: Work, precision: Precision, threads: int) -> float:
+    def limit(self, work: Work, precision: Precision, threads: int) -> Limit:
         """Return the least time that work can take."""
-        return max(work.operations / self.operations[precision, threads], work.bytes / self.bytes)
-
-    def bound(
-        self, work: Work, precision: Precision, threads: int
-    ) -> Literal["operations", "bytes"]:
-        """Tell which of the two takes longer."""
         by_operations = work.operations / self.operations[precision, threads]
-        return "operations" if by_operations >= work.bytes / self.bytes else "bytes"
+        by_bytes = work.bytes / self.bytes
+        bound: Bound = "operations" if by_operations >= by_bytes else "bytes"
+        return Limit(max(by_operations, by_bytes), bound)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""

@@ -124,12 +124,9 @@ def bench_recognition(
     ]
     for name, model in models.items():
         alone_s = seconds[f"{name} alone"]
-        limits = {
-            threads: _limit(machine, _work_of_a_face(model), "float32", threads)
-            for threads in {1, machine.threads}
-            if not _in_8_bits(model)
-        }
-        least = limits.get(1)
+        # What products of 8 bits could do at best is not measured.
+        work = None if _in_8_bits(model) else _work_of_a_face(model)
+        least = work and machine.limit(work, "float32", 1)
         found += [
             Figure(
                 f"{name}, one face on one thread",
@@ -137,13 +134,13 @@ def bench_recognition(
                 "ms",
                 peer,
                 None if peer is None else seconds[peer] / alone_s,
-                *((1000 * least[0], least[1]) if least else ()),
+                *((1000 * least.seconds, least.bound) if least else ()),
             )
             for peer in peers or (None,)
         ]
         single, batch = 1 / seconds[f"{name} single"], 1 / seconds[f"{name} batch"]
-        least = limits.get(machine.threads)
-        limit = (1 / least[0], least[1]) if least else ()
+        least = work and machine.limit(work, "float32", machine.threads)
+        limit = (1 / least.seconds, least.bound) if least else ()
         one = f"{name}, one face at a time"
         found += [
             Figure(one, single, "faces/s", None, None, *limit),
@@ -190,7 +187,7 @@ def bench_training(
     found = []
     for name, step in steps.items():
         work = count_work(step, batches[name])
-        least, bound = _limit(machine, work, precisions[name], machine.threads)
+        least = machine.limit(work, precisions[name], machine.threads)
         before = None if name == _FORERUNNER else _FORERUNNER
         found.append(
             Figure(
@@ -199,17 +196,11 @@ def bench_training(
                 "images/s",
                 before,
                 None if before is None else seconds[before] / seconds[name],
-                1 / least,
-                bound,
+                1 / least.seconds,
+                least.bound,
             )
         )
     return found
-
-
-def _limit(machine: Machine, work: Work, precision: Precision, threads: int) -> tuple[float, Bound]:
-    """Return the least seconds of an item, and what bounds them."""
-    bound = machine.bound(work, precision, threads)
-    return machine.seconds(work, precision, threads), bound
 
 
 # --- what is timed ------------------------------------------------------------------------------
