@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -27,7 +28,8 @@ from mien.card import ModelCard
 from mien.errors import UsageError
 from mien.model import EmotionModel, load_model
 from mien.serve import Limits, create_app, is_loopback, serve
-from mien.serve.limits import Rates
+from mien.serve.limits import Rates, Workers
+from mien.serve.stream import Stream
 
 HERE = "http://127.0.0.1"
 STRANGER = {"origin": "https://elsewhere.example"}
@@ -309,6 +311,43 @@ def test_the_newest_frame_wins(base: EmotionModel, photo: bytes) -> None:
         first, last = stream.receive_json(), stream.receive_json()
         assert (first["frame"], first["dropped"]) == (0, 0)
         assert (last["frame"], last["dropped"]) == (20, 19)
+
+
+class Leaving:
+    """A client that sends one frame and leaves; some turns of the loop later, all is called off."""
+
+    def __init__(self, turns: int, scope: anyio.CancelScope) -> None:
+        self.kinds = ["websocket.disconnect", "websocket.receive"]
+        self.turns = turns
+        self.scope = scope
+
+    async def receive(self) -> dict[str, Any]:
+        if len(self.kinds) == 1:
+            self.call_off(self.turns)
+        return {"type": self.kinds.pop(), "bytes": b"frame"}
+
+    def call_off(self, turns: int) -> None:
+        if turns:
+            asyncio.get_running_loop().call_soon(self.call_off, turns - 1)
+        else:
+            self.scope.cancel()
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_stream_that_is_called_off_while_it_ends_says_by_whom(turns: int) -> None:
+    class Busy(Workers):
+        async def run(self, call: object) -> Any:
+            await anyio.sleep_forever()
+
+    async def serving() -> bool:
+        with anyio.CancelScope() as scope:
+            client: Any = Leaving(turns, scope)
+            await Stream(client, mien.load(), Busy(1, 1), Limits()).run()
+            await anyio.sleep_forever()
+        return scope.cancelled_caught
+
+    # A cancellation that had lost its author would not stop at the scope.
+    assert asyncio.run(serving())
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,8 @@ class Stream:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # Not gather: it would forget who cancelled this, should somebody do so now.
+            await asyncio.wait(tasks)
         end = next(iter(done)).result()
         if end is not None:
             await self._socket.close(*end)
