@@ -15,6 +15,7 @@ from mien.cli import main
 from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.labels import EMOTIONS
+from mien.model import load_model
 
 
 class Ran:
@@ -185,6 +186,14 @@ def test_four_commands_from_votes_to_a_model_file(
     assert of_file["confusion"] == of_run["confusion"]
     assert of_file["nll"] == pytest.approx(of_run["nll"], abs=1e-4)
 
+    small = tmp_path / "small.onnx"
+    ran = mien("export", run, "--out", small, "--int8")
+    assert ran.status == 0 and "--onto-card" in ran.out
+    ran = mien("eval", small, "--data", dataset, "--onto-card", "--json", "-")
+    assert ran.status == 0 and "noted on the card" in ran.err
+    noted = load_model(small).card.figures["test"]
+    assert noted["nll"] == json.loads(ran.out)["nll"]
+
     # The same figure through recognition, picture by picture.
     ran = mien(
         "predict", ferplus_of_drawn_faces / "FER2013Test", "--detector", "none", "--model", file,
@@ -243,6 +252,7 @@ def test_from_suspect_labels_to_a_repaired_dataset(
         (["train", "--data", "{data}", "--set", "network='vgg'"], 2, "network 'vgg'"),
         (["eval", "{tmp}", "--data", "{data}"], 1, "no best.safetensors here"),
         (["eval", "base", "--data", "{data}", "--split", "dev"], 2, "split 'dev'"),
+        (["eval", "base", "--data", "{data}", "--onto-card"], 2, "expected an ONNX file"),
         (["export", "{tmp}", "--out", "{tmp}/a.onnx"], 1, "no best.safetensors here"),
         (["data", "import", "fer2012", "{tmp}", "--out", "{tmp}/d"], 2, "unknown format 'fer2012'"),
         (["data", "import", "folder", "{tmp}", "--out", "{data}"], 1, "none in a folder named"),

@@ -8,8 +8,10 @@ import onnx
 import pytest
 
 from mien import export
+from mien.data.dataset import Dataset
 from mien.errors import ModelError
-from mien.export import TOLERANCE, export_int8, export_run
+from mien.evaluate import evaluate
+from mien.export import TOLERANCE, export_int8, export_run, note_figures
 from mien.model import OnnxModel
 from mien.networks import NETWORKS, build
 from mien.preprocess import InputSpec
@@ -104,6 +106,7 @@ def test_a_file_of_8_bits_is_small_and_answers_alike(tiny_run: Path, tmp_path: P
     exact, small = (OnnxModel(tmp_path / f"{name}.onnx") for name in ("exact", "small"))
     assert small.card == card
     assert card.name == "small"
+    assert card.figures == {}  # Those of the run would be of other answers.
     assert small.path.stat().st_size < exact.path.stat().st_size / 2
     graph = onnx.load_model(str(small.path)).graph
     assert max(len(tensor.name) for tensor in graph.initializer) <= 3
@@ -111,6 +114,23 @@ def test_a_file_of_8_bits_is_small_and_answers_alike(tiny_run: Path, tmp_path: P
     crops = drawn_crops(card.spec, count=64, seed=2)
     difference = np.abs(exact.probabilities(crops) - small.probabilities(crops))
     assert 0 < difference.mean() < 0.02
+
+
+def test_what_is_measured_of_a_file_goes_onto_its_card(
+    tiny_run: Path, tmp_path: Path, drawn_dataset: Dataset
+) -> None:
+    card, _ = export_int8(tiny_run, tmp_path / "small.onnx")
+    crops = drawn_crops(card.spec, count=16, seed=3)
+    before = OnnxModel(tmp_path / "small.onnx")
+    report = evaluate(before, drawn_dataset, "test")
+    note_figures(before.path, "test", report.to_json())
+    after = OnnxModel(before.path)
+    found = after.card.figures
+    assert set(found) == {"test"}
+    assert found["test"]["accuracy"] == report.evaluation.accuracy
+    assert found["test"]["n"] == report.evaluation.count
+    assert after.card.model_copy(update={"figures": {}}) == card
+    np.testing.assert_array_equal(after.probabilities(crops), before.probabilities(crops))
 
 
 def test_a_file_of_8_bits_that_answers_otherwise_is_not_written(

@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from mien.errors import ModelError
 from mien.evaluate import REPORT_NAME
 from mien.model import OnnxModel
 from mien.quantise import drawn_crops, quantise
+from mien.records import Split
 from mien.runs import TorchModel, open_run
 
-__all__ = ["AGREEMENT", "TOLERANCE", "export_int8", "export_run"]
+__all__ = ["AGREEMENT", "TOLERANCE", "export_int8", "export_run", "note_figures"]
 
 TOLERANCE = 1e-4
 """Largest difference allowed between a probability of the file and of the original."""
@@ -28,6 +30,9 @@ AGREEMENT = 0.9
 """Smallest share of drawn faces to which a file of 8 bits must answer as the original does."""
 
 _COMPARED = 512
+
+_ON_CARD = ("n", "accuracy", "macro_recall", "nll", "recall", "dataset")
+"""What of an evaluation a card tells."""
 
 
 class _Exported(nn.Module):
@@ -72,6 +77,8 @@ def export_run(run: Path, out: Path) -> tuple[ModelCard, float]:
 def export_int8(run: Path, out: Path) -> tuple[ModelCard, float]:
     """Write a run's best epoch as ONNX with 8 bits inside: a quarter of the size, and quicker.
 
+    Its card has no figures: those of the run are of other answers. See ``note_figures``.
+
     Returns:
         The card, and the share of drawn faces, none of those that set its scales, to which the
         file answers as the run does.
@@ -83,7 +90,7 @@ def export_int8(run: Path, out: Path) -> tuple[ModelCard, float]:
     exact = out.with_name(f".{out.name}.exact")
     try:
         card, _ = export_run(run, exact)
-        card = card.model_copy(update={"name": out.stem})
+        card = card.model_copy(update={"name": out.stem, "figures": {}})
         with replacing(out) as partial:
             quantise(exact, partial, card)
             _finish(partial, card)
@@ -98,6 +105,25 @@ def export_int8(run: Path, out: Path) -> tuple[ModelCard, float]:
     finally:
         exact.unlink(missing_ok=True)
     return card, agreement
+
+
+def note_figures(path: Path, split: Split, figures: Mapping[str, Any]) -> None:
+    """Write a model file again with what was measured of it on its card.
+
+    Args:
+        path: an ONNX file with a card.
+        split: that it was measured on; its figures on the card, if any, are replaced.
+        figures: as ``mien.evaluate.Report.to_json`` tells them; what belongs on a card is kept.
+
+    Raises:
+        ModelError: it is no model file.
+    """
+    card = OnnxModel(path).card
+    card = card.model_copy(update={"figures": {**card.figures, split: _for_card(figures)}})
+    proto = onnx.load_model(str(path))
+    _put_card(proto, card)
+    with replacing(path) as partial:
+        onnx.save_model(proto, str(partial))
 
 
 def _shorten(graph: onnx.GraphProto) -> None:
@@ -125,18 +151,25 @@ def _finish(path: Path, card: ModelCard) -> None:
     """Make a file as small as it can be, and put the card inside."""
     proto = onnx.load_model(str(path))
     _shorten(proto.graph)
+    _put_card(proto, card)
+    onnx.save_model(proto, str(path))
+
+
+def _put_card(proto: onnx.ModelProto, card: ModelCard) -> None:
     del proto.metadata_props[:]
     proto.metadata_props.add(key=METADATA_KEY, value=card.model_dump_json())
-    onnx.save_model(proto, str(path))
 
 
 def _reported_figures(run: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for path in sorted(run.glob(f"eval-*/{REPORT_NAME}")):
         report = json.loads(path.read_text(encoding="utf-8"))
-        kept = ("n", "accuracy", "macro_recall", "nll", "recall", "dataset")
-        figures[report["split"]] = {key: report[key] for key in kept}
+        figures[report["split"]] = _for_card(report)
     return figures
+
+
+def _for_card(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: report[key] for key in _ON_CARD}
 
 
 def _write_onnx(original: TorchModel, card: ModelCard, path: Path) -> None:
@@ -159,7 +192,7 @@ def _write_onnx(original: TorchModel, card: ModelCard, path: Path) -> None:
     if program is None:
         raise ModelError(f"{path}: torch gave no ONNX program")
     proto = program.model_proto
-    proto.metadata_props.add(key=METADATA_KEY, value=card.model_dump_json())
+    _put_card(proto, card)
     for node in proto.graph.node:
         # Names of source files and lines of the machine that exported: nobody's business.
         del node.metadata_props[:]

@@ -40,6 +40,9 @@ def evaluate(
         bool,
         typer.Option("--environments", help="Also in strange light, with a mask, blurred ..."),
     ] = False,
+    onto_card: Annotated[
+        bool, typer.Option("--onto-card", help="Note the figures on the card in an ONNX file.")
+    ] = False,
 ) -> None:
     """Measure a model on a split of a dataset."""
     from mien.data.dataset import Dataset
@@ -48,6 +51,11 @@ def evaluate(
 
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
+    if onto_card and not Path(model).is_file():
+        raise UsageError(
+            f"--onto-card {model!r}: expected an ONNX file; the figures of a run go onto the card "
+            "at its export"
+        )
     dataset = Dataset.open(data)
     opened = _open_model(model)
     with show_progress() as show:
@@ -67,6 +75,11 @@ def evaluate(
             lines.write(json.dumps(report.to_json(), indent=2) + "\n")
     if json_file != "-":
         print_report(report)
+    if onto_card:
+        from mien.export import note_figures
+
+        note_figures(Path(model), split, report.to_json())
+        err_console.print(f"noted on the card in {shown(model)}", soft_wrap=True)
     history = read_history(Path(model))
     for path in report.save(folder, dataset, history=history) if folder else ():
         err_console.print(f"wrote {shown(path)}", soft_wrap=True)

@@ -148,6 +148,11 @@ def export(
         f"{out.stat().st_size / 1e6:.2f} MB; {compared} ({time.perf_counter() - started:.1f} s)",
         soft_wrap=True,
     )
+    if int8:
+        out_console.print(
+            f"its figures are its own: 'mien eval {shown(out)} --data DATASET --onto-card'",
+            soft_wrap=True,
+        )
 
 
 def bench(
