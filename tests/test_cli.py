@@ -252,7 +252,7 @@ def test_from_suspect_labels_to_a_repaired_dataset(
         (["train", "--data", "{data}", "--set", "network='vgg'"], 2, "network 'vgg'"),
         (["eval", "{tmp}", "--data", "{data}"], 1, "no best.safetensors here"),
         (["eval", "base", "--data", "{data}", "--split", "dev"], 2, "split 'dev'"),
-        (["eval", "base", "--data", "{data}", "--onto-card"], 2, "expected an ONNX file"),
+        (["eval", "base", "--data", "{data}", "--onto-card"], 2, "ONNX file of your own"),
         (["export", "{tmp}", "--out", "{tmp}/a.onnx"], 1, "no best.safetensors here"),
         (["data", "import", "fer2012", "{tmp}", "--out", "{tmp}/d"], 2, "unknown format 'fer2012'"),
         (["data", "import", "folder", "{tmp}", "--out", "{data}"], 1, "none in a folder named"),

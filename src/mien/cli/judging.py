@@ -48,16 +48,17 @@ def evaluate(
     from mien.data.dataset import Dataset
     from mien.evaluate import evaluate as run_evaluation
     from mien.evaluate import known_rows
+    from mien.model import shipped_models
 
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
-    if onto_card and not Path(model).is_file():
-        raise UsageError(
-            f"--onto-card {model!r}: expected an ONNX file; the figures of a run go onto the card "
-            "at its export"
-        )
     dataset = Dataset.open(data)
     opened = _open_model(model)
+    if onto_card and (model in shipped_models() or Path(model).is_dir()):
+        raise UsageError(
+            f"--onto-card {model!r}: expected an ONNX file of your own; the figures of a run go "
+            "onto the card at its export"
+        )
     with show_progress() as show:
         report = run_evaluation(opened, dataset, split, by=by, progress=show)
         if environments:
