@@ -150,7 +150,8 @@ def export(
     )
     if int8:
         out_console.print(
-            f"its figures are its own: 'mien eval {shown(out)} --data DATASET --onto-card'",
+            f"its card has no figures yet: 'mien eval {shown(out)} --data DATASET --onto-card' "
+            "measures it and notes them",
             soft_wrap=True,
         )
 
