@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from mien.calibration import COLDEST, HOTTEST, fit_temperature, tempered
@@ -13,7 +14,9 @@ from mien.data.dataset import Dataset
 from mien.export import export_run
 from mien.metrics import negative_log_likelihood
 from mien.model import OnnxModel, load_model
+from mien.preprocess import to_batch
 from mien.runs import TorchModel, open_run
+from mien.teachers import open_teacher
 
 
 def _drawn(temperature: float, n: int = 40_000) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -76,8 +79,35 @@ def test_run_and_file_apply_what_was_fitted(
     np.testing.assert_allclose(found.probabilities(crops), expected, atol=1e-4)
 
 
-def test_older_files_have_the_temperature_of_one() -> None:
+def test_run_file_and_teacher_apply_offsets(
+    tiny_run: Path, drawn_dataset: Dataset, tmp_path: Path
+) -> None:
+    run = open_run(tiny_run)
+    crops = list(drawn_dataset.images(drawn_dataset.usable("valid")))
+    offsets = tuple(np.linspace(-2.0, 0.0, len(run.card.labels)).tolist())
+    scores = np.log(run.probabilities(crops)) + offsets
+    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    card = run.card.model_copy(update={"offsets": offsets})
+    (tmp_path / "run").mkdir()
+    write_weights(tmp_path / "run" / BEST_NAME, run.network, card)
+    moved = open_run(tmp_path / "run")
+    np.testing.assert_allclose(moved.probabilities(crops), expected, atol=1e-5)
+    export_run(tmp_path / "run", tmp_path / "moved.onnx")
+    found = OnnxModel(tmp_path / "moved.onnx")
+    assert found.card.offsets == offsets
+    np.testing.assert_allclose(found.probabilities(crops), expected, atol=1e-4)
+    ask = open_teacher(str(tmp_path / "run"), card.spec, card.labels, torch.device("cpu"))
+    pixels = torch.from_numpy(to_batch(crops, card.spec))
+    np.testing.assert_allclose(ask(pixels).numpy(), expected, atol=1e-5)
+
+
+def test_older_files_have_the_temperature_of_one_and_no_offsets() -> None:
     card = load_model("base").card
     assert card.temperature < 1
-    older = {k: v for k, v in card.model_dump(mode="json").items() if k != "temperature"}
-    assert ModelCard.model_validate(older).temperature == 1.0
+    older = {
+        key: value
+        for key, value in card.model_dump(mode="json").items()
+        if key not in ("temperature", "offsets")
+    }
+    read = ModelCard.model_validate(older)
+    assert (read.temperature, read.offsets) == (1.0, ())

@@ -3,17 +3,22 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.emphasis import Emphasis
+from mien.metrics import negative_log_likelihood
+from mien.runs import open_run
 from mien.train import train
 
 NAMES = ("neutral", "happiness", "fear")
 LABELS = torch.tensor([0] * 700 + [1] * 280 + [2] * 20)
-SUPPORT = {"neutral": 200, "happiness": 100, "fear": 12}
 
 
 def _emphasis(emotion_limit: float = 8.0) -> Emphasis:
@@ -21,14 +26,15 @@ def _emphasis(emotion_limit: float = 8.0) -> Emphasis:
     return Emphasis(config, LABELS, NAMES)
 
 
-def _judge(emphasis: Emphasis, epoch: int, fear: float | None) -> None:
-    loss = {"neutral": 0.4, "happiness": 0.3, "fear": None if fear is None else 2.0 * (1 - fear)}
-    emphasis.after_epoch(
-        epoch,
-        recall={"neutral": 0.9, "happiness": 0.95, "fear": fear},
-        loss=loss,
-        support=SUPPORT,
-    )
+def _judge(emphasis: Emphasis, epoch: int, fear: float, number_of_fears: int = 12) -> None:
+    """Tell of a validation where so many of neutral, happiness and fear were answered rightly."""
+    logits, labels = [], []
+    for label, (number, recall) in enumerate(((200, 0.9), (100, 0.95), (number_of_fears, fear))):
+        answers = torch.full((number,), label)
+        answers[round(number * recall) :] = (label + 1) % 3
+        logits.append(2.0 * functional.one_hot(answers, 3))
+        labels += [label] * number
+    emphasis.after_epoch(epoch, torch.cat(logits), np.array(labels))
 
 
 def test_at_first_every_image_is_shown_once() -> None:
@@ -77,22 +83,81 @@ def test_the_last_epochs_go_half_way_and_again_to_balance_within_the_limit() -> 
 
 def test_an_emotion_without_validation_images_keeps_its_place() -> None:
     emphasis = _emphasis()
-    _judge(emphasis, 1, None)
+    _judge(emphasis, 1, 0.5, number_of_fears=0)
+    assert emphasis.factors[0] != 1
     assert emphasis.factors[2] == 1
 
 
 def test_emotions_that_do_equally_well_count_alike() -> None:
     emphasis = _emphasis()
-    alike = dict.fromkeys(NAMES, 0.5)
-    emphasis.after_epoch(1, recall=alike, loss=alike, support=SUPPORT)
+    emphasis.after_epoch(1, torch.eye(3), np.arange(3))
     assert emphasis.factors.tolist() == [1, 1, 1]
+
+
+def _faces(tilt: Tensor, number: int = 40_000) -> tuple[Tensor, NDArray[np.int64]]:
+    """Logits that tell each face's true distribution, tilted and at a temperature, and labels.
+
+    In all faces together the emotions have the shares of LABELS.
+    """
+    seeds = torch.Generator().manual_seed(3)
+    shares = torch.bincount(LABELS) / len(LABELS)
+    labels = torch.multinomial(shares, number, replacement=True, generator=seeds)
+    looks = torch.randn(number, 3, generator=seeds) + 1.5 * functional.one_hot(labels, 3)
+    # The log-likelihood of such looks under an emotion is 1.5 times its look, but for a constant.
+    true = 1.5 * looks + shares.log()
+    return 0.7 * (true + tilt), labels.numpy()
+
+
+def _gain(answers: Tensor, labels: NDArray[np.int64], worth: float) -> float:
+    right = answers.argmax(dim=1).numpy() == labels
+    recalls = [right[labels == emotion].mean() for emotion in range(3)]
+    return float(np.mean(recalls) + worth * right.mean())
+
+
+@pytest.mark.parametrize("worth", [0.0, 2.0, 50.0])
+@pytest.mark.parametrize("left", [0.0, 0.5, 1.0])
+def test_answers_are_decided_by_what_they_are_worth(worth: float, left: float) -> None:
+    config = TrainConfig(emotion_based=True, emotion_worth=worth)
+    margin = torch.tensor([0.0, 0.0, 0.4])
+    emphasis = Emphasis(config, LABELS, NAMES, margin)
+    emphasis.load_state_dict({"neutral": 1.0, "happiness": 2.0, "fear": 6.0})
+    tilt = torch.tensor([1.0, 2.0, 6.0]).log() + margin
+    logits, labels = _faces(left * tilt)
+    temperature, offsets = emphasis.decide(logits.numpy(), labels)
+    assert temperature == pytest.approx(0.7, rel=0.05)
+    assert max(offsets) == 0
+    shares = torch.bincount(LABELS) / len(LABELS)
+    best = (worth + 1 / (3 * shares)).log() - left * tilt
+    assert np.array(offsets) == pytest.approx((best - best.max()).numpy(), abs=0.3)
+    decided = _gain(logits / temperature + torch.tensor(offsets), labels, worth)
+    for emotion in range(3):
+        for shift in (-0.7, 0.7):
+            other = torch.tensor(offsets)
+            other[emotion] += shift
+            assert decided >= _gain(logits / temperature + other, labels, worth) - 1e-3
+
+
+def test_an_emotion_that_nothing_was_learnt_of_is_not_worth_more() -> None:
+    emphasis = Emphasis(TrainConfig(emotion_worth=0.0), LABELS, (*NAMES, "contempt"))
+    assert emphasis.worth.tolist() == pytest.approx([1 / 2.1, 1 / 0.84, 1 / 0.06, 1.0])
 
 
 def test_a_run_records_every_emotions_way(drawn_dataset: Dataset, tmp_path: Path) -> None:
     config = TrainConfig(
         network="mini", epochs=4, batch_size=32, emotion_based=True, emotion_balanced=0.25, ema=0.9
     )
-    history = train(drawn_dataset, config, tmp_path / "run", device="cpu").history
+    result = train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    history = result.history
     assert set(history[0]["emphasis"].values()) == {1.0}
     assert max(history[2]["emphasis"].values()) > 1.2
+    run = open_run(tmp_path / "run")
+    best = history[result.best_epoch - 1]
+    assert list(run.card.offsets) == best["offsets"]
+    assert best["valid_loss"] == min(entry["valid_loss"] for entry in history)
+    rows = drawn_dataset.usable("valid")
+    labels = drawn_dataset.labels(rows, run.card.labels)
+    found = run.probabilities(list(drawn_dataset.images(rows)))
+    assert np.mean(found.argmax(axis=1) == labels) == pytest.approx(best["valid_accuracy"])
+    own = np.array([best["valid_loss_of"][emotion] for emotion in run.card.labels])[labels]
+    assert negative_log_likelihood(found, labels) == pytest.approx(own.mean(), rel=1e-4)
     assert (tmp_path / "run" / "emotions.png").stat().st_size > 10_000

@@ -48,6 +48,15 @@ def test_balance_weighs_by_number() -> None:
     torch.testing.assert_close(loss, (each * weights).sum() / weights.sum())
 
 
+def test_the_best_logits_have_the_tilt_more_than_the_true_ones() -> None:
+    true = torch.tensor([0.5, 0.3, 0.2])
+    objective = Objective(TrainConfig(balance=0.7, logit_adjustment=0.4), COUNTS)
+    logits = (true.log() + objective.tilt).requires_grad_()
+    objective(logits.expand(3, 3), torch.eye(3), true).backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, torch.zeros(3), atol=1e-6, rtol=0)
+
+
 def test_emphasis_multiplies_the_balance() -> None:
     each = functional.cross_entropy(LOGITS, TARGETS, reduction="none")
     emphasis = torch.tensor([1.0, 1.0, 5.0])

@@ -9,7 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COLDEST", "HOTTEST", "fit_temperature", "tempered"]
+from mien.metrics import negative_log_likelihood
+
+__all__ = ["COLDEST", "HOTTEST", "fit_temperature", "fit_tilt", "tempered"]
 
 COLDEST: Final = 0.05
 HOTTEST: Final = 20.0
@@ -39,6 +41,34 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]
         else:
             high = middle
     return float(2 / (low + high))
+
+
+def fit_tilt(
+    logits: NDArray[np.floating[Any]], labels: NDArray[np.int64], tilt: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Find how much of a tilt is left in logits, and the temperature without it.
+
+    Where training counted some emotions more than by their number, it added up to the logarithm of
+    that to their logits: all of it where labels are sure, nothing where each image tells its own
+    distribution. What is left is found by likelihood, in tenths.
+
+    Args:
+        logits: (n, k), finite; n at least 1.
+        labels: (n,), 0..k-1.
+        tilt: (k,), what training may have added.
+
+    Returns:
+        The share of the tilt that is left, 0..1, and the temperature of the logits less that.
+    """
+
+    def fitted(share: float) -> tuple[float, float, float]:
+        level = logits - share * tilt
+        temperature = fit_temperature(level, labels)
+        loss = negative_log_likelihood(_softmax(level / temperature), labels)
+        return loss, share, temperature
+
+    _, share, temperature = min(fitted(tenths / 10) for tenths in range(11))
+    return share, temperature
 
 
 def tempered(probabilities: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float64]:

@@ -3,9 +3,17 @@
 JSON under the key ``mien`` of an ONNX file's metadata and of a safetensors header. Needs no torch.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mien.errors import ModelError
 from mien.preprocess import InputSpec
@@ -36,6 +44,11 @@ class ModelCard(BaseModel):
     temperature: float = Field(
         1.0, gt=0, description="the logits were divided by it, as fitted on validation"
     )
+    offsets: tuple[FiniteFloat, ...] = Field(
+        (),
+        description="then added to the logits, one for each label, so that rare emotions count; "
+        "none: nothing was",
+    )
     parameters: int = Field(description="trained weights")
     training: dict[str, Any] = Field(default_factory=dict, description="data, recipe, epochs")
     figures: dict[str, Any] = Field(default_factory=dict, description="by split, as measured")
@@ -47,6 +60,12 @@ class ModelCard(BaseModel):
         if len(set(labels)) < len(labels):
             raise ValueError("expected each label once")
         return labels
+
+    @model_validator(mode="after")
+    def _offset_each(self) -> Self:
+        if len(self.offsets) not in (0, len(self.labels)):
+            raise ValueError(f"expected no offsets or {len(self.labels)}, one for each label")
+        return self
 
     @property
     def spec(self) -> InputSpec:

@@ -88,6 +88,10 @@ class TrainConfig(BaseModel):
         0.2, description="share of the epochs, the last, in which all emotions count alike"
     )
 
+    emotion_worth: float = Field(
+        2.0, ge=0, le=100, description="points of macro recall that a point of accuracy is worth"
+    )
+
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the network")
     compile: bool = Field(False, description="compile the network first; pays on a GPU")
 

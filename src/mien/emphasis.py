@@ -5,14 +5,25 @@ the next: half by being shown more often, half by weighing more in the loss, so 
 of a rare emotion are not learnt by heart. An epoch has as many images as ever. In the last epochs
 every step goes half of the way to where all emotions count alike, as far as the limit allows (after
 deferred re-balancing: Cao et al. 2019, arXiv:1906.07413).
+
+What that is for is one number: macro recall + ``emotion_worth`` x accuracy. An image of emotion c
+brings it in proportion to w + n / (k n_c), n_c of the n images of the k emotions being of c. So
+that is what an image weighs where epochs are judged, and an answer is the emotion with the highest
+such weight times its probability: Bayes' decision, which needs the probabilities as they would be
+had every image counted alike. Those come from the network's by taking out what training added
+(Saerens et al. 2002, Neural Computation 14(1), eq. 2.4), as far as validation shows it.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
+from mien.calibration import fit_tilt
 from mien.config import TrainConfig
 
 __all__ = ["Emphasis"]
@@ -28,48 +39,63 @@ class Emphasis:
     """How much each emotion counts, beside how much it would by its number.
 
     Args:
-        config: ``emotion_limit``, ``emotion_balanced`` and ``epochs``.
+        config: ``emotion_limit``, ``emotion_balanced``, ``emotion_worth`` and ``epochs``.
         labels: int (n,), of the training images.
         emotions: the k emotions.
+        tilt: (k,), what the loss may add to the logits of each besides.
+
+    Attributes:
+        factors: float64 (k,), how much each counts now.
+        worth: float64 (k,), what the right answer to an image of each is worth.
     """
 
-    def __init__(self, config: TrainConfig, labels: Tensor, emotions: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        labels: Tensor,
+        emotions: tuple[str, ...],
+        tilt: Tensor | None = None,
+    ) -> None:
         self._limit = config.emotion_limit
         self._last = config.epochs - round(config.emotion_balanced * config.epochs)
         self._labels = labels
         self._emotions = emotions
-        self._counts = torch.bincount(labels, minlength=len(emotions)).clamp_min(1).double()
+        counts = torch.bincount(labels, minlength=len(emotions))
+        self._counts = counts.clamp_min(1).double()
+        # One that nothing is learnt of is not to be answered because it would be so rare.
+        self._balanced = torch.where(
+            counts > 0, len(labels) / counts.count_nonzero() / self._counts, 1.0
+        )
+        self._tilt = torch.zeros(len(emotions)) if tilt is None else tilt
         self.factors = torch.ones(len(emotions), dtype=torch.float64)
+        self.worth = config.emotion_worth + self._balanced
 
-    def after_epoch(
-        self,
-        epoch: int,
-        *,
-        recall: Mapping[str, float | None],
-        loss: Mapping[str, float | None],
-        support: Mapping[str, int],
-    ) -> None:
+    def after_epoch(self, epoch: int, logits: Tensor, labels: NDArray[np.int64]) -> None:
         """Decide what counts in the next epoch.
 
         Args:
             epoch: how many are done.
-            recall: of each emotion on validation, 0..1; None where it has no image.
-            loss: mean loss of each on validation; None likewise.
-            support: how many validation images each has.
+            logits: (n, k), of validation, as the network gives them: answers by what they are
+                worth would hide what it has not learnt.
+            labels: (n,), 0..k-1. An emotion without any keeps its place.
         """
         if epoch >= self._last:
-            balanced = self._counts.sum() / len(self._counts) / self._counts
-            self.factors = (self.factors * balanced.clamp(1 / self._limit, self._limit)).sqrt()
+            due = self._balanced.clamp(1 / self._limit, self._limit)
+            self.factors = (self.factors * due).sqrt()
             return
-        known = [e for e in self._emotions if recall[e] is not None]
-        found = torch.tensor([recall[e] or 0.0 for e in known], dtype=torch.float64)
-        number = torch.tensor([float(support[e]) for e in known], dtype=torch.float64)
-        found = (found * number + found.mean() * _DOUBT) / (number + _DOUBT)
-        lost = torch.tensor([loss[e] or 0.0 for e in known], dtype=torch.float64)
+        own = torch.from_numpy(labels)
+        number = torch.bincount(own, minlength=len(self._emotions))
+        known = number.nonzero()[:, 0]
+        right = (logits.argmax(dim=1) == own).double()
+        losses = functional.cross_entropy(logits.double(), own, reduction="none")
+        found, lost = (
+            torch.bincount(own, weights=each, minlength=len(number))[known] / number[known]
+            for each in (right, losses)
+        )
+        found = (found * number[known] + found.mean() * _DOUBT) / (number[known] + _DOUBT)
         need = (_from_least_to_most(1 - found) + _from_least_to_most(lost)) / 2
-        places = [self._emotions.index(e) for e in known]
         wanted = self.factors.clone()
-        wanted[places] = self._limit**need
+        wanted[known] = self._limit**need
         self.factors = self.factors**_MEMORY * wanted ** (1 - _MEMORY)
 
     def draw(self) -> Tensor:
@@ -92,6 +118,23 @@ class Emphasis:
         share = self._counts * self.factors.sqrt()
         half = self.factors.sqrt()
         return (half / ((half * share).sum() / share.sum())).float()
+
+    def decide(
+        self, logits: NDArray[np.float32], labels: NDArray[np.int64]
+    ) -> tuple[float, tuple[float, ...]]:
+        """Find what makes the most probable answer the one that is worth most.
+
+        Args:
+            logits: (n, k), of validation.
+            labels: (n,), 0..k-1.
+
+        Returns:
+            The temperature that is to divide logits, and the offsets (k,) to be added then.
+        """
+        tilt = (self._tilt + self.factors.log()).numpy()
+        share, temperature = fit_tilt(logits, labels, tilt)
+        offsets = self.worth.log().numpy() - share * tilt / temperature
+        return temperature, tuple((offsets - offsets.max()).tolist())
 
     def state_dict(self) -> dict[str, float]:
         """Return the factor of each emotion."""

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
 
 from mien.atomic import replacing
 from mien.card import METADATA_KEY, ModelCard
@@ -33,19 +32,6 @@ _COMPARED = 512
 
 _ON_CARD = ("n", "accuracy", "macro_recall", "nll", "recall", "dataset")
 """What of an evaluation a card tells."""
-
-
-class _Exported(nn.Module):
-    """The network with what turns its logits into calibrated probabilities."""
-
-    def __init__(self, network: nn.Module, temperature: float) -> None:
-        super().__init__()
-        self.network = network
-        self.temperature = temperature
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        probabilities: Tensor = (self.network(pixels) / self.temperature).softmax(dim=1)
-        return probabilities
 
 
 def export_run(run: Path, out: Path) -> tuple[ModelCard, float]:
@@ -180,7 +166,7 @@ def _write_onnx(original: TorchModel, card: ModelCard, path: Path) -> None:
         # The exporter warns of its own internals, which a user can do nothing about.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _Exported(original.network, card.temperature).eval(),
+            original.answers,
             (example,),
             input_names=["pixels"],
             output_names=["probabilities"],

@@ -20,6 +20,9 @@ class Objective:
     Args:
         config: the recipe.
         counts: float (k,), how many training images each emotion has; at least 1 counts.
+
+    Attributes:
+        tilt: float (k,), what both may add to the logits that a network learns, but for a constant.
     """
 
     def __init__(self, config: TrainConfig, counts: Tensor) -> None:
@@ -28,6 +31,7 @@ class Objective:
         self._margins = config.logit_adjustment * shares.log()
         weights = shares**-config.balance
         self._balance = weights / (weights * shares).sum()
+        self.tilt = self._balance.log() - self._margins
 
     def __call__(
         self, logits: Tensor, targets: Tensor, weights: Tensor, emphasis: Tensor | None = None

@@ -10,22 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import ConfigError
-from mien.preprocess import InputSpec, to_batch
+from mien.preprocess import InputSpec
 
 __all__ = [
     "NETWORKS",
+    "Answers",
     "Classifier",
     "build",
     "multiply_adds",
     "parameter_count",
-    "torch_probabilities",
 ]
 
 CLASSIC_SIDE: Final = 48
@@ -52,6 +50,33 @@ class Classifier(nn.Module):
         return logits
 
 
+class Answers(nn.Module):
+    """A network with what makes probabilities of its logits, as its card tells.
+
+    Args:
+        network: maps pixels to logits.
+        temperature: divides the logits.
+        offsets: then added to them, one for each emotion; none: nothing is.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, temperature: float = 1.0, offsets: Sequence[float] = ()
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = temperature
+        self.offsets: Tensor | None
+        self.register_buffer("offsets", torch.tensor(offsets) if offsets else None)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map pixels, float (N, C, H, W) in 0..1, to probabilities, float32 (N, emotions)."""
+        logits = self.network(pixels).float() / self.temperature
+        if self.offsets is not None:
+            logits = logits + self.offsets
+        probabilities: Tensor = logits.softmax(dim=1)
+        return probabilities
+
+
 def build(name: str, *, spec: InputSpec, emotions: int, dropout: float | None = None) -> Classifier:
     """Build a network by name with fresh weights.
 
@@ -68,34 +93,6 @@ def build(name: str, *, spec: InputSpec, emotions: int, dropout: float | None = 
     if builder is None:
         raise ConfigError(f"network {name!r}: expected one of {', '.join(NETWORKS)}")
     return Classifier(builder(spec, emotions, dropout))
-
-
-def torch_probabilities(
-    model: nn.Module,
-    crops: Sequence[NDArray[np.uint8]],
-    spec: InputSpec,
-    *,
-    temperature: float = 1.0,
-) -> NDArray[np.float32]:
-    """Ask a classifier, as it stands, on the device it is on.
-
-    Args:
-        model: maps pixels to logits.
-        crops: fitted faces, each uint8 (size, size, channels).
-        spec: what the network sees.
-        temperature: divides the logits.
-
-    Returns:
-        float32 (n, emotions); every row sums to 1.
-    """
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        logits = model(torch.from_numpy(to_batch(crops, spec)).to(device))
-        found: NDArray[np.float32] = (logits.float() / temperature).softmax(dim=1).cpu().numpy()
-    model.train(was_training)
-    return found
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mien.card import ModelCard
 from mien.checkpoint import BEST_NAME, read_weights
 from mien.errors import ModelError
-from mien.networks import Classifier, build, torch_probabilities
+from mien.networks import Answers, Classifier, build
+from mien.preprocess import to_batch
 
 __all__ = ["TorchModel", "open_run"]
 
@@ -18,7 +20,8 @@ class TorchModel:
     """A network with its weights and card, asked like an `mien.model.OnnxModel`."""
 
     def __init__(self, network: Classifier, card: ModelCard) -> None:
-        self.network = network.eval()
+        self.network = network
+        self.answers = Answers(network, temperature=card.temperature, offsets=card.offsets).eval()
         self._card = card
 
     @property
@@ -30,8 +33,11 @@ class TorchModel:
         """Map fitted faces, each uint8 (size, size, channels), to float32 (n, labels)."""
         if not crops:
             return np.empty((0, len(self._card.labels)), dtype=np.float32)
-        card = self._card
-        return torch_probabilities(self.network, crops, card.spec, temperature=card.temperature)
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            found = self.answers(torch.from_numpy(to_batch(crops, self._card.spec)).to(device))
+        probabilities: NDArray[np.float32] = found.cpu().numpy()
+        return probabilities
 
 
 def open_run(run: Path) -> TorchModel:

@@ -36,7 +36,7 @@ def open_teacher(
     if Path(name).is_dir():
         model = open_run(Path(name))
         teacher = partial(_opinion_of_run, model)
-        model.network.to(device)
+        model.answers.to(device)
     else:
         model = load_model(name, threads=torch.get_num_threads())
         teacher = partial(_opinion_of_file, model)
@@ -50,8 +50,8 @@ def open_teacher(
 
 def _opinion_of_run(model: TorchModel, pixels: Tensor) -> Tensor:
     with torch.no_grad():
-        logits: Tensor = model.network(pixels).float()
-    return (logits / model.card.temperature).softmax(dim=1)
+        opinion: Tensor = model.answers(pixels)
+    return opinion
 
 
 def _opinion_of_file(model: OnnxModel, pixels: Tensor) -> Tensor:

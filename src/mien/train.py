@@ -26,6 +26,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -76,8 +77,6 @@ _PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed"]] = MappingProxyType(
     {"float32": "32-true", "bfloat16": "bf16-mixed"}
 )
 _BATCH: Final = 512
-_WORTH: Final = 8.0
-"""Points of macro recall that a point of accuracy is worth, where emotions get attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +242,8 @@ class _Trainer:
         self.emphasis = None
         if self.config.emotion_based and isinstance(self.train_data, Labelled):
             labels = torch.from_numpy(self.train_data.labels)
-            self.emphasis = Emphasis(self.config, labels, self.emotions)
+            tilt = self.objective.tilt.cpu()
+            self.emphasis = Emphasis(self.config, labels, self.emotions, tilt)
         self.optimizer = make_optimizer(self.model, self.config)
         self.schedule = make_schedule(
             self.optimizer, self.config, steps_per_epoch=self.steps_per_epoch
@@ -269,13 +269,7 @@ class _Trainer:
 
     @property
     def best_epoch(self) -> int:
-        return int(min(self.history, key=self._badness)["epoch"])
-
-    def _badness(self, entry: Mapping[str, Any]) -> float:
-        """Order epochs: by loss, or where emotions get attention, by what that is for."""
-        if self.config.emotion_based:
-            return float(-entry["valid_macro_recall"] - _WORTH * entry["valid_accuracy"])
-        return float(entry["valid_loss"])
+        return int(min(self.history, key=lambda entry: entry["valid_loss"])["epoch"])
 
     def description(self) -> dict[str, Any]:
         """Everything needed to do the run again."""
@@ -326,32 +320,32 @@ class _Trainer:
                 self._save_within(begun)
         train_loss = float(mean_of_all(torch.stack(begun.losses).mean()))
         trained = time.perf_counter() - started
-        valid, losses_of, temperature = self._evaluate()
+        judged = self._judge()
         self.epoch += 1
-        if not np.isfinite(train_loss) or not np.isfinite(valid.nll):
+        if not np.isfinite(train_loss) or judged is None:
             raise DataError(
                 f"training diverged in epoch {self.epoch} (loss {train_loss}): the last good epoch "
                 f"is kept in {self.run}; try a lower learning_rate or a clip_norm above 0"
             )
-        self.schedule.after_epoch(valid.nll)
+        self.schedule.after_epoch(judged.loss)
+        valid = judged.figures
         entry = {
             "epoch": self.epoch,
             "learning_rate": begun.rate,
             "train_loss": train_loss,
-            "valid_loss": valid.nll,
+            "valid_loss": judged.loss,
             "valid_accuracy": valid.accuracy,
             "valid_macro_recall": valid.macro_recall,
             "valid_recall": valid.recall,
-            "valid_loss_of": losses_of,
-            "temperature": temperature,
+            "valid_loss_of": judged.loss_of,
+            "temperature": judged.temperature,
             "seconds": round(time.perf_counter() - started, 3),
             "images_per_second": round((steps - resumed_at) * self.config.batch_size / trained, 1),
         }
         if self.emphasis is not None:
             entry["emphasis"] = self.emphasis.state_dict()
-            self.emphasis.after_epoch(
-                self.epoch, recall=valid.recall, loss=losses_of, support=valid.support
-            )
+            entry["offsets"] = list(judged.offsets)
+            self.emphasis.after_epoch(self.epoch, judged.logits, self.valid_data.labels)
         self.history.append(entry)
         return entry
 
@@ -474,30 +468,43 @@ class _Trainer:
             return images
         return images.index_copy(0, again, self.augment(images[again]))
 
-    def _evaluate(self) -> tuple[Evaluation, dict[str, float | None], float]:
-        """Judge the weights on validation.
-
-        Returns:
-            The figures, the mean loss of each emotion, and the temperature that suits them.
-        """
-        data, network = self.valid_data, self.judged.eval()
+    def _judge(self) -> "_Judgement | None":
+        """Judge the weights on validation; None where their answers are not finite."""
+        data, network, emphasis = self.valid_data, self.judged.eval(), self.emphasis
 
         def answer(asked: Tensor) -> Tensor:
             parts = asked.to(self.fabric.device).split(_BATCH)
             return torch.cat([network(data.pixels(part)).float() for part in parts])
 
         with torch.inference_mode():
-            logits = gather(self.fabric, answer, len(data))
-        found = logits.softmax(dim=1).cpu().numpy()
-        losses = {
+            logits = gather(self.fabric, answer, len(data)).cpu()
+        if not logits.isfinite().all():
+            return None
+        worth: NDArray[np.float64] = np.ones(len(self.emotions))
+        offsets: tuple[float, ...] = ()
+        answers = logits
+        if emphasis is None:
+            temperature = fit_temperature(logits.numpy(), data.labels)
+        else:
+            worth = emphasis.worth.numpy()
+            temperature, offsets = emphasis.decide(logits.numpy(), data.labels)
+            answers = logits / temperature + torch.tensor(offsets, dtype=torch.float64)
+        found = answers.softmax(dim=1).numpy()
+        loss_of = {
             emotion: negative_log_likelihood(found[of], data.labels[of]) if of.any() else None
             for i, emotion in enumerate(self.emotions)
             for of in [data.labels == i]
         }
-        figures = evaluate_probabilities(found, data.labels, self.emotions)
-        if not np.isfinite(figures.nll):
-            return figures, losses, 1.0
-        return figures, losses, fit_temperature(logits.cpu().numpy(), data.labels)
+        counted = worth * np.bincount(data.labels, minlength=len(worth))
+        lost = np.array([loss or 0.0 for loss in loss_of.values()])
+        return _Judgement(
+            figures=evaluate_probabilities(found, data.labels, self.emotions),
+            loss=float(counted @ lost / counted.sum()),
+            loss_of=loss_of,
+            logits=logits,
+            temperature=temperature,
+            offsets=offsets,
+        )
 
     def _card(self) -> ModelCard:
         entry = self.history[-1]
@@ -510,21 +517,40 @@ class _Trainer:
             size=self.config.size,
             channels=self.config.channels,
             temperature=entry["temperature"],
+            offsets=entry.get("offsets", ()),
             parameters=parameter_count(self.model),
             training={
                 "dataset": description["dataset"],
                 "recipe": description["recipe"],
                 "best_epoch": self.epoch,
-                "chosen_by": (
-                    f"highest validation macro recall + {_WORTH:g} accuracy"
-                    if self.config.emotion_based
-                    else "lowest validation loss"
-                ),
+                "chosen_by": "lowest validation loss"
+                + (", each image by its emotion's worth" if self.config.emotion_based else ""),
                 "date": datetime.now(UTC).date().isoformat(),
             },
             figures={"valid": {key.removeprefix("valid_"): entry[key] for key in kept}},
             mien_version=__version__,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What validation says of an epoch.
+
+    Attributes:
+        figures: of the answers; those of an emotion-based run have its offsets.
+        loss: their mean loss, each image counted by what its emotion is worth in such a run.
+        loss_of: the mean loss of each emotion; None where it has no image.
+        logits: as the network gives them.
+        temperature: divides them.
+        offsets: are added then; none where the run is not emotion-based.
+    """
+
+    figures: Evaluation
+    loss: float
+    loss_of: Mapping[str, float | None]
+    logits: Tensor
+    temperature: float
+    offsets: tuple[float, ...]
 
 
 @dataclass
