@@ -153,6 +153,7 @@ def test_a_run_records_every_emotions_way(drawn_dataset: Dataset, tmp_path: Path
     run = open_run(tmp_path / "run")
     best = history[result.best_epoch - 1]
     assert list(run.card.offsets) == best["offsets"]
+    assert run.card.worth == config.emotion_worth
     assert best["valid_loss"] == min(entry["valid_loss"] for entry in history)
     rows = drawn_dataset.usable("valid")
     labels = drawn_dataset.labels(rows, run.card.labels)

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from mien import export
+from mien.checkpoint import BEST_NAME, write_weights
 from mien.data.dataset import Dataset
 from mien.errors import ModelError
 from mien.evaluate import evaluate
@@ -114,6 +116,46 @@ def test_a_file_of_8_bits_is_small_and_answers_alike(tiny_run: Path, tmp_path: P
     crops = drawn_crops(card.spec, count=64, seed=2)
     difference = np.abs(exact.probabilities(crops) - small.probabilities(crops))
     assert 0 < difference.mean() < 0.02
+
+
+def test_answers_may_be_decided_by_another_worth(
+    tiny_run: Path, tmp_path: Path, drawn_dataset: Dataset
+) -> None:
+    run = open_run(tiny_run)
+    trained_on = drawn_dataset.labels(drawn_dataset.usable("train"), run.card.labels)
+    assert list(run.card.training["images"].values()) == np.bincount(trained_on).tolist()
+
+    weights = tmp_path / "run" / BEST_NAME
+    weights.parent.mkdir()
+    numbers = np.array([400, 300, 120, 80, 50, 30, 19, 1])
+    images = dict(zip(run.card.labels, numbers.tolist(), strict=True))
+    card = run.card.model_copy(update={"training": {**run.card.training, "images": images}})
+    write_weights(weights, run.network, card)
+    crops = drawn_crops(card.spec, count=32, seed=2)
+
+    def expected(worth: float) -> NDArray[np.float64]:
+        weighed = run.probabilities(crops) * (worth + 1000 / (8 * numbers))
+        found: NDArray[np.float64] = weighed / weighed.sum(axis=1, keepdims=True)
+        return found
+
+    even, _ = export_run(weights.parent, tmp_path / "even.onnx", worth=0.0)
+    assert (even.worth, even.figures) == (0.0, {})
+    assert card.figures != {}
+    found = OnnxModel(tmp_path / "even.onnx").probabilities(crops)
+    np.testing.assert_allclose(found, expected(0.0), atol=1e-4)
+
+    # A run that was decided already is decided anew, not twice.
+    write_weights(weights, run.network, even)
+    again, _ = export_run(weights.parent, tmp_path / "again.onnx", worth=3.0)
+    assert again.worth == 3.0
+    found = OnnxModel(tmp_path / "again.onnx").probabilities(crops)
+    np.testing.assert_allclose(found, expected(3.0), atol=1e-4)
+
+    older = {key: value for key, value in card.training.items() if key != "images"}
+    write_weights(weights, run.network, card.model_copy(update={"training": older}))
+    with pytest.raises(ModelError, match="how many training images each emotion had"):
+        export_run(weights.parent, tmp_path / "older.onnx", worth=3.0)
+    assert not (tmp_path / "older.onnx").exists()
 
 
 def test_what_is_measured_of_a_file_goes_onto_its_card(

@@ -1,5 +1,6 @@
 """Optimizers and schedules do what their names say, and go on where they were."""
 
+import copy
 from typing import Literal
 
 import pytest
@@ -19,6 +20,31 @@ def _optimizer(config: TrainConfig) -> Optimizer:
 
 def _rate(optimizer: Optimizer) -> float:
     return float(optimizer.param_groups[0]["lr"])
+
+
+def test_muon_turns_what_lies_within_and_leaves_the_rest_to_adamw() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.Conv2d(4, 6, 3), nn.Flatten(), nn.Linear(24, 40)]
+    model = nn.Sequential(*layers, nn.Linear(40, 3))
+    gradients = [torch.randn_like(weight) for weight in model.parameters()]
+    twin = copy.deepcopy(model)
+    config = TrainConfig(optimizer="muon", learning_rate=0.1, weight_decay=0.5, momentum=0.9)
+    muon, adamw = (
+        make_optimizer(model, config),
+        make_optimizer(twin, config.model_copy(update={"optimizer": "adamw"})),
+    )
+    for net, optimizer in ((model, muon), (twin, adamw)):
+        before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
+        for weight, gradient in zip(net.parameters(), gradients, strict=True):
+            weight.grad = gradient.clone()
+        optimizer.step()
+    ours, theirs = dict(model.named_parameters()), dict(twin.named_parameters())
+    for name in ("1.weight", "3.weight"):
+        step = (ours[name] - before[name] * (1 - 0.1 * 0.5)).detach().flatten(1)
+        stretch = torch.linalg.svdvals(step / (0.1 * 0.2 * max(step.shape) ** 0.5))
+        assert 0.6 < stretch.min() <= stretch.max() < 1.3
+    for name in ours.keys() - {"1.weight", "3.weight"}:
+        torch.testing.assert_close(ours[name], theirs[name])
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adamw", AdamW), ("adamax", Adamax), ("sgd", SGD)])

@@ -62,7 +62,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
             "logit_adjustment": 0.5,
         },
         {"progressive_size": 24, "progressive_share": 0.5, "precision": "bfloat16"},
-        {"teachers": ["nano"], "teachers_see": "original"},
+        {"teachers": ["nano"], "teachers_see": "original", "optimizer": "muon"},
     ],
     ids=[
         "adamw-cosine-ema",

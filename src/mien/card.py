@@ -49,6 +49,10 @@ class ModelCard(BaseModel):
         description="then added to the logits, one for each label, so that rare emotions count; "
         "none: nothing was",
     )
+    worth: float | None = Field(
+        None,
+        description="points of macro recall that a point of accuracy is worth in the offsets",
+    )
     parameters: int = Field(description="trained weights")
     training: dict[str, Any] = Field(default_factory=dict, description="data, recipe, epochs")
     figures: dict[str, Any] = Field(default_factory=dict, description="by split, as measured")

@@ -26,7 +26,7 @@ from torch.nn import functional
 from mien.calibration import fit_tilt
 from mien.config import TrainConfig
 
-__all__ = ["Emphasis"]
+__all__ = ["Emphasis", "worth_of"]
 
 _MEMORY: Final = 0.6
 """How much of the epoch before stays: with few validation images recall jumps."""
@@ -62,10 +62,7 @@ class Emphasis:
         self._emotions = emotions
         counts = torch.bincount(labels, minlength=len(emotions))
         self._counts = counts.clamp_min(1).double()
-        # One that nothing is learnt of is not to be answered because it would be so rare.
-        self._balanced = torch.where(
-            counts > 0, len(labels) / counts.count_nonzero() / self._counts, 1.0
-        )
+        self._balanced = torch.from_numpy(worth_of(counts.numpy(), 0.0))
         self._tilt = torch.zeros(len(emotions)) if tilt is None else tilt
         self.factors = torch.ones(len(emotions), dtype=torch.float64)
         self.worth = config.emotion_worth + self._balanced
@@ -143,6 +140,19 @@ class Emphasis:
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Go on from ``state_dict``."""
         self.factors = torch.tensor([state[e] for e in self._emotions], dtype=torch.float64)
+
+
+def worth_of(counts: NDArray[np.int64], worth: float) -> NDArray[np.float64]:
+    """Return what the right answer to an image of each emotion is worth: w + n / (k n_c), (k,).
+
+    Args:
+        counts: (k,), training images of each; at least one is not 0.
+        worth: w, points of macro recall that a point of accuracy is worth.
+    """
+    # One that nothing was learnt of is not to be answered because it would be so rare.
+    some = np.where(counts == 0, counts.sum() / np.count_nonzero(counts), counts)
+    balanced: NDArray[np.float64] = counts.sum() / np.count_nonzero(counts) / some
+    return worth + balanced
 
 
 def _from_least_to_most(values: Tensor) -> Tensor:

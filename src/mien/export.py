@@ -13,6 +13,7 @@ import torch
 
 from mien.atomic import replacing
 from mien.card import METADATA_KEY, ModelCard
+from mien.emphasis import worth_of
 from mien.errors import ModelError
 from mien.evaluate import REPORT_NAME
 from mien.model import OnnxModel
@@ -34,19 +35,30 @@ _ON_CARD = ("n", "accuracy", "macro_recall", "nll", "recall", "dataset")
 """What of an evaluation a card tells."""
 
 
-def export_run(run: Path, out: Path) -> tuple[ModelCard, float]:
+def export_run(run: Path, out: Path, *, worth: float | None = None) -> tuple[ModelCard, float]:
     """Write a run's best epoch as ONNX with its card inside.
 
     Figures of ``mien eval RUN`` that lie in the run folder go into the card.
+
+    Args:
+        run: of ``mien.train.train``.
+        out: the file.
+        worth: decide answers by macro recall + so many times accuracy, see `mien.emphasis`; then
+            the card has no figures, which are of other answers. None: as the run does.
 
     Returns:
         The card, and the largest difference found between the file's probabilities and torch's.
 
     Raises:
-        ModelError: there is no finished run, or the file answers otherwise than the original.
+        ModelError: there is no finished run, the file answers otherwise than the original, or
+            ``worth`` is given and the card does not tell what it needs.
     """
     original = open_run(run)
-    figures = dict(original.card.figures) | _reported_figures(run)
+    if worth is None:
+        figures = dict(original.card.figures) | _reported_figures(run)
+    else:
+        figures = {}
+        original = TorchModel(original.network, _decided(original.card, worth, run))
     card = original.card.model_copy(update={"name": out.stem, "figures": figures})
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as partial:
@@ -60,10 +72,15 @@ def export_run(run: Path, out: Path) -> tuple[ModelCard, float]:
     return card, difference
 
 
-def export_int8(run: Path, out: Path) -> tuple[ModelCard, float]:
+def export_int8(run: Path, out: Path, *, worth: float | None = None) -> tuple[ModelCard, float]:
     """Write a run's best epoch as ONNX with 8 bits inside: a quarter of the size, and quicker.
 
     Its card has no figures: those of the run are of other answers. See ``note_figures``.
+
+    Args:
+        run: of ``mien.train.train``.
+        out: the file.
+        worth: as for `export_run`.
 
     Returns:
         The card, and the share of drawn faces, none of those that set its scales, to which the
@@ -75,7 +92,7 @@ def export_int8(run: Path, out: Path) -> tuple[ModelCard, float]:
     # Both at the end of the name: what it is compared with, and what is not finished.
     exact = out.with_name(f".{out.name}.exact")
     try:
-        card, _ = export_run(run, exact)
+        card, _ = export_run(run, exact, worth=worth)
         card = card.model_copy(update={"name": out.stem, "figures": {}})
         with replacing(out) as partial:
             quantise(exact, partial, card)
@@ -110,6 +127,22 @@ def note_figures(path: Path, split: Split, figures: Mapping[str, Any]) -> None:
     _put_card(proto, card)
     with replacing(path) as partial:
         onnx.save_model(proto, str(partial))
+
+
+def _decided(card: ModelCard, worth: float, run: Path) -> ModelCard:
+    """Return the card of a model whose answers are decided by another worth of accuracy."""
+    images = card.training.get("images")
+    if images is None:
+        raise ModelError(
+            f"{run}: its card does not tell how many training images each emotion had, because an "
+            "older version trained it; train again, or export it without --worth"
+        )
+    counts = np.array([images[label] for label in card.labels])
+    offsets = np.log(worth_of(counts, worth))
+    if card.worth is not None:
+        offsets += np.array(card.offsets) - np.log(worth_of(counts, card.worth))
+    offsets -= offsets.max()
+    return card.model_copy(update={"worth": worth, "offsets": tuple(offsets.tolist())})
 
 
 def _shorten(graph: onnx.GraphProto) -> None:

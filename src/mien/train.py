@@ -284,6 +284,9 @@ class _Trainer:
                 "valid": len(self.valid_data),
                 **({"streamed": True} if isinstance(self.dataset, Stream) else {}),
             },
+            "images": dict(
+                zip(self.emotions, map(int, self.train_data.counts.tolist()), strict=True)
+            ),
             "network": {
                 "parameters": parameter_count(self.model),
                 "multiply_adds": multiply_adds(self.model, self.spec),
@@ -518,9 +521,11 @@ class _Trainer:
             channels=self.config.channels,
             temperature=entry["temperature"],
             offsets=entry.get("offsets", ()),
+            worth=self.config.emotion_worth if self.config.emotion_based else None,
             parameters=parameter_count(self.model),
             training={
                 "dataset": description["dataset"],
+                "images": description["images"],
                 "recipe": description["recipe"],
                 "best_epoch": self.epoch,
                 "chosen_by": "lowest validation loss"

@@ -132,23 +132,32 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="8 bits inside: a quarter of the size, and quicker.")
     ] = False,
+    worth: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=100.0,
+            help="Decide answers by macro recall + so many times accuracy; 0: every emotion counts "
+            "alike, so rare ones are found. As trained if not given.",
+        ),
+    ] = None,
 ) -> None:
     """Write a run's best epoch as a file that runs without torch."""
     from mien.export import export_int8, export_run
 
     started = time.perf_counter()
     if int8:
-        card, agreement = export_int8(run, out)
+        card, agreement = export_int8(run, out, worth=worth)
         compared = f"answers as the run does for {agreement:.1%} of drawn faces"
     else:
-        card, difference = export_run(run, out)
+        card, difference = export_run(run, out, worth=worth)
         compared = f"differs from the run by at most {difference:.1e}"
     out_console.print(
         f"{shown(out)}: {card.network}, {card.parameters:,} weights, "
         f"{out.stat().st_size / 1e6:.2f} MB; {compared} ({time.perf_counter() - started:.1f} s)",
         soft_wrap=True,
     )
-    if int8:
+    if not card.figures:
         out_console.print(
             f"its card has no figures yet: 'mien eval {shown(out)} --data DATASET --onto-card' "
             "measures it and notes them",
