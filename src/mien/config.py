@@ -37,9 +37,9 @@ class TrainConfig(BaseModel):
         (), strict=False, description="what a training image's numbers must meet: relFCs<0.9"
     )
 
-    optimizer: Literal["adamw", "adamax", "muon", "sgd"] = "adamw"
-    learning_rate: float = Field(2e-3, gt=0, le=10)
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and muon, after Nesterov")
+    optimizer: Literal["adamw", "adamax", "muon", "sgd"] = "muon"
+    learning_rate: float = Field(5e-3, gt=0, le=10)
+    momentum: float = Field(0.95, ge=0, lt=1, description="of sgd and muon, after Nesterov")
     weight_decay: float = Field(0.05, ge=0, le=1, description="not on norms and biases")
     clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: any")
     schedule: Literal["cosine", "onecycle", "plateau", "constant"] = "cosine"

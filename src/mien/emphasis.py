@@ -46,7 +46,7 @@ class Emphasis:
 
     Attributes:
         factors: float64 (k,), how much each counts now.
-        worth: float64 (k,), what the right answer to an image of each is worth.
+        worth: (k,), what the right answer to an image of each is worth.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Emphasis:
         self._balanced = torch.from_numpy(worth_of(counts.numpy(), 0.0))
         self._tilt = torch.zeros(len(emotions)) if tilt is None else tilt
         self.factors = torch.ones(len(emotions), dtype=torch.float64)
-        self.worth = config.emotion_worth + self._balanced
+        self.worth = worth_of(counts.numpy(), config.emotion_worth)
 
     def after_epoch(self, epoch: int, logits: Tensor, labels: NDArray[np.int64]) -> None:
         """Decide what counts in the next epoch.
@@ -130,7 +130,7 @@ class Emphasis:
         """
         tilt = (self._tilt + self.factors.log()).numpy()
         share, temperature = fit_tilt(logits, labels, tilt)
-        offsets = self.worth.log().numpy() - share * tilt / temperature
+        offsets = np.log(self.worth) - share * tilt / temperature
         return temperature, tuple((offsets - offsets.max()).tolist())
 
     def state_dict(self) -> dict[str, float]:
@@ -150,8 +150,9 @@ def worth_of(counts: NDArray[np.int64], worth: float) -> NDArray[np.float64]:
         worth: w, points of macro recall that a point of accuracy is worth.
     """
     # One that nothing was learnt of is not to be answered because it would be so rare.
-    some = np.where(counts == 0, counts.sum() / np.count_nonzero(counts), counts)
-    balanced: NDArray[np.float64] = counts.sum() / np.count_nonzero(counts) / some
+    balanced = np.ones(len(counts))
+    learnt = counts > 0
+    balanced[learnt] = counts[learnt].mean() / counts[learnt]
     return worth + balanced
 
 

@@ -45,7 +45,7 @@ class Muon(AdamW):
             state.update(step=torch.tensor(0.0), momentum=torch.zeros_like(weight))
         state["step"] += 1
         momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(momentum, group["momentum"]).flatten(1)
+        ahead = gradient.lerp(momentum, group["momentum"]).flatten(1).to(group["dtype"])
         size = 0.2 * math.sqrt(max(ahead.shape))
         weight.mul_(1 - group["lr"] * group["weight_decay"])
         weight.add_(_orthogonal(ahead).reshape(weight.shape), alpha=-group["lr"] * size)
@@ -83,7 +83,9 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
         groups[0]["params"] = [p for p in matrices if p is matrices[0] or p is matrices[-1]]
         inner = {"params": matrices[1:-1], "weight_decay": config.weight_decay}
         groups = [group | {"orthogonal": False} for group in groups]
-        groups.append(inner | {"orthogonal": True, "momentum": config.momentum})
+        # Steps need only be about orthogonal, so the precision of the network is enough.
+        dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        groups.append(inner | {"orthogonal": True, "momentum": config.momentum, "dtype": dtype})
     return OPTIMIZERS[config.optimizer](groups, **options)
 
 

@@ -489,7 +489,7 @@ class _Trainer:
         if emphasis is None:
             temperature = fit_temperature(logits.numpy(), data.labels)
         else:
-            worth = emphasis.worth.numpy()
+            worth = emphasis.worth
             temperature, offsets = emphasis.decide(logits.numpy(), data.labels)
             answers = logits / temperature + torch.tensor(offsets, dtype=torch.float64)
         found = answers.softmax(dim=1).numpy()
