@@ -29,7 +29,7 @@ class TrainConfig(BaseModel):
     channels: Literal[1, 3] = Field(1, description="1 grey, 3 RGB")
     dropout: Share | None = Field(None, description="before the last layer; None: the network's")
 
-    epochs: int = Field(32, ge=1, le=10_000)
+    epochs: int = Field(20, ge=1, le=10_000)
     batch_size: int = Field(128, ge=2, le=65_536)
     seed: int = Field(0, ge=0, le=2**31 - 1)
 
