@@ -3,7 +3,7 @@
 JSON under the key ``mien`` of an ONNX file's metadata and of a safetensors header. Needs no torch.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -11,8 +11,8 @@ from pydantic import (
     Field,
     FiniteFloat,
     ValidationError,
+    ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from mien.errors import ModelError
@@ -65,11 +65,13 @@ class ModelCard(BaseModel):
             raise ValueError("expected each label once")
         return labels
 
-    @model_validator(mode="after")
-    def _offset_each(self) -> Self:
-        if len(self.offsets) not in (0, len(self.labels)):
-            raise ValueError(f"expected no offsets or {len(self.labels)}, one for each label")
-        return self
+    @field_validator("offsets")
+    @classmethod
+    def _offset_each(cls, offsets: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        labels = info.data.get("labels", offsets)  # Absent where they are broken themselves.
+        if len(offsets) not in (0, len(labels)):
+            raise ValueError(f"expected none or {len(labels)}, one for each label")
+        return offsets
 
     @property
     def spec(self) -> InputSpec:

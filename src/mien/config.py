@@ -87,7 +87,6 @@ class TrainConfig(BaseModel):
     emotion_balanced: Share = Field(
         0.2, description="share of the epochs, the last, in which all emotions count alike"
     )
-
     emotion_worth: float = Field(
         2.0, ge=0, le=100, description="points of macro recall that a point of accuracy is worth"
     )

@@ -56,6 +56,7 @@ from mien.losses import Objective
 from mien.metrics import Evaluation, evaluate_probabilities, negative_log_likelihood
 from mien.mixing import mix
 from mien.networks import (
+    Answers,
     Classifier,
     build,
     multiply_adds,
@@ -485,14 +486,14 @@ class _Trainer:
             return None
         worth: NDArray[np.float64] = np.ones(len(self.emotions))
         offsets: tuple[float, ...] = ()
-        answers = logits
+        answers = Answers(nn.Identity())
         if emphasis is None:
             temperature = fit_temperature(logits.numpy(), data.labels)
         else:
             worth = emphasis.worth
             temperature, offsets = emphasis.decide(logits.numpy(), data.labels)
-            answers = logits / temperature + torch.tensor(offsets, dtype=torch.float64)
-        found = answers.softmax(dim=1).numpy()
+            answers = Answers(nn.Identity(), temperature=temperature, offsets=offsets)
+        found = answers(logits).numpy()
         loss_of = {
             emotion: negative_log_likelihood(found[of], data.labels[of]) if of.any() else None
             for i, emotion in enumerate(self.emotions)
