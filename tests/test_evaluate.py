@@ -206,8 +206,11 @@ def test_the_model_card_tells_figures_and_limits(ferplus_dataset: Dataset) -> No
         assert line in card
     assert "Not measured here" in render_model_card(report)
     assert "rare emotions count" not in card
-    offsets = report.card.model_copy(update={"offsets": (-2.0, -2.5, -1.0, -1.0, 0.0, -0.1, -0.2)})
-    decided = render_model_card(replace(report, card=offsets))
+    offsets = (-2.0, -2.5, -1.0, -1.0, 0.0, -0.1, -0.2)
+    decided = render_model_card(
+        replace(report, card=report.card.model_copy(update={"offsets": offsets, "worth": 2.0}))
+    )
+    assert "rare emotions count: by macro recall + 2 " in decided
     assert "fear 0.00, disgust -0.10, anger -0.20. So its probabilities" in decided
 
 
