@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.ferplus import SOURCE
+from benchmarks.recipes import with_copies
 from mien.config import load_recipe
 from mien.data.audit.auditor import audit_dataset
 from mien.data.dataset import Dataset
@@ -47,15 +48,6 @@ def _twins(dataset: Dataset) -> NDArray[np.bool_]:
     return twin
 
 
-def _with_copies(dataset: Dataset) -> Dataset:
-    """Take the training images back in that the import left out as copies of held-out ones."""
-    reasons = [
-        None if reason and reason.startswith("same pixels as a ") else reason
-        for reason in dataset.column("excluded")
-    ]
-    return dataset.with_column("excluded", reasons)
-
-
 def _without(dataset: Dataset, rows: NDArray[np.int64]) -> Dataset:
     reasons = dataset.column("excluded")
     for row in rows:
@@ -66,7 +58,7 @@ def _without(dataset: Dataset, rows: NDArray[np.int64]) -> Dataset:
 def _training_sets(
     dataset: Dataset, twin: NDArray[np.bool_], seed: int
 ) -> Iterator[tuple[str, Dataset]]:
-    published = _with_copies(dataset)
+    published = with_copies(dataset)
     rows = published.usable("train")
     leaked, others = rows[twin[rows]], rows[~twin[rows]]
     drawn = np.random.default_rng(seed).choice(others, size=len(leaked), replace=False)

@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("bench.machine", "train"),
     ("teachers",),
     ("streaming",),
-    ("compare", "runs", "labelled", "robustness"),
+    ("compare", "runs", "labelled", "robustness", "summary"),
     (
         "evaluate",
         "checkpoint",
@@ -84,6 +84,7 @@ NEEDS_TORCH = {
     "runs",
     "search",
     "streaming",
+    "summary",
     "teachers",
     "together",
     "train",

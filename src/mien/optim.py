@@ -58,7 +58,8 @@ def _orthogonal(matrix: Tensor) -> Tensor:
     a, b, c = _QUINTIC
     for _ in range(5):
         square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+        quartic = torch.addmm(square, square, square, beta=b, alpha=c)
+        x = torch.addmm(x, quartic, x, beta=a)
     return x if wide is matrix else x.T
 
 

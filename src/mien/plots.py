@@ -20,6 +20,7 @@ __all__ = [
     "save_curves",
     "save_emotions",
     "save_environments",
+    "save_runs",
     "save_search",
 ]
 
@@ -118,6 +119,32 @@ def save_search(path: Path, trials: Sequence[Mapping[str, Any]]) -> None:
         _plain(axes)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=3)
+    _save(figure, path)
+
+
+def save_runs(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
+    """Draw loss and accuracy on validation of several runs over the minutes of their training.
+
+    Args:
+        path: the PNG.
+        runs: each with its ``name``, and ``minutes``, ``losses`` and ``accuracies`` by epoch.
+    """
+    figure = Figure(figsize=(11, 4.2 + 0.22 * -(-len(runs) // 5)), layout="constrained")
+    for axes, (key, title) in zip(
+        figure.subplots(1, 2),
+        {"losses": "loss on validation", "accuracies": "accuracy on validation"}.items(),
+        strict=True,
+    ):
+        for number, run in enumerate(runs):
+            # Ten colours; where they begin again, the line is another.
+            line, colour = ("-", "--", ":")[number // 10 % 3], f"C{number % 10}"
+            axes.plot(run["minutes"], run[key], f".{line}", color=colour, label=run["name"])
+        axes.set_title(title, loc="left")
+        axes.set_xlabel("minutes of training; a dot an epoch")
+        _plain(axes)
+    figure.axes[1].yaxis.set_major_formatter(PercentFormatter(1.0))
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=5)
     _save(figure, path)
 
 

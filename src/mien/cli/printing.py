@@ -1,5 +1,6 @@
 """Results in words and tables, on standard output."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from mien.records import SPLITS, Prediction
 if TYPE_CHECKING:
     from mien.evaluate import Report
     from mien.search import Trial
+    from mien.summary import RunSummary
     from mien.timeline import Timeline
 
 from mien.cli.terminal import err_console, out_console, shown
@@ -85,6 +87,39 @@ def print_trial(trial: "Trial") -> None:
         f"trial {trial.number:>3}  {shown(values)}  {shown(ended)}  {trial.seconds:.0f} s",
         soft_wrap=True,
     )
+
+
+def print_runs(runs: "Sequence[RunSummary]") -> None:
+    """Show runs side by side, those on the same data together."""
+    groups: dict[str, list[RunSummary]] = {}
+    for run in runs:
+        data = run.dataset
+        groups.setdefault(
+            f"{data['source_format']}, {data['train']:,} images to train and {data['valid']:,} to "
+            f"validate (data {data['fingerprint']})",
+            [],
+        ).append(run)
+    headings = ("network", "layers", "weights", "MB", "epochs", "s/epoch")
+    for title, members in groups.items():
+        out_console.print(shown(title), soft_wrap=True)
+        table = _figures_table("run", *headings, "accuracy", "macro recall", "loss")
+        table.collapse_padding = True  # So that it fits into 80 columns.
+        table.columns[1].justify = "left"
+        for run in members:
+            done = len(run.losses)
+            table.add_row(
+                shown(run.name),
+                run.network,
+                str(run.layers),
+                f"{run.weights / 1e6:.2f} M",
+                f"{run.bytes / 1e6:.1f}",
+                str(done) if done == run.planned else f"{done}/{run.planned}",
+                f"{run.epoch_seconds:,.0f}",
+                f"{max(run.accuracies):.2%}",
+                f"{max(run.macro_recalls):.2%}",
+                f"{min(run.losses):.4f}",
+            )
+        out_console.print(table)
 
 
 def print_report(report: "Report") -> None:

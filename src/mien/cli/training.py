@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,15 +15,24 @@ from mien.cli.printing import (
     print_prediction,
     print_race,
     print_report,
+    print_runs,
     print_speeds,
     print_trial,
 )
-from mien.cli.terminal import err_console, json_lines, out_console, pair, show_progress, shown
-from mien.errors import UsageError
+from mien.cli.terminal import (
+    complain,
+    err_console,
+    json_lines,
+    out_console,
+    pair,
+    show_progress,
+    shown,
+)
+from mien.errors import ModelError, UsageError
 from mien.records import Prediction
 from mien.version import __version__
 
-__all__ = ["bench", "demo", "export", "search", "train"]
+__all__ = ["bench", "demo", "export", "runs", "search", "train"]
 
 
 def train(
@@ -80,6 +90,45 @@ def train(
         f"accuracy {best['valid_accuracy']:.2%}, macro recall {best['valid_macro_recall']:.2%}"
     )
     out_console.print(f"run: {shown(run)} (curves: {shown(run / 'curves.png')})", soft_wrap=True)
+
+
+def runs(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RUN...]", help="Run folders, or folders of them; runs/ if none."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Draws their curves together into this file.", metavar="FILE.png"),
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", help="A line a run; - is standard output.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Put runs side by side: layers, weights, size, seconds an epoch, best accuracy and loss."""
+    from mien.plots import save_runs
+    from mien.summary import find_runs, summarise
+
+    found, broken = [], []
+    for run in find_runs(folders or [Path("runs")]):
+        try:
+            found.append(summarise(run))
+        except ModelError as error:
+            broken.append(str(error))
+    found.sort(key=lambda run: min(run.losses))
+    with json_lines(json_file) as lines:
+        if lines:
+            lines.writelines(json.dumps(run.to_json()) + "\n" for run in found)
+    if json_file != "-":
+        print_runs(found)
+    if out and found:
+        save_runs(out, [asdict(run) for run in found])
+        err_console.print(f"curves: {shown(out)}", soft_wrap=True)
+    for reason in broken:
+        complain(reason)
+    if broken:
+        raise typer.Exit(1)
 
 
 def search(

@@ -1,0 +1,120 @@
+"""Several runs side by side: size of each network, seconds an epoch, and how far it came."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from mien.checkpoint import BEST_NAME, read_weights
+from mien.errors import ModelError
+from mien.history import read_history
+
+__all__ = ["RunSummary", "find_runs", "summarise"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What became of a run. All best values are of validation, each of the epoch where it is best.
+
+    Attributes:
+        name: of its folder.
+        network: of `mien.networks.NETWORKS`.
+        dataset: the card's ``source_format``, ``fingerprint``, and numbers ``train``, ``valid``.
+        layers: those with a kernel or a matrix of weights; norms and activations do not count.
+        weights: all trained numbers.
+        bytes: of the weights' file, float32.
+        planned: epochs that the recipe asks for.
+        minutes: of training until the end of each finished epoch.
+        losses: mean loss on validation after each epoch; of an emotion-based run weighed by worth.
+        accuracies: likewise, 0..1.
+        macro_recalls: likewise, 0..1.
+        epoch_seconds: the median; one that waited for something else does not count for more.
+    """
+
+    name: str
+    network: str
+    dataset: Mapping[str, Any]
+    layers: int
+    weights: int
+    bytes: int
+    planned: int
+    minutes: tuple[float, ...]
+    losses: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    macro_recalls: tuple[float, ...]
+    epoch_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain JSON values."""
+        return {
+            "name": self.name,
+            "network": self.network,
+            "dataset": dict(self.dataset),
+            "layers": self.layers,
+            "weights": self.weights,
+            "bytes": self.bytes,
+            "epochs": len(self.losses),
+            "planned_epochs": self.planned,
+            "seconds_an_epoch": self.epoch_seconds,
+            "minutes": self.minutes[-1],
+            "best_accuracy": max(self.accuracies),
+            "best_macro_recall": max(self.macro_recalls),
+            "best_loss": min(self.losses),
+        }
+
+
+def find_runs(folders: Iterable[Path]) -> list[Path]:
+    """Return each folder that is a run with a finished epoch, and those directly in the others.
+
+    Raises:
+        ModelError: one is no run and holds none.
+    """
+    found: dict[Path, None] = {}
+    for folder in folders:
+        inside = sorted(folder.iterdir()) if folder.is_dir() else []
+        runs = [run for run in (folder, *inside) if (run / BEST_NAME).is_file()]
+        if not runs:
+            raise ModelError(
+                f"{folder}: no run of 'mien train' with a finished epoch here; expected a run "
+                "folder, or a folder of them"
+            )
+        found |= dict.fromkeys(runs)
+    return list(found)
+
+
+def summarise(run: Path) -> RunSummary:
+    """Sum up a run, finished or not.
+
+    Raises:
+        ModelError: its weights or its history cannot be read.
+    """
+    tensors, card = read_weights(run / BEST_NAME)
+    try:
+        history = read_history(run)
+        seconds = [float(entry["seconds"]) for entry in history]
+        return RunSummary(
+            name=run.name,
+            network=card.network,
+            dataset=card.training["dataset"],
+            layers=sum(tensor.ndim > 1 for tensor in tensors.values()),
+            weights=card.parameters,
+            bytes=(run / BEST_NAME).stat().st_size,
+            planned=int(card.training["recipe"]["epochs"]),
+            minutes=tuple(total / 60 for total in accumulate(seconds)),
+            losses=_values(history, "valid_loss"),
+            accuracies=_values(history, "valid_accuracy"),
+            macro_recalls=_values(history, "valid_macro_recall"),
+            epoch_seconds=median(seconds),
+        )
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{run}: its history or card is broken ({type(error).__name__}: {error}); expected a "
+            "run folder as 'mien train' left it"
+        ) from None
+
+
+def _values(history: Sequence[Mapping[str, Any]], key: str) -> tuple[float, ...]:
+    return tuple(float(entry[key]) for entry in history)

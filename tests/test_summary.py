@@ -1,0 +1,75 @@
+"""Runs are put side by side: finished, unfinished and broken ones."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mien.checkpoint import BEST_NAME
+from mien.cli import app
+from mien.config import TrainConfig
+from mien.errors import ModelError
+from mien.history import read_history, write_history
+from mien.summary import find_runs, summarise
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_run: Path) -> Path:
+    """A finished run, one that was stopped after two epochs, and a folder that is none."""
+    runs = tmp_path / "runs"
+    for name in ("whole", "stopped"):
+        shutil.copytree(tiny_run, runs / name)
+    write_history(runs / "stopped", read_history(tiny_run)[:2])
+    (runs / "notes").mkdir()
+    return runs
+
+
+def test_a_summary_tells_size_time_and_best(tiny_run: Path, tiny_config: TrainConfig) -> None:
+    history = read_history(tiny_run)
+    found = summarise(tiny_run)
+    assert (found.network, found.planned, len(found.losses)) == ("mini", tiny_config.epochs, 3)
+    assert found.bytes == (tiny_run / BEST_NAME).stat().st_size > 4 * found.weights
+    assert found.minutes[-1] == pytest.approx(sum(entry["seconds"] for entry in history) / 60)
+    told = found.to_json()
+    assert told["best_loss"] == min(entry["valid_loss"] for entry in history)
+    assert told["best_accuracy"] == max(entry["valid_accuracy"] for entry in history)
+    assert told["seconds_an_epoch"] == sorted(entry["seconds"] for entry in history)[1]
+
+
+def test_layers_are_those_with_a_kernel_or_a_matrix(tiny_run: Path) -> None:
+    from torch import nn
+
+    from mien.runs import open_run
+
+    modules = open_run(tiny_run).network.modules()
+    layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in modules)
+    assert summarise(tiny_run).layers == layers
+
+
+def test_runs_are_found_in_folders_and_by_themselves(folder: Path) -> None:
+    whole, stopped = folder / "whole", folder / "stopped"
+    assert find_runs([folder]) == [stopped, whole]
+    assert find_runs([whole, folder]) == [whole, stopped]
+    for nowhere in (folder / "notes", folder / "missing"):
+        with pytest.raises(ModelError, match="no run of 'mien train' with a finished epoch"):
+            find_runs([nowhere])
+
+
+def test_the_command_goes_on_after_a_broken_run(folder: Path, tmp_path: Path) -> None:
+    (folder / "cut").mkdir()
+    shutil.copy(folder / "whole" / BEST_NAME, folder / "cut")
+    (folder / "cut" / "history.jsonl").write_text('{"epoch": 1, "valid_lo')
+    curves, lines = tmp_path / "runs.png", tmp_path / "runs.jsonl"
+    call = CliRunner().invoke(
+        app, ["runs", str(folder), "--out", str(curves), "--json", str(lines)]
+    )
+    assert call.exit_code == 1
+    assert "cut: its history or card is broken" in " ".join(call.output.split())
+    assert "2/3" in call.output
+    assert curves.read_bytes().startswith(b"\x89PNG")
+    told = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert {entry["name"]: entry["epochs"] for entry in told} == {"whole": 3, "stopped": 2}
+    losses = [entry["best_loss"] for entry in told]
+    assert losses == sorted(losses)
