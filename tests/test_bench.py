@@ -16,8 +16,9 @@ from mien.bench import (
     measure_machine,
     race,
 )
-from mien.bench.race import _seconds_to
+from mien.bench.race import _finish
 from mien.data.dataset import Dataset
+from mien.errors import UsageError
 from mien.history import read_history
 from mien.model import shipped_models
 
@@ -120,15 +121,30 @@ def test_a_race_goes_by_turns_and_its_seconds_are_those_of_the_runs(
     assert told == [1, 1, 2, 2]
     assert found.epochs == {"first": 2, "fast": 2}
     history = read_history(tmp_path / "first")
-    assert found.goal == max(entry["valid_accuracy"] for entry in history)
-    assert found.their_seconds == _seconds_to(history, found.goal)
+    best = max(history, key=lambda entry: entry["valid_accuracy"])
+    assert found.accuracy.goal == best["valid_accuracy"]
+    assert found.loss.goal == min(entry["valid_loss"] for entry in history)
+    until = sum(entry["seconds"] for entry in history[: best["epoch"]])
+    assert found.accuracy.their_seconds == pytest.approx(until)
 
 
-@pytest.mark.parametrize(("goal", "expected"), [(0.5, 3.0), (0.7, 7.0), (0.9, None)])
-def test_seconds_to_a_goal(goal: float, expected: float | None) -> None:
-    history = [
-        {"seconds": 3.0, "valid_accuracy": 0.5},
-        {"seconds": 4.0, "valid_accuracy": 0.8},
-        {"seconds": 5.0, "valid_accuracy": 0.7},
+@pytest.mark.parametrize(
+    ("goal", "expected"), [(0.5, (3.0, 6.0)), (0.7, (7.0, 6.0)), (0.95, (12.0, None))]
+)
+def test_each_is_timed_to_the_first_epoch_that_is_there(
+    goal: float, expected: tuple[float, float | None]
+) -> None:
+    theirs = [
+        {"seconds": seconds, "valid_accuracy": min(accuracy, goal)}
+        for seconds, accuracy in ((3.0, 0.5), (4.0, 0.8), (5.0, 0.99))
     ]
-    assert _seconds_to(history, goal) == expected
+    ours = [{"seconds": 6.0, "valid_accuracy": 0.9}]
+    found = _finish(theirs, ours, lambda entry: float(entry["valid_accuracy"]))
+    assert (found.their_seconds, found.our_seconds) == expected
+    slower = None if expected[1] is None else expected[0] / expected[1]
+    assert found.to_json()["ratio"] == slower
+
+
+def test_a_race_of_a_recipe_with_itself_is_refused(drawn_dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two recipes with different names"):
+        race(drawn_dataset, tmp_path, theirs="fast", ours="fast")

@@ -1,4 +1,4 @@
-"""A race of two recipes: how long each trains until it is where the other gets."""
+"""A race of two recipes: how long each trains until it is where one of them gets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,40 @@ from typing import Any
 
 from mien.config import TrainConfig, load_recipe
 from mien.data.dataset import Dataset
+from mien.errors import UsageError
 from mien.history import read_history
 from mien.progress import Progress, silent
 from mien.train import train
 
-__all__ = ["Race", "race"]
+__all__ = ["Finish", "Race", "race"]
+
+_Entry = Mapping[str, Any]
+_History = Sequence[_Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """When each recipe got to the best validation figure of the one to beat.
+
+    Attributes:
+        goal: that figure.
+        their_seconds: of training until then.
+        our_seconds: of training until ours is there; None: it did not get there.
+    """
+
+    goal: float
+    their_seconds: float
+    our_seconds: float | None
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return everything, and how many times as fast ours is."""
+        ratio = None if self.our_seconds is None else self.their_seconds / self.our_seconds
+        return {
+            "goal": self.goal,
+            "their_seconds": self.their_seconds,
+            "our_seconds": self.our_seconds,
+            "ratio": ratio,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +50,15 @@ class Race:
     Attributes:
         theirs: the recipe to beat, and ours.
         ours: likewise.
-        goal: the best validation accuracy of theirs, 0..1.
-        their_seconds: of training until then.
-        our_seconds: of training until ours is there; None: it did not get there.
+        accuracy: to its highest validation accuracy, 0..1.
+        loss: to its lowest validation loss.
         epochs: how many each was given.
     """
 
     theirs: str
     ours: str
-    goal: float
-    their_seconds: float
-    our_seconds: float | None
+    accuracy: Finish
+    loss: Finish
     epochs: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
@@ -39,10 +66,8 @@ class Race:
         return {
             "theirs": self.theirs,
             "ours": self.ours,
-            "goal": self.goal,
-            "their_seconds": self.their_seconds,
-            "our_seconds": self.our_seconds,
-            "ratio": None if self.our_seconds is None else self.their_seconds / self.our_seconds,
+            "accuracy": self.accuracy.to_json(),
+            "loss": self.loss.to_json(),
             "epochs": dict(self.epochs),
         }
 
@@ -63,14 +88,20 @@ def race(
     Args:
         dataset: to train on.
         runs: takes a run folder for each; what is there already is gone on with.
-        theirs: the recipe to beat.
-        ours: the one that is to beat it.
+        theirs: the recipe to beat, by name or file.
+        ours: the one that is to beat it, likewise.
         settings: of both, ``key=value``.
         device: ``cpu``, ``cuda`` or ``auto``.
         progress: shows how far an epoch is.
         on_epoch: is told each epoch's entry of the history.
+
+    Raises:
+        UsageError: both recipes have one name.
     """
-    configs = {name: load_recipe(name, settings) for name in (theirs, ours)}
+    their_name, our_name = Path(theirs).stem, Path(ours).stem
+    configs = {their_name: load_recipe(theirs, settings), our_name: load_recipe(ours, settings)}
+    if len(configs) < 2:
+        raise UsageError(f"{theirs} against {ours}: expected two recipes with different names")
     histories: dict[str, list[dict[str, Any]]] = {name: [] for name in configs}
     while any(len(histories[name]) < config.epochs for name, config in configs.items()):
         for name, config in configs.items():
@@ -78,13 +109,12 @@ def race(
                 histories[name] = _one_more(
                     dataset, config, runs / name, device, progress, on_epoch
                 )
-    goal = max(entry["valid_accuracy"] for entry in histories[theirs])
+    both = histories[their_name], histories[our_name]
     return Race(
-        theirs,
-        ours,
-        goal,
-        their_seconds=_seconds_to(histories[theirs], goal) or 0.0,
-        our_seconds=_seconds_to(histories[ours], goal),
+        their_name,
+        our_name,
+        accuracy=_finish(*both, lambda entry: float(entry["valid_accuracy"])),
+        loss=_finish(*both, lambda entry: -float(entry["valid_loss"])),
         epochs={name: len(history) for name, history in histories.items()},
     )
 
@@ -119,10 +149,16 @@ def _one_more(
         return read_history(run)
 
 
-def _seconds_to(history: Sequence[Mapping[str, Any]], goal: float) -> float | None:
-    seconds = 0.0
-    for entry in history:
-        seconds += float(entry["seconds"])
-        if entry["valid_accuracy"] >= goal:
-            return seconds
-    return None
+def _finish(theirs: _History, ours: _History, merit: Callable[[_Entry], float]) -> Finish:
+    """Find when each history is first as good as theirs ever is, by what an epoch merits."""
+    goal = max(map(merit, theirs))
+
+    def seconds(history: _History) -> float | None:
+        total = 0.0
+        for entry in history:
+            total += float(entry["seconds"])
+            if merit(entry) >= goal:
+                return total
+        return None
+
+    return Finish(abs(goal), seconds(theirs) or 0.0, seconds(ours))

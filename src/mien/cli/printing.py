@@ -233,16 +233,19 @@ def print_comparison(found: dict[str, Any]) -> None:
 
 
 def print_race(found: dict[str, Any]) -> None:
-    """Say how long two recipes took to the same accuracy."""
-    line = (
-        f"{found['theirs']}: best validation accuracy {found['goal']:.2%} after "
-        f"{found['their_seconds']:,.0f} s of training; {found['ours']}: "
-    )
-    if found["our_seconds"] is None:
-        out_console.print(line + "not reached", soft_wrap=True)
-    else:
-        took = f"{found['our_seconds']:,.0f} s, {found['ratio']:.1f} times as fast"
-        out_console.print(line + took, soft_wrap=True)
+    """Say how long two recipes took to the same accuracy, and to the same loss."""
+    for figure, shape in (("accuracy", ".2%"), ("loss", ".4f")):
+        of = found[figure]
+        reached = (
+            "not reached"
+            if of["our_seconds"] is None
+            else f"{of['our_seconds']:,.0f} s, {of['ratio']:.1f} times as fast"
+        )
+        out_console.print(
+            f"{shown(found['theirs'])}: best validation {figure} {of['goal']:{shape}} after "
+            f"{of['their_seconds']:,.0f} s of training; {shown(found['ours'])}: {reached}",
+            soft_wrap=True,
+        )
 
 
 def print_speeds(found: dict[str, Any]) -> None:
