@@ -15,13 +15,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import mean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.ferplus import SOURCE
-from benchmarks.recipes import with_copies
+from benchmarks.recipes import spread, with_copies
 from mien.config import load_recipe
 from mien.data.audit.auditor import audit_dataset
 from mien.data.dataset import Dataset
@@ -78,11 +77,6 @@ def _accuracies(run: Path, dataset: Dataset, twin: NDArray[np.bool_]) -> dict[st
     }
 
 
-def _spread(values: list[float]) -> str:
-    spread = f" ± {stdev(values):.2%}" if len(values) > 1 else ""
-    return f"{mean(values):.2%}{spread}"
-
-
 def _print_table(dataset: Dataset, twin: NDArray[np.bool_], sizes: Mapping[str, int]) -> None:
     rows = dataset.usable("test")
     print(
@@ -96,7 +90,7 @@ def _print_table(dataset: Dataset, twin: NDArray[np.bool_], sizes: Mapping[str, 
             if (run / "finished").exists()
         ]
         if figures:
-            shown = "; ".join(f"{key} {_spread([f[key] for f in figures])}" for key in figures[0])
+            shown = "; ".join(spread(key, [f[key] for f in figures]) for key in figures[0])
             print(f"{name} ({size:,} images, {len(figures)} seeds): {shown}")
 
 

@@ -51,10 +51,11 @@ def _figures(run: Path, dataset: Dataset) -> Iterator[tuple[str, Figures]]:
         )
 
 
-def _spread(name: str, values: Sequence[float]) -> str:
+def spread(name: str, values: Sequence[float]) -> str:
+    """Say a figure's mean over seeds and its standard deviation."""
     shape = ".4f" if name == "NLL" else ".2%"
-    spread = f" ± {stdev(values):{shape}}" if len(values) > 1 else ""
-    return f"{name} {mean(values):{shape}}{spread}"
+    around = f" ± {stdev(values):{shape}}" if len(values) > 1 else ""
+    return f"{name} {mean(values):{shape}}{around}"
 
 
 def main() -> None:
@@ -83,7 +84,7 @@ def main() -> None:
             for split, figures in _figures(asked.runs / name, held):
                 per_split.setdefault(split, []).append(figures)
         for split, found in per_split.items():
-            told = "; ".join(_spread(key, [f[key] for f in found]) for key in found[0])
+            told = "; ".join(spread(key, [f[key] for f in found]) for key in found[0])
             seeds = f"{len(found)} seed{'' if len(found) == 1 else 's'}"
             print(f"{recipe}, {seeds}, {split}: {told}", flush=True)
 

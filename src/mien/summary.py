@@ -47,6 +47,21 @@ class RunSummary:
     macro_recalls: tuple[float, ...]
     epoch_seconds: float
 
+    @property
+    def best_loss(self) -> float:
+        """The lowest."""
+        return min(self.losses)
+
+    @property
+    def best_accuracy(self) -> float:
+        """The highest, 0..1."""
+        return max(self.accuracies)
+
+    @property
+    def best_macro_recall(self) -> float:
+        """Likewise."""
+        return max(self.macro_recalls)
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain JSON values."""
         return {
@@ -60,9 +75,9 @@ class RunSummary:
             "planned_epochs": self.planned,
             "seconds_an_epoch": self.epoch_seconds,
             "minutes": self.minutes[-1],
-            "best_accuracy": max(self.accuracies),
-            "best_macro_recall": max(self.macro_recalls),
-            "best_loss": min(self.losses),
+            "best_accuracy": self.best_accuracy,
+            "best_macro_recall": self.best_macro_recall,
+            "best_loss": self.best_loss,
         }
 
 

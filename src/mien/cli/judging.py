@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from mien.model import EmotionModel
 
 from mien.cli.printing import print_comparison, print_report
-from mien.cli.terminal import complain, err_console, json_lines, pair, show_progress, shown
+from mien.cli.terminal import (
+    FiguresFile,
+    complain,
+    err_console,
+    json_lines,
+    pair,
+    show_progress,
+    shown,
+)
 
 __all__ = ["compare", "evaluate"]
 
@@ -28,10 +36,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder for the report; RUN/eval-SPLIT if a run.", metavar="DIR"),
     ] = None,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
-    ] = None,
+    json_file: FiguresFile = None,
     by: Annotated[
         str | None,
         typer.Option(help="Figures for each value of a manifest column too.", metavar="COLUMN"),
@@ -114,10 +119,7 @@ def compare(
             metavar="N",
         ),
     ] = 0,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
-    ] = None,
+    json_file: FiguresFile = None,
 ) -> None:
     """Judge several models, other packages among them, on the same images."""
     from mien.compare import compare as run_comparison

@@ -115,9 +115,9 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
                 f"{run.bytes / 1e6:.1f}",
                 str(done) if done == run.planned else f"{done}/{run.planned}",
                 f"{run.epoch_seconds:,.0f}",
-                f"{max(run.accuracies):.2%}",
-                f"{max(run.macro_recalls):.2%}",
-                f"{min(run.losses):.4f}",
+                f"{run.best_accuracy:.2%}",
+                f"{run.best_macro_recall:.2%}",
+                f"{run.best_loss:.4f}",
             )
         out_console.print(table)
 

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from mien.timeline import Timeline
 
 from mien.cli.printing import print_prediction, print_timeline
-from mien.cli.terminal import complain, err_console, json_lines, out_console, show_progress, shown
+from mien.cli.terminal import (
+    LinesFile,
+    complain,
+    err_console,
+    json_lines,
+    out_console,
+    show_progress,
+    shown,
+)
 
 __all__ = ["live", "models", "predict", "score", "serve"]
 
@@ -37,12 +45,7 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Folder for annotated copies.", metavar="DIR")
     ] = None,
-    json_file: Annotated[
-        str | None,
-        typer.Option(
-            "--json", help="One JSON object a line; - is standard output.", metavar="FILE"
-        ),
-    ] = None,
+    json_file: LinesFile = None,
     model: Annotated[str, typer.Option(help="A shipped model or an ONNX file.")] = "base",
     detector: Annotated[
         str,

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, TypeVar
 
 import rich.progress
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -22,9 +23,29 @@ from mien.errors import UsageError
 if TYPE_CHECKING:
     from mien.progress import Progress
 
-__all__ = ["complain", "err_console", "json_lines", "out_console", "pair", "show_progress", "shown"]
+__all__ = [
+    "FiguresFile",
+    "LinesFile",
+    "complain",
+    "err_console",
+    "json_lines",
+    "out_console",
+    "pair",
+    "show_progress",
+    "shown",
+]
 
 T = TypeVar("T")
+
+FiguresFile = Annotated[
+    str | None,
+    typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
+]
+LinesFile = Annotated[
+    str | None,
+    typer.Option("--json", help="One JSON object a line; - is standard output.", metavar="FILE"),
+]
+"""What ``--json`` names, for `json_lines`."""
 
 # Where several processes of a machine train together, only the first speaks.
 _SILENT = os.environ.get("LOCAL_RANK", "0") != "0"

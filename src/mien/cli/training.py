@@ -20,6 +20,8 @@ from mien.cli.printing import (
     print_trial,
 )
 from mien.cli.terminal import (
+    FiguresFile,
+    LinesFile,
     complain,
     err_console,
     json_lines,
@@ -101,10 +103,7 @@ def runs(
         Path | None,
         typer.Option(help="Draws their curves together into this file.", metavar="FILE.png"),
     ] = None,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", help="A line a run; - is standard output.", metavar="FILE"),
-    ] = None,
+    json_file: LinesFile = None,
 ) -> None:
     """Put runs side by side: layers, weights, size, seconds an epoch, best accuracy and loss."""
     from mien.plots import save_runs
@@ -116,7 +115,7 @@ def runs(
             found.append(summarise(run))
         except ModelError as error:
             broken.append(str(error))
-    found.sort(key=lambda run: min(run.losses))
+    found.sort(key=lambda run: run.best_loss)
     with json_lines(json_file) as lines:
         if lines:
             lines.writelines(json.dumps(run.to_json()) + "\n" for run in found)
@@ -244,10 +243,7 @@ def bench(
             help="speed: another package's classifier, as for compare.", metavar="NAME=COMMAND"
         ),
     ] = None,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
-    ] = None,
+    json_file: FiguresFile = None,
 ) -> None:
     """Measure mien's own speed on this machine, as ratios against what it is to beat."""
     from mien.bench import bench_recognition, bench_training, measure_machine, race
