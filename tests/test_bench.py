@@ -145,6 +145,26 @@ def test_each_is_timed_to_the_first_epoch_that_is_there(
     assert found.to_json()["ratio"] == slower
 
 
+def test_a_race_takes_a_file_and_leaves_its_folder_alone(
+    drawn_dataset: Dataset, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipes" / "mine.toml"
+    recipe.parent.mkdir()
+    recipe.write_text('network = "mini"\n')
+    settings = ("network=mini", "epochs=1", "size=24", "batch_size=32")
+    found = race(
+        drawn_dataset,
+        tmp_path / "runs",
+        theirs="fast",
+        ours=str(recipe),
+        settings=settings,
+        device="cpu",
+    )
+    assert (found.theirs, found.ours) == ("fast", "mine")
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"fast", "mine"}
+    assert list(recipe.parent.iterdir()) == [recipe]
+
+
 def test_a_race_of_a_recipe_with_itself_is_refused(drawn_dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two recipes with different names"):
         race(drawn_dataset, tmp_path, theirs="fast", ours="fast")

@@ -10,9 +10,11 @@ from typer.testing import CliRunner
 from mien.checkpoint import BEST_NAME
 from mien.cli import app
 from mien.config import TrainConfig
+from mien.data.dataset import Dataset
 from mien.errors import ModelError
 from mien.history import read_history, write_history
 from mien.summary import find_runs, summarise
+from mien.train import train
 
 
 @pytest.fixture
@@ -73,3 +75,22 @@ def test_the_command_goes_on_after_a_broken_run(folder: Path, tmp_path: Path) ->
     assert {entry["name"]: entry["epochs"] for entry in told} == {"whole": 3, "stopped": 2}
     losses = [entry["best_loss"] for entry in told]
     assert losses == sorted(losses)
+
+
+def test_the_lowest_loss_comes_first_and_other_data_stand_apart(
+    folder: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    history = read_history(folder / "whole")  # By name it would come last.
+    write_history(folder / "whole", [entry | {"valid_loss": 1e-3} for entry in history])
+    rows = drawn_dataset.usable("train")
+    excluded = drawn_dataset.column("excluded")
+    for row in rows[:32]:
+        excluded[row] = "left out"
+    fewer = drawn_dataset.with_column("excluded", excluded)
+    train(fewer, tiny_config.model_copy(update={"epochs": 1}), folder / "fewer", device="cpu")
+    shown = CliRunner().invoke(app, ["runs", str(folder)]).output
+    assert "112 images to train" in shown
+    assert "80 images to train" in shown
+    of_all = shown[shown.index("112 images") :].partition("80 images")[0]
+    assert of_all.index("whole") < of_all.index("stopped")
+    assert "fewer" not in of_all
