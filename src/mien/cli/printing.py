@@ -104,6 +104,7 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
         out_console.print(shown(title), soft_wrap=True)
         table = _figures_table("run", *headings, "accuracy", "macro recall", "loss")
         table.collapse_padding = True  # So that it fits into 80 columns.
+        table.columns[0].overflow = "fold"  # Ends of names tell runs apart.
         table.columns[1].justify = "left"
         for run in members:
             done = len(run.losses)
