@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import ConfigError
+from mien.mirror import MirrorConv, MirrorMean, MirrorNorm
 from mien.preprocess import InputSpec
 
 __all__ = [
@@ -181,11 +182,12 @@ def _demand_classic_input(name: str, spec: InputSpec) -> None:
 class SqueezeExcite(nn.Module):
     """Weighs channels by what the whole picture shows (Hu et al. 2018, arXiv:1709.01507)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, mirrored: bool) -> None:
         super().__init__()
+        conv = MirrorConv if mirrored else nn.Conv2d
         hidden = max(8, width // 8)
-        self.squeeze = nn.Conv2d(width, hidden, 1)
-        self.excite = nn.Conv2d(hidden, width, 1)
+        self.squeeze = conv(width, hidden, 1)
+        self.excite = conv(hidden, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, each channel scaled by a gate of 0..1."""
@@ -201,21 +203,24 @@ class ResidualBlock(nn.Module):
     three of four (He et al. 2019, arXiv:1812.01187).
     """
 
-    def __init__(self, incoming: int, width: int, *, halve: bool) -> None:
+    def __init__(self, incoming: int, width: int, *, halve: bool, mirrored: bool) -> None:
         super().__init__()
+        conv, norm = (MirrorConv, MirrorNorm) if mirrored else (nn.Conv2d, nn.BatchNorm2d)
         stride = 2 if halve else 1
-        self.conv1 = nn.Conv2d(incoming, width, 3, stride=stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(width)
-        self.gate = SqueezeExcite(width)
+        # What is mirrored is halved by even kernels (`mien.mirror`).
+        kernel = 4 if halve and mirrored else 3
+        self.conv1 = conv(incoming, width, kernel, stride=stride, padding=1, bias=False)
+        self.norm1 = norm(width)
+        self.conv2 = conv(width, width, 3, padding=1, bias=False)
+        self.norm2 = norm(width)
+        self.gate = SqueezeExcite(width, mirrored=mirrored)
         self.shortcut: nn.Module = nn.Identity()
         if halve or incoming != width:
             self.shortcut = nn.Sequential(
-                # An odd side ends in half a window, as it does for the convolution.
-                nn.AvgPool2d(2, ceil_mode=True) if halve else nn.Identity(),
-                nn.Conv2d(incoming, width, 1, bias=False),
-                nn.BatchNorm2d(width),
+                # An odd side ends as it does for the convolution.
+                nn.AvgPool2d(2, ceil_mode=not mirrored) if halve else nn.Identity(),
+                conv(incoming, width, 1, bias=False),
+                norm(width),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -226,26 +231,37 @@ class ResidualBlock(nn.Module):
         return out
 
 
+def _stem(channels: int, width: int, *, mirrored: bool) -> list[nn.Module]:
+    if mirrored:
+        lifted = MirrorConv(channels, width, 3, padding=1, bias=False, of_picture=True)
+        return [lifted, MirrorNorm(width)]
+    return [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
+
+
 def _residual(
-    stem: int, widths: tuple[int, ...], depths: tuple[int, ...], dropout: float
+    stem: int,
+    widths: tuple[int, ...],
+    depths: tuple[int, ...],
+    dropout: float,
+    *,
+    mirrored: bool = False,
 ) -> "Builder":
     own_dropout = dropout
 
     def builder(spec: InputSpec, emotions: int, dropout: float | None) -> nn.Module:
-        layers: list[nn.Module] = [
-            nn.Conv2d(spec.channels, stem, 3, padding=1, bias=False),
-            nn.BatchNorm2d(stem),
-            nn.ReLU(inplace=True),
-        ]
+        layers = [*_stem(spec.channels, stem, mirrored=mirrored), nn.ReLU(inplace=True)]
         incoming = stem
         for width, depth in zip(widths, depths, strict=True):
             for position in range(depth):
-                layers.append(ResidualBlock(incoming, width, halve=position == 0))
+                block = ResidualBlock(incoming, width, halve=position == 0, mirrored=mirrored)
+                layers.append(block)
                 incoming = width
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        if mirrored:
+            layers.append(MirrorMean())
+            incoming //= 2
         return nn.Sequential(
             *layers,
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
             nn.Dropout(own_dropout if dropout is None else dropout),
             nn.Linear(incoming, emotions),
         )
@@ -263,6 +279,9 @@ NETWORKS: Mapping[str, Builder] = MappingProxyType(
         "small": _residual(16, (24, 48, 96, 192), (1, 2, 2, 1), 0.15),
         "residual": _residual(24, (32, 64, 128, 256), (1, 2, 2, 1), 0.2),
         "large": _residual(32, (40, 80, 160, 320), (1, 2, 2, 1), 0.3),
+        "mirror-s": _residual(24, (32, 64, 128), (1, 2, 2), 0.15, mirrored=True),
+        "mirror-m": _residual(32, (48, 96, 192), (1, 2, 2), 0.2, mirrored=True),
+        "mirror-l": _residual(32, (64, 128, 256), (1, 2, 2), 0.3, mirrored=True),
     }
 )
 """Every network by name."""

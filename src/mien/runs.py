@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from mien.card import ModelCard
 from mien.checkpoint import BEST_NAME, read_weights
 from mien.errors import ModelError
-from mien.networks import Answers, Classifier, build
+from mien.mirror import plain
+from mien.networks import Answers, build
 from mien.preprocess import to_batch
 
 __all__ = ["TorchModel", "open_run"]
@@ -19,7 +21,7 @@ __all__ = ["TorchModel", "open_run"]
 class TorchModel:
     """A network with its weights and card, asked like an `mien.model.OnnxModel`."""
 
-    def __init__(self, network: Classifier, card: ModelCard) -> None:
+    def __init__(self, network: nn.Module, card: ModelCard) -> None:
         self.network = network
         self.answers = Answers(network, temperature=card.temperature, offsets=card.offsets).eval()
         self._card = card
@@ -41,7 +43,7 @@ class TorchModel:
 
 
 def open_run(run: Path) -> TorchModel:
-    """Open the best epoch of a run.
+    """Open the best epoch of a run, mirrored layers as ordinary ones.
 
     Raises:
         ModelError: it is no run folder, it has no finished epoch, or its weights do not fit.
@@ -61,4 +63,4 @@ def open_run(run: Path) -> TorchModel:
         raise ModelError(
             f"{weights}: does not fit network {card.network!r} ({reason[:160]})"
         ) from None
-    return TorchModel(network, card)
+    return TorchModel(plain(network), card)
