@@ -56,7 +56,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("images", "places", "cluster", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
     ("history",),
-    ("errors", "version", "progress", "atomic", "quiet"),
+    ("errors", "mirror", "version", "progress", "atomic", "quiet"),
 )
 """From the roof to the ground: a module imports from the floors below its own, never above.
 
@@ -77,6 +77,7 @@ NEEDS_TORCH = {
     "export",
     "labelled",
     "losses",
+    "mirror",
     "mixing",
     "networks",
     "optim",

@@ -24,12 +24,12 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    network: str = Field("residual", description="a name from mien.networks.NETWORKS")
+    network: str = Field("mirror-m", description="a name from mien.networks.NETWORKS")
     size: int = Field(48, ge=16, le=512, description="side of the network's input, pixels")
     channels: Literal[1, 3] = Field(1, description="1 grey, 3 RGB")
     dropout: Share | None = Field(None, description="before the last layer; None: the network's")
 
-    epochs: int = Field(20, ge=1, le=10_000)
+    epochs: int = Field(12, ge=1, le=10_000)
     batch_size: int = Field(128, ge=2, le=65_536)
     seed: int = Field(0, ge=0, le=2**31 - 1)
 
@@ -38,7 +38,7 @@ class TrainConfig(BaseModel):
     )
 
     optimizer: Literal["adamw", "adamax", "muon", "sgd"] = "muon"
-    learning_rate: float = Field(5e-3, gt=0, le=10)
+    learning_rate: float = Field(1e-2, gt=0, le=10)
     momentum: float = Field(0.95, ge=0, lt=1, description="of sgd and muon, after Nesterov")
     weight_decay: float = Field(0.05, ge=0, le=1, description="not on norms and biases")
     clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: any")

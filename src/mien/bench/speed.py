@@ -22,6 +22,7 @@ from mien.augment import Augmentation
 from mien.bench.machine import Bound, Machine, Precision, Work, count_work
 from mien.config import TrainConfig, load_recipe
 from mien.losses import Objective
+from mien.mirror import plain
 from mien.model import OnnxModel, load_model, shipped_models
 from mien.networks import build
 from mien.optim import make_optimizer
@@ -247,7 +248,7 @@ def _seconds_of_peer(name: str, command: str, faces: Sequence[NDArray[np.uint8]]
 def _work_of_a_face(model: OnnxModel) -> Work:
     """Count on torch's network of the same name; ONNX Runtime fuses all but the large layers."""
     card = model.card
-    network = build(card.network, spec=card.spec, emotions=len(card.labels)).eval()
+    network = plain(build(card.network, spec=card.spec, emotions=len(card.labels)))
     pixels = torch.zeros(1, card.channels, card.size, card.size)
     with torch.no_grad():
         return count_work(partial(network, pixels), 1, fused=True)
