@@ -91,10 +91,8 @@ def test_a_mirrored_face_gets_the_same_answer(name: str) -> None:
 
 
 @pytest.mark.parametrize("side", [48, 49])
-@pytest.mark.parametrize("name", [*MIRRORED, "mini", "classic4"])
+@pytest.mark.parametrize("name", [*MIRRORED, "mini"])
 def test_a_plain_copy_answers_alike(name: str, side: int) -> None:
-    if name == "classic4" and side != 48:
-        pytest.skip("classic4 takes 48 pixels only")
     model = _trained(name, side)
     copy = plain(model)
     faces = _pictures(4, side)
