@@ -1,15 +1,15 @@
 """Layers for networks to which a face and its mirror image are the same, by construction.
 
 An expression does not change in the mirror, so a network that must learn this from mirrored
-pictures learns everything twice. Here every second channel is what its partner is for the mirrored
-picture: convolution over the group of the identity and the reflection (Cohen and Welling 2016,
-arXiv:1602.07576). Half of the weights are learnt, the other half are their mirror images, and the
-operations are those of an ordinary network of the same width, which `plain` makes of it.
+pictures learns everything twice. Here one half of the channels is what the other half is for the
+mirrored picture: convolution over the group of the identity and the reflection (Cohen and Welling
+2016, arXiv:1602.07576). Half of the weights are learnt, the other half are their mirror images, and
+the operations are those of an ordinary network of the same width, which `plain` makes of it.
 
 Channels come in two halves, A and B: the mirrored picture's A is the mirror image of the picture's
 B. Widths are even numbers. A stride of two needs a kernel of four, since one of three is centred
-on every second pixel, which are others in the mirror; pictures of an odd side are therefore only
-about the same to it.
+on every second pixel, which are others in the mirror. Where a map of an odd side is halved, the
+mirror image is therefore only about the same to it.
 """
 
 from copy import deepcopy
