@@ -1,12 +1,17 @@
 """A face and its mirror image are the same to a mirrored network, trained or not."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mien.mirror import MirrorConv, MirrorMean, MirrorNorm, plain
+from mien.card import ModelCard
+from mien.checkpoint import BEST_NAME, write_weights
+from mien.mirror import MirrorConv, MirrorLift, MirrorMean, MirrorNorm, plain
 from mien.networks import NETWORKS, Classifier, build
 from mien.preprocess import InputSpec
+from mien.runs import open_run
 
 MIRRORED = [name for name in NETWORKS if name.startswith("mirror-")]
 
@@ -50,7 +55,7 @@ def test_mirrored_maps_give_mirrored_maps(kernel: int, stride: int, *, bias: boo
 
 def test_a_mirrored_picture_gives_mirrored_maps() -> None:
     torch.manual_seed(0)
-    conv = MirrorConv(3, 8, 3, padding=1, of_picture=True)
+    conv = MirrorLift(3, 8, 3, padding=1)
     picture = torch.rand(2, 3, 10, 10)
     torch.testing.assert_close(conv(picture.flip(-1)), _swapped(conv(picture)))
 
@@ -88,6 +93,17 @@ def test_a_mirrored_face_gets_the_same_answer(name: str) -> None:
     logits = model(faces)
     torch.testing.assert_close(model(faces.flip(-1)), logits, atol=1e-5, rtol=1e-4)
     assert logits.std(dim=0).max() > 5e-4  # It does look at them.
+
+
+def test_a_run_is_opened_with_ordinary_layers(tmp_path: Path) -> None:
+    model = _trained("mirror-s")
+    labels = tuple("abcdefgh")
+    card = ModelCard(name="a", network="mirror-s", labels=labels, size=48, channels=1, parameters=1)
+    write_weights(tmp_path / BEST_NAME, model, card)
+    run = open_run(tmp_path)
+    assert not any(isinstance(part, MirrorConv | MirrorNorm) for part in run.network.modules())
+    faces = _pictures(4, 48)
+    torch.testing.assert_close(run.network(faces), model(faces), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("side", [48, 49])

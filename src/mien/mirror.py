@@ -13,11 +13,14 @@ mirror image is therefore only about the same to it.
 """
 
 from copy import deepcopy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MirrorConv", "MirrorMean", "MirrorNorm", "plain"]
+__all__ = ["MirrorConv", "MirrorLift", "MirrorMean", "MirrorNorm", "plain"]
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class MirrorConv(nn.Conv2d):
@@ -27,13 +30,12 @@ class MirrorConv(nn.Conv2d):
     what comes in (Cohen and Welling 2016, section 6).
 
     Args:
-        incoming: channels, in two halves; or of a picture, which has none.
+        incoming: channels, in two halves.
         width: channels that go out, in two halves.
         kernel: side of the filters, pixels.
         stride: pixels from one place to the next.
         padding: zeros around what comes in, pixels.
         bias: whether something is added to each channel.
-        of_picture: the first layer: what comes in is the picture itself.
     """
 
     def __init__(
@@ -45,16 +47,12 @@ class MirrorConv(nn.Conv2d):
         stride: int = 1,
         padding: int = 0,
         bias: bool = True,
-        of_picture: bool = False,
     ) -> None:
         super().__init__(incoming, width // 2, kernel, stride=stride, padding=padding, bias=bias)
-        self.of_picture = of_picture
 
     def filters(self) -> Tensor:
         """Return the filters of both halves, (width, incoming, kernel, kernel)."""
-        mirrored = self.weight.flip(-1)
-        if not self.of_picture:
-            mirrored = mirrored.roll(self.in_channels // 2, dims=1)
+        mirrored = self.weight.flip(-1).roll(self.in_channels // 2, dims=1)
         return torch.cat((self.weight, mirrored))
 
     def biases(self) -> Tensor | None:
@@ -77,8 +75,15 @@ class MirrorConv(nn.Conv2d):
             padding=self.padding,  # type: ignore[arg-type]
             bias=biases is not None,
         )
-        _fill(layer, {"weight": filters} | ({} if biases is None else {"bias": biases}))
-        return layer
+        return _filled(layer, {"weight": filters} | ({} if biases is None else {"bias": biases}))
+
+
+class MirrorLift(MirrorConv):
+    """The first of them: what comes in is the picture itself, which has no halves."""
+
+    def filters(self) -> Tensor:
+        """Return the filters of both halves, (width, incoming, kernel, kernel)."""
+        return torch.cat((self.weight, self.weight.flip(-1)))
 
 
 class MirrorNorm(nn.Module):
@@ -100,10 +105,9 @@ class MirrorNorm(nn.Module):
     def plain(self) -> nn.BatchNorm2d:
         """Return an ordinary norm that, in use, answers alike."""
         layer = nn.BatchNorm2d(2 * self.norm.num_features, eps=self.norm.eps)
-        state = self.norm.state_dict()
-        # All but the number of batches seen, which is one for both halves.
-        _fill(layer, {name: value.repeat(2) for name, value in state.items() if value.ndim})
-        return layer
+        # The number of batches seen is one for both halves.
+        state = self.norm.state_dict().items()
+        return _filled(layer, {n: value.repeat(2) if value.ndim else value for n, value in state})
 
 
 class MirrorMean(nn.Module):
@@ -129,6 +133,6 @@ def plain(network: nn.Module) -> nn.Module:
     return copy.eval()
 
 
-def _fill(layer: nn.Module, tensors: dict[str, Tensor]) -> None:
-    layer.load_state_dict(tensors, strict=False)
-    layer.to(next(iter(tensors.values())).device)
+def _filled(layer: Layer, tensors: dict[str, Tensor]) -> Layer:
+    layer.load_state_dict(tensors)
+    return layer.to(tensors["weight"].device)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import ConfigError
-from mien.mirror import MirrorConv, MirrorMean, MirrorNorm
+from mien.mirror import MirrorConv, MirrorLift, MirrorMean, MirrorNorm
 from mien.preprocess import InputSpec
 
 __all__ = [
@@ -231,13 +231,6 @@ class ResidualBlock(nn.Module):
         return out
 
 
-def _stem(channels: int, width: int, *, mirrored: bool) -> list[nn.Module]:
-    if mirrored:
-        lifted = MirrorConv(channels, width, 3, padding=1, bias=False, of_picture=True)
-        return [lifted, MirrorNorm(width)]
-    return [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
-
-
 def _residual(
     stem: int,
     widths: tuple[int, ...],
@@ -249,7 +242,12 @@ def _residual(
     own_dropout = dropout
 
     def builder(spec: InputSpec, emotions: int, dropout: float | None) -> nn.Module:
-        layers = [*_stem(spec.channels, stem, mirrored=mirrored), nn.ReLU(inplace=True)]
+        conv, norm = (MirrorLift, MirrorNorm) if mirrored else (nn.Conv2d, nn.BatchNorm2d)
+        layers: list[nn.Module] = [
+            conv(spec.channels, stem, 3, padding=1, bias=False),
+            norm(stem),
+            nn.ReLU(inplace=True),
+        ]
         incoming = stem
         for width, depth in zip(widths, depths, strict=True):
             for position in range(depth):
