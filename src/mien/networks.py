@@ -274,7 +274,6 @@ NETWORKS: Mapping[str, Builder] = MappingProxyType(
         "classic4": _classic4,
         "classic7": _classic7,
         "mini": _residual(16, (24, 48, 96), (1, 1, 1), 0.1),
-        "small": _residual(16, (24, 48, 96, 192), (1, 2, 2, 1), 0.15),
         "residual": _residual(24, (32, 64, 128, 256), (1, 2, 2, 1), 0.2),
         "large": _residual(32, (40, 80, 160, 320), (1, 2, 2, 1), 0.3),
         "mirror-s": _residual(24, (32, 64, 128), (1, 2, 2), 0.15, mirrored=True),
