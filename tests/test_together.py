@@ -61,6 +61,25 @@ def trained(
     )
 
 
+ENDING = """
+import torch
+from torch import distributed
+from mien.together import together
+
+def main():
+    with together("cpu", 2, 1, "32-true") as fabric:
+        network = fabric.setup(torch.nn.Linear(8, 8))
+        network(torch.ones(4, 8)).sum().backward()
+        for _ in range(1000):
+            values = torch.ones(4)
+            values.known_to_python = object()
+            distributed.all_reduce(values, async_op=True)
+
+main()
+"""
+"""What is still to be exchanged as it ends is known to Python, whose lock frees it."""
+
+
 def history(run: Path) -> list[dict[str, Any]]:
     """What every epoch found, but for how long it took."""
     timed = {"seconds", "images_per_second"}
@@ -129,6 +148,15 @@ def test_a_lost_process_ends_the_run_and_it_resumes_exactly(
         done = trained(command(drawn_dataset, calm, run, *TWO, *more))
         assert done.returncode == 0, done.stderr
     assert history(cut) == history(whole)
+
+
+def test_no_thread_of_the_group_is_left_when_python_ends(tmp_path: Path) -> None:
+    """Such a thread, waiting for Python's lock, ends the process by SIGABRT."""
+    script = tmp_path / "ending.py"
+    script.write_text(ENDING)
+    done = trained([script], starter=[sys.executable])
+    assert done.returncode == 0, done.stderr
+    assert "terminate called" not in done.stderr
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(

@@ -5,6 +5,8 @@ by Lightning Fabric's DDP. What a batch is judged by must not depend on how many
 normalisation takes its statistics from the whole batch too.
 """
 
+import atexit
+import gc
 import logging
 import os
 import re
@@ -48,7 +50,8 @@ _LEFT: Final[list[object]] = []
 """Groups that this process has left.
 
 They must outlive the networks that they trained: a gradient reducer that frees its group waits,
-holding Python's lock, for a thread of the group that may be waiting for that lock.
+holding Python's lock, for a thread of the group that may be waiting for that lock. And they must be
+gone before Python ends: a thread that still waits for the lock then ends the process by SIGABRT.
 """
 
 _CUT_OFF: Final = re.compile(
@@ -171,6 +174,12 @@ def _part() -> None:
     if _are_several():
         _LEFT.append(distributed.group.WORLD)
         distributed.destroy_process_group()
+
+
+@atexit.register
+def _free_left() -> None:
+    gc.collect()  # the networks first
+    _LEFT.clear()
 
 
 def _are_several() -> bool:
