@@ -4,6 +4,7 @@ The roofline model (Williams et al. 2009, doi:10.1145/1498765.1498785): work tak
 as its operations take at the peak rate, and at least as long as its bytes take to move.
 """
 
+import math
 import os
 import platform
 import time
@@ -15,6 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,6 +27,8 @@ Bound = Literal["operations", "bytes"]
 Precision = Literal["float32", "bfloat16"]
 
 _SIDE: Final = 2048
+_IMAGES: Final = (16, 256, 24, 24)
+_FILTERS: Final = (256, 256, 3, 3)
 _COPIED: Final = 1 << 28
 _TURNS: Final = 5
 _TYPES: Final[Mapping[Precision, torch.dtype]] = {
@@ -60,7 +64,8 @@ class Machine:
     Attributes:
         processor: its name.
         threads: that torch uses on it.
-        operations: a second, of a product of two large matrices, by precision and threads.
+        operations: a second, by precision and threads: of a product of two large matrices or of a
+            large convolution, whichever does more.
         bytes: a second, read and written by a large copy on all threads.
     """
 
@@ -93,7 +98,7 @@ def measure_machine() -> Machine:
     """Measure this machine; takes some seconds."""
     threads = torch.get_num_threads()
     operations = {
-        (precision, count): 2 * _SIDE**3 / _seconds_of_a_product(precision, count)
+        (precision, count): _operations_a_second(_TYPES[precision], count)
         for precision in _TYPES
         for count in sorted({1, threads})
     }
@@ -134,10 +139,19 @@ class _Traffic(TorchDispatchMode):
         return found
 
 
-def _seconds_of_a_product(precision: Precision, threads: int) -> float:
-    left, right = (torch.ones(_SIDE, _SIDE, dtype=_TYPES[precision]) for _ in range(2))
-    with _threads(threads):
-        return _best(lambda: left @ right)
+def _operations_a_second(precision: torch.dtype, threads: int) -> float:
+    # Either may be the faster one: it depends on the processor.
+    left, right = (torch.ones(_SIDE, _SIDE, dtype=precision) for _ in range(2))
+    images = torch.ones(_IMAGES, dtype=precision).to(memory_format=torch.channels_last)
+    filters = torch.ones(_FILTERS, dtype=precision)
+    count, _, height, width = _IMAGES
+    products = 2 * _SIDE**3
+    convolutions = 2 * math.prod(_FILTERS) * count * height * width
+    with _threads(threads), torch.inference_mode():
+        return max(
+            products / _best(lambda: left @ right),
+            convolutions / _best(lambda: conv2d(images, filters, padding=1)),
+        )
 
 
 @contextmanager
