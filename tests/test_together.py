@@ -41,6 +41,24 @@ erasing = 0.0
 """
 """Without chance: what the processes draw for themselves would differ from what one draws."""
 
+ENDING = """
+import torch
+from torch import distributed
+from mien.together import together
+
+def main():
+    with together("cpu", 2, 1, "32-true") as fabric:
+        network = fabric.setup(torch.nn.Linear(8, 8))
+        network(torch.ones(4, 8)).sum().backward()
+        for _ in range(1000):
+            values = torch.ones(4)
+            values.known_to_python = object()
+            distributed.all_reduce(values, async_op=True)
+
+main()
+"""
+"""What is still to be exchanged as it ends is known to Python, whose lock frees it."""
+
 
 def command(dataset: Dataset, recipe: Path, run: Path, *more: str) -> list[str | Path]:
     data: list[str | Path] = ["train", "--data", dataset.path, "--recipe", recipe]
@@ -59,25 +77,6 @@ def trained(
         timeout=240,
         check=False,
     )
-
-
-ENDING = """
-import torch
-from torch import distributed
-from mien.together import together
-
-def main():
-    with together("cpu", 2, 1, "32-true") as fabric:
-        network = fabric.setup(torch.nn.Linear(8, 8))
-        network(torch.ones(4, 8)).sum().backward()
-        for _ in range(1000):
-            values = torch.ones(4)
-            values.known_to_python = object()
-            distributed.all_reduce(values, async_op=True)
-
-main()
-"""
-"""What is still to be exchanged as it ends is known to Python, whose lock frees it."""
 
 
 def history(run: Path) -> list[dict[str, Any]]:
