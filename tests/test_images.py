@@ -147,6 +147,27 @@ def test_exif_orientation(orientation: int, turn: Transform) -> None:
     np.testing.assert_array_equal(found, turn(RGB))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(struct.pack("<HHII", 0x010F, 5, 1, 38), id="a-fraction-for-a-name"),
+        pytest.param(struct.pack("<HHII", 0x010F, 3, 1, 7), id="a-number-for-a-name"),
+        pytest.param(struct.pack("<HHII", 0x010F, 2, 1 << 30, 8), id="a-name-beyond-the-end"),
+    ],
+)
+def test_odd_metadata_beside_the_orientation(make: bytes) -> None:
+    turned = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + make + turned + bytes(4) + bytes(16)
+    found = read_image(_encode(Image.fromarray(RGB), "PNG", exif=exif))
+    np.testing.assert_array_equal(found, np.rot90(RGB, -1))
+
+
+def test_metadata_that_cannot_be_read_leave_the_picture() -> None:
+    exif = b"Exif\0\0II*\0" + b"\xff" * 20
+    found = read_image(_encode(Image.fromarray(RGB), "PNG", exif=exif))
+    np.testing.assert_array_equal(found, RGB)
+
+
 def test_first_frame_of_an_animation() -> None:
     frames = [Image.fromarray(np.full((4, 4, 3), v, dtype=np.uint8)) for v in (10, 200)]
     data = _encode(frames[0], "GIF", save_all=True, append_images=frames[1:])

@@ -7,11 +7,14 @@ Knows nothing of faces.
 import io
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from mien.errors import ImageError
 
@@ -25,6 +28,19 @@ MAX_PIXELS = 64_000_000
 
 _GREY_MODES = frozenset({"1", "L", "LA"})
 _DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_ORIENTATION: Final = 0x0112
+_TURNS: Mapping[int, Image.Transpose] = MappingProxyType(
+    {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+)
+"""What turns a picture upright, by its Exif orientation."""
 
 
 def read_image(
@@ -71,7 +87,7 @@ def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
             f"image of {image.width}x{image.height} pixels is too large: expected at most "
             f"{max_pixels / 1e6:g} million; scale it down first"
         )
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode in _DEEP_GREY_MODES:
         deep = np.asarray(image).astype(np.float64)
         return np.clip(deep / 257.0, 0, 255).round().astype(np.uint8)
@@ -80,3 +96,12 @@ def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert(mode), dtype=np.uint8)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Pillow's own exif_transpose also writes the metadata anew, and falls over odd ones.
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # whatever its metadata are, the picture itself may be whole
+        turn = None
+    return image if turn is None else image.transpose(turn)
