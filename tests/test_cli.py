@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -110,6 +111,49 @@ def test_predict_reads_folders_and_globs_and_keeps_copies_apart(
     assert sorted(path.name for path in copies.iterdir()) == ["same-2.jpg", "same.jpg"]
 
 
+def test_predict_goes_on_after_what_names_nothing(
+    mien: Command, photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    ran = mien("predict", tmp_path / "empty", tmp_path / "*.gif", photo, "--json", "-")
+    assert (ran.status, len(ran.err.splitlines())) == (1, 2)
+    folder, pattern, read = map(json.loads, ran.out.splitlines())
+    assert "no image or video in this folder" in folder["error"]
+    assert "the pattern matches no image" in pattern["error"]
+    assert read["faces"][0]["emotion"] == "happiness"
+
+
+def test_predict_writes_over_nothing_that_it_reads(mien: Command, tmp_path: Path) -> None:
+    face = draw_face(sample_parameters("anger", seed=1), size=48)
+    Image.fromarray(face).save(tmp_path / "face.jpg")
+    original = (tmp_path / "face.jpg").read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for _ in range(2):
+        for named in (tmp_path / "face.jpg", tmp_path / "link" / "face.jpg"):
+            ran = mien("predict", named, "--detector", "none", "--out", tmp_path)
+            assert ran.status == 0
+    assert (tmp_path / "face.jpg").read_bytes() == original
+    assert sorted(path.name for path in tmp_path.glob("*.jpg")) == ["face-2.jpg", "face.jpg"]
+
+
+def test_predict_never_reads_its_own_copies(mien: Command, tmp_path: Path) -> None:
+    face = draw_face(sample_parameters("anger", seed=1), size=48)
+    Image.fromarray(face).save(tmp_path / "face.jpg")
+    copies = tmp_path / "annotated"
+    for _ in range(2):
+        assert mien("predict", tmp_path, "--detector", "none", "--out", copies).status == 0
+    assert [path.name for path in copies.iterdir()] == ["face.jpg"]
+
+
+def test_predict_copies_what_is_too_wide_for_a_jpeg(mien: Command, tmp_path: Path) -> None:
+    Image.new("L", (65_501, 9), 90).save(tmp_path / "strip.png")
+    out = tmp_path / "copies"
+    ran = mien("predict", tmp_path / "strip.png", "--detector", "none", "--out", out)
+    assert (ran.status, ran.err) == (0, "")
+    with Image.open(out / "strip.png") as copy:
+        assert copy.size == (65_501, 9)
+
+
 @pytest.mark.parametrize("name", [b"line\nbreak.png", b"\xff\xfe.png", "лицо [red].png".encode()])
 @pytest.mark.parametrize("content", [b"no picture", None], ids=["broken", "whole"])
 def test_predict_takes_any_file_name(
@@ -160,6 +204,34 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["mien", "predict", "a.png", "--model", "huge", "--debug"])
     with pytest.raises(Exception, match="no model 'huge'"):
         main()
+
+
+def test_a_mistake_of_ours_is_one_line(mien: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise TypeError("of all things")
+
+    monkeypatch.setattr("mien.inputs.find_inputs", stumble)
+    ran = mien("predict", "a.png")
+    assert (ran.status, len(ran.err.splitlines())) == (1, 1)
+    assert "TypeError: of all things; with --debug" in ran.err
+    monkeypatch.setattr(sys, "argv", ["mien", "predict", "a.png", "--debug"])
+    with pytest.raises(TypeError, match="of all things"):
+        main()
+
+
+def test_a_name_that_the_terminal_cannot_write(tmp_path: Path) -> None:
+    face = draw_face(sample_parameters("anger", seed=1), size=48)
+    Image.fromarray(face).save(tmp_path / "żółw.png")
+    command = [sys.executable, "-c", "from mien.cli import main; main()"]
+    ran = subprocess.run(
+        [*command, "predict", "żółw.png", "--detector", "none"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert ran.stdout.startswith(b"\\u017c\xf3\\u0142w.png: ")
 
 
 # --- the way from images to a model file --------------------------------------------------------

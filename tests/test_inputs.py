@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import DataError
 from mien.inputs import find_inputs
 
 FILES = (
@@ -61,11 +60,25 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 @pytest.mark.usefixtures("here")
 def test_find(sources: list[str], expected: list[str]) -> None:
-    assert find_inputs(sources) == expected
+    assert find_inputs(sources) == (expected, {})
 
 
 def test_absolute_pattern(here: Path) -> None:
-    assert find_inputs([f"{here}/deep/*"]) == [f"{here}/deep/c.webp"]
+    assert find_inputs([f"{here}/deep/*"]).paths == [f"{here}/deep/c.webp"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "without", "expected"),
+    [
+        pytest.param(["deep"], "deep/er", ["deep/c.webp"], id="within-a-folder"),
+        pytest.param(["*/*"], "deep", ["a_folder.jpg/e.gif", "clips/f.MP4", "clips/g.jpg"], id="*"),
+        pytest.param(["clips"], "clips/out", ["clips/f.MP4", "clips/g.jpg"], id="not-made-yet"),
+        pytest.param(["deep/c.webp"], "deep", ["deep/c.webp"], id="but-a-file-that-is-named"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_what_is_made_is_not_found(sources: list[str], without: str, expected: list[str]) -> None:
+    assert find_inputs(sources, without=Path(without)) == (expected, {})
 
 
 @pytest.mark.parametrize(
@@ -80,5 +93,6 @@ def test_absolute_pattern(here: Path) -> None:
 )
 @pytest.mark.usefixtures("here")
 def test_nothing_found(source: str, says: str) -> None:
-    with pytest.raises(DataError, match=says):
-        find_inputs(["a.jpg", source])
+    found, problems = find_inputs(["a.jpg", source, "b.PNG"])
+    assert found == ["a.jpg", "b.PNG"]
+    assert list(problems) == [source] and says in problems[source]

@@ -18,13 +18,15 @@ from PIL import Image, UnidentifiedImageError
 
 from mien.errors import ImageError
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "read_image", "write_image"]
+__all__ = ["IMAGE_SUFFIXES", "JPEG_SIDE", "MAX_PIXELS", "read_image", "write_image"]
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm", ".ppm"}
 )
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded: a small file may unpack to gigabytes."""
+JPEG_SIDE: Final = 65_500
+"""A JPEG holds no larger width or height, pixels."""
 
 _GREY_MODES = frozenset({"1", "L", "LA"})
 _DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})

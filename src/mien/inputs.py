@@ -3,49 +3,62 @@
 import glob
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from mien.errors import DataError
 from mien.images import IMAGE_SUFFIXES
 from mien.video import VIDEO_SUFFIXES, is_address
 
-__all__ = ["find_inputs"]
+__all__ = ["Inputs", "find_inputs"]
 
 _SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
-def find_inputs(sources: Iterable[str]) -> list[str]:
-    """Return the images and videos that some names mean, in their order.
+class Inputs(NamedTuple):
+    """What some names mean.
+
+    Attributes:
+        paths: images and videos, in the order in which they were named.
+        problems: why a name means none of them, for each such name.
+    """
+
+    paths: list[str]
+    problems: dict[str, str]
+
+
+def find_inputs(sources: Iterable[str], *, without: Path | None = None) -> Inputs:
+    """Find the images and videos that some names mean.
 
     Folders are searched whole. A plain file is taken whatever its suffix, an address as it is; a
     file that does not exist is kept, so that its absence is reported beside what was found.
 
-    Raises:
-        DataError: a folder has no image or video, or a pattern matches none.
+    Args:
+        sources: the names.
+        without: a folder that is not searched: what is made of the images goes there.
     """
-    return [path for source in sources for path in _expand(source)]
-
-
-def _expand(source: str) -> list[str]:
-    if is_address(source):
-        return [source]
-    path = Path(source)
-    if path.is_dir():
-        found = sorted(str(p) for p in path.rglob("*") if _is_input(p))
-        if not found:
-            raise DataError(
-                f"{source}: no image or video in this folder; expected files ending in "
+    found = Inputs([], {})
+    for source in sources:
+        path = Path(source)
+        if not is_address(source) and path.is_dir():
+            files = (str(p) for p in path.rglob("*"))
+            nothing = (
+                "no image or video in this folder; expected files ending in "
                 f"{', '.join(sorted(_SUFFIXES))}"
             )
-        return found
-    if not path.exists() and glob.has_magic(source):
-        # pathlib's glob takes no absolute patterns.
-        matches = glob.glob(source, recursive=True)  # noqa: PTH207
-        found = sorted(match for match in matches if _is_input(Path(match)))
-        if not found:
-            raise DataError(f"{source}: the pattern matches no image or video")
-        return found
-    return [source]
+        elif not is_address(source) and not path.exists() and glob.has_magic(source):
+            # pathlib's glob takes no absolute patterns.
+            files = glob.iglob(source, recursive=True)  # noqa: PTH207
+            nothing = "the pattern matches no image or video"
+        else:
+            found.paths.append(source)
+            continue
+        paths = sorted(file for file in files if _is_input(Path(file), without))
+        found.paths.extend(paths)
+        if not paths:
+            found.problems[source] = f"{source}: {nothing}"
+    return found
 
 
-def _is_input(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES and path.is_file()
+def _is_input(path: Path, without: Path | None) -> bool:
+    if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+        return False
+    return without is None or without.resolve() not in path.resolve().parents

@@ -5,6 +5,7 @@ data was wrong and is reported; 2 the call was wrong. Each command imports what 
 runs, so that `mien predict` never waits for torch.
 """
 
+import io
 import sys
 from typing import Annotated
 
@@ -45,6 +46,10 @@ _EXTRAS = {"fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "optuna
 
 def main() -> None:
     """Run the command line; no traceback reaches a user, except with ``--debug``."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or file in another encoding than UTF-8 may not have a name's letters.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
@@ -71,6 +76,14 @@ def main() -> None:
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        complain(
+            f"a mistake in mien itself: {type(error).__name__}: {error}; with --debug the same "
+            "command shows where: please report that"
+        )
+        sys.exit(1)
 
 
 def _version(wanted: bool) -> None:

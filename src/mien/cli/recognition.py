@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import groupby
@@ -61,12 +61,14 @@ def predict(
     from mien.video import is_video
 
     recogniser = load(model, detector=detector, device=device)
-    paths = find_inputs(sources)
-    copies = _Copies(out) if out else None
-    failed = False
+    inputs = find_inputs(sources, without=out)
+    copies = _Copies(out, inputs.paths) if out else None
+    failed = bool(inputs.problems)
     with json_lines(json_file) as lines, show_progress() as show:
         report = _Reports(lines, copies, say=json_file != "-")
-        for of_videos, group in groupby(paths, is_video):
+        for source, problem in inputs.problems.items():
+            report.nothing(source, problem)
+        for of_videos, group in groupby(inputs.paths, is_video):
             if of_videos:
                 for path in group:
                     failed |= not report.video(recogniser, path, show)
@@ -278,12 +280,17 @@ class _Reports:
                         timeline.add(prediction, pixels)
                         copy(prediction, pixels)
         except VideoError as error:
-            return self._line(Prediction(path, error=str(error)))
+            self.nothing(path, str(error))
+            return False
         if self._say:
             print_timeline(timeline)
         if self._copies:
             self._copies.add_timeline(timeline)
         return fine
+
+    def nothing(self, source: str, problem: str) -> None:
+        """Tell why there is nothing to read in a source."""
+        self._line(Prediction(source, error=problem))
 
     def _line(self, prediction: Prediction) -> bool:
         if self._lines:
@@ -309,18 +316,26 @@ class _Reports:
 
 
 class _Copies:
-    """Writes annotated copies into one folder, none over another."""
+    """Writes annotated copies into one folder, none over another or over what is read.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: it is made where it is not there.
+        inputs: what is read.
+    """
+
+    def __init__(self, folder: Path, inputs: Iterable[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._taken: set[str] = set()
+        # Files rather than names: one may have several, and case counts on some systems only.
+        self._read = {file for path in inputs if (file := _file_at(Path(path)))}
 
     def add(self, prediction: Prediction, pixels: "NDArray[np.uint8]") -> None:
         from mien.annotate import annotate
-        from mien.images import write_image
+        from mien.images import JPEG_SIDE, write_image
 
-        path = self.take(prediction.source, ".jpg")
+        suffix = ".jpg" if max(pixels.shape) <= JPEG_SIDE else ".png"
+        path = self.take(prediction.source, suffix)
         write_image(path, annotate(pixels, prediction.faces))
 
     def add_timeline(self, timeline: "Timeline") -> None:
@@ -344,8 +359,17 @@ class _Copies:
         stem = Path(source.partition("?")[0]).stem or "stream"
         stem = f"{stem}-{of}" if of else stem
         name, number = f"{stem}{suffix}", 1
-        while name in self._taken:
+        while name in self._taken or _file_at(self._folder / name) in self._read:
             number += 1
             name = f"{stem}-{number}{suffix}"
         self._taken.add(name)
         return self._folder / name
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from every other on this machine; None: there is no such file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
