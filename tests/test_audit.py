@@ -132,6 +132,21 @@ def test_values_count_every_usable_image(audit: Audit, planted: Dataset) -> None
         assert sum(sum(counts) for counts in figures.counts.values()) == used
 
 
+def test_numbers_that_make_no_bins_and_names_that_are_measures(tmp_path: Path) -> None:
+    lines = ["path,label,account,far,brightness"]
+    for number in range(8):
+        write_image(tmp_path / f"{number}.png", _face(number))
+        far = 1.5e308 * (-1) ** number
+        lines.append(f"{number}.png,{EMOTIONS[number % 2]},17841405793187218,{far},{number}")
+    (tmp_path / "faces.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    import_dataset("csv", tmp_path, tmp_path / "dataset")
+    values = audit_dataset(Dataset.open(tmp_path / "dataset")).to_json()["values"]
+    for name in ("account", "far"):
+        assert sum(map(sum, values[name]["counts"].values())) == 8
+    assert values["brightness of the source"]["edges"][-1] == 7
+    assert values["brightness"]["edges"][-1] > 50
+
+
 @pytest.mark.parametrize(("level", "share"), [(0, 1.0), (128, 1.0)])
 def test_one_colour_has_one_component(level: int, share: float) -> None:
     found = measure(np.full((1, 48, 48), level, np.uint8))

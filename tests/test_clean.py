@@ -165,6 +165,64 @@ def test_merged_emotions_take_their_votes_along(dirty: Dataset, tmp_path: Path) 
     assert cleaned.column("votes")[0] == [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]
 
 
+def test_a_copy_of_a_test_image_that_gets_a_label_stays_out(tmp_path: Path) -> None:
+    lines = [",pth,label,relFCs"]
+    for number in range(16):
+        emotion, split = EMOTIONS[number % 8], "Test" if number >= 8 else "Train"
+        place = f"{split}/{emotion}/{number:02d}.png"
+        (tmp_path / "s" / place).parent.mkdir(parents=True)
+        write_image(tmp_path / "s" / place, _face(number))
+        lines.append(f"{number},{place.partition('/')[2]},{emotion},0.1")
+    write_image(tmp_path / "s/Train/neutral/unlisted.png", _face(8))
+    (tmp_path / "s/labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    import_dataset("affectnet-kaggle", tmp_path / "s", tmp_path / "d", size=48, channels=1)
+    cleaned, changes = _clean(
+        Dataset.open(tmp_path / "d"), tmp_path / "out", Rules(label_from="folder")
+    )
+    (row,) = (r for r in cleaned.manifest.to_pylist() if r["path"].endswith("unlisted.png"))
+    assert (row["label"], row["excluded"]) == ("neutral", "same pixels as a test image")
+    assert [change["change"] for change in changes] == ["relabel", "exclude"]
+
+
+def test_drawn_splits_keep_the_faces_of_one_picture_together(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    lines = ["path,label,x,y,w,h"]
+    for number in range(24):
+        pair = np.concatenate([_face(2 * number), _face(2 * number + 1)], axis=1)
+        write_image(tmp_path / f"s/{number}.png", pair)
+        lines += [f"{number}.png,{EMOTIONS[(number + x) % 8]},{48 * x},0,48,48" for x in (0, 1)]
+    (tmp_path / "s/faces.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    import_dataset("csv", tmp_path / "s", tmp_path / "d", size=48, channels=1)
+    cleaned, _ = _clean(Dataset.open(tmp_path / "d"), tmp_path / "out", Rules(split=(60, 20, 20)))
+    paths, splits = cleaned.column("path"), cleaned.column("split")
+    assert set(splits) == set(SPLITS)
+    assert len(set(zip(paths, splits, strict=True))) == 24
+    apart = ["train", "test"] * 24
+    leaks = audit_dataset(cleaned.with_column("split", apart)).of_kind("leak")
+    assert {leak.evidence["by"] for leak in leaks} >= {"other faces of the picture"}
+
+
+@pytest.mark.parametrize(
+    "rest", [{"drop": ("duplicate",)}, {"split": (80, 10, 10)}, {}], ids=["drop", "split", "alone"]
+)
+def test_rules_that_leave_nothing(dirty: Dataset, tmp_path: Path, rest: dict[str, Any]) -> None:
+    with pytest.raises(DatasetError, match="these rules leave no usable row"):
+        clean_dataset(dirty, tmp_path / "out", Rules(where=("relFCs>1",), without=EMOTIONS, **rest))
+    assert not (tmp_path / "out").exists()
+
+
+def test_nought_counts_more_than_a_file(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text('drop = ["flat"]\nseed = 5\nconfidence = 0.5\n')
+    read = read_rules(tmp_path / "rules.toml", {"seed": 0, "confidence": 0.0})
+    assert (read.seed, read.confidence) == (0, 0.0)
+
+
+@pytest.mark.parametrize("shares", [(np.nan, 1, 1), (np.inf, 1, 1), (0, 0, 0), (1, -1, 1)])
+def test_shares_that_are_none(shares: tuple[float, float, float]) -> None:
+    with pytest.raises(UsageError, match="expected three shares"):
+        Rules(split=shares)
+
+
 def test_rules_of_a_file_and_those_given_over_them(tmp_path: Path) -> None:
     file = tmp_path / "rules.toml"
     file.write_text(

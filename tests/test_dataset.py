@@ -235,11 +235,25 @@ def test_new_folder_leaves_nothing_of_a_failure(tmp_path: Path, error: type[Base
 
 
 def test_new_folder_clears_what_a_killed_process_left(tmp_path: Path) -> None:
-    (tmp_path / ".out.partial").mkdir()
-    (tmp_path / ".out.partial" / "old").write_text("x", encoding="utf-8")
+    (tmp_path / ".out.0123abcd.partial").mkdir()
+    (tmp_path / ".out.0123abcd.partial" / "old").write_text("x", encoding="utf-8")
     with new_folder(tmp_path / "out") as partial:
         assert list(partial.iterdir()) == []
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_two_new_folders_at_once_are_never_mixed(tmp_path: Path) -> None:
+    def write_two() -> None:
+        with new_folder(tmp_path / "out") as first:
+            (first / "a").write_text("first", encoding="utf-8")
+            with new_folder(tmp_path / "out") as second:
+                (second / "b").write_text("second", encoding="utf-8")
+            (first / "c").write_text("first", encoding="utf-8")
+
+    with pytest.raises(FileNotFoundError):
+        write_two()
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["b"]
 
 
 @pytest.mark.parametrize("kind", ["file", "full-folder"])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -421,3 +422,20 @@ def test_what_a_mac_adds_to_archives_is_no_image(tmp_path: Path) -> None:
     _text(tmp_path / "s/fear/._1.png", "resource fork")
     info = import_dataset("folder", tmp_path / "s", tmp_path / "d")
     assert info["rows"] == 8
+
+
+def test_accents_are_the_same_however_they_are_composed(tmp_path: Path) -> None:
+    names = [f"Ren\u00e9 {number}.png" for number in range(4)]
+    for number, name in enumerate(names):
+        _image(tmp_path / "s" / unicodedata.normalize("NFD", name), number)
+    _text(tmp_path / "s/t.csv", "path,label", *(f"{name},happy" for name in names))
+    import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    assert Dataset.open(tmp_path / "d").column("excluded") == [None] * 4
+
+
+def test_a_quote_that_nothing_closes_swallows_no_rows(tmp_path: Path) -> None:
+    for number in range(4):
+        _image(tmp_path / f"s/{number}.png", number)
+    _text(tmp_path / "s/t.csv", "path,label", "0.png,happy", '1.png,"sad', "2.png,sad", "3.png,sad")
+    with pytest.raises(DatasetError, match=r"t\.csv: broken csv at line"):
+        import_dataset("csv", tmp_path / "s", tmp_path / "d")

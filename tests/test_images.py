@@ -272,7 +272,7 @@ def test_any_damage_is_an_image_error(kind: str) -> None:
     assert refused > 5
 
 
-@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES - {".avif", ".heic", ".heif"}))
 @pytest.mark.parametrize("colour", [True, False], ids=["rgb", "grey"])
 def test_written_images_come_back(tmp_path: Path, suffix: str, colour: bool) -> None:
     ramp = np.add.outer(np.arange(32), np.arange(32)).astype(np.uint8) * 4
@@ -283,5 +283,5 @@ def test_written_images_come_back(tmp_path: Path, suffix: str, colour: bool) -> 
     if found.ndim > pixels.ndim:  # WebP and GIF know no grey.
         found = found[..., 0]
     assert found.shape == pixels.shape
-    tolerance = 4 if suffix in {".jpg", ".jpeg", ".webp"} else 0
+    tolerance = 4 if suffix in {".jpg", ".jpeg", ".jpe", ".jfif", ".webp"} else 0
     assert np.abs(found.astype(int) - pixels).max() <= tolerance

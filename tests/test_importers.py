@@ -553,6 +553,28 @@ def test_folder_without_splits_is_split_80_10_10(tmp_path: Path) -> None:
     assert dataset.spec.size == 96
 
 
+def test_people_of_a_named_split_draw_their_open_rows_along(tmp_path: Path) -> None:
+    source = _faces(tmp_path / "s", [f"{i:02d}.png" for i in range(40)])
+    rows = [
+        f"{i:02d}.png,{('happy', 'sad')[i % 4 // 2]},{'test' if i % 4 == 0 else ''},p{i // 2}"
+        for i in range(40)
+    ]
+    (source / "t.csv").write_text("path,label,split,subject\n" + "\n".join(rows) + "\n")
+    dataset = _import("csv", source)
+    splits, people = dataset.column("split"), dataset.column("subject")
+    assert len(set(zip(splits, people, strict=True))) == 20
+    assert Counter(splits)["test"] == 20 and set(splits) == {"train", "valid", "test"}
+    assert "30 of 40 images are in no split that mien knows" in dataset.info["notes"][-1]
+
+
+def test_folders_that_name_no_split_beside_such_that_do(tmp_path: Path) -> None:
+    names = [f"{s}/happy/{i}.png" for s in ("training_set", "dev_set", "holdout") for i in range(9)]
+    dataset = _import("folder", _faces(tmp_path / "s", [*names, "training_set/sad/9.png"]))
+    given = dict(zip(dataset.column("path"), dataset.column("split"), strict=True))
+    assert {given[name] for name in names if name.startswith("dev_set")} == {"valid"}
+    assert "9 of 28 images are in no split that mien knows" in dataset.info["notes"][-1]
+
+
 def test_folder_without_a_validation_split_gets_one_from_train_alone(tmp_path: Path) -> None:
     names = [
         f"{s}/{e}/{i:02d}.png"

@@ -76,6 +76,41 @@ def test_a_file_goes_before_an_archives_member(tmp_path: Path) -> None:
         assert tree.read("a/1.jpg") == b"unpacked"
 
 
+def test_archives_with_files_of_one_name_stand_for_folders(tmp_path: Path) -> None:
+    _zip(tmp_path / "train.zip", {"happy/0.png": b"learnt", "happy/1.png": b"too"})
+    _zip(tmp_path / "TEST.ZIP", {"happy/0.png": b"tested"})
+    (tmp_path / "._train.zip").write_bytes(b"what a Mac leaves on other disks")
+    with FileTree(tmp_path) as tree:
+        assert {path: tree.read(path) for path in tree.images} == {
+            "train/happy/0.png": b"learnt",
+            "train/happy/1.png": b"too",
+            "TEST/happy/0.png": b"tested",
+        }
+
+
+def test_folders_that_are_not_looked_into_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _folder(tmp_path / "in", {"a/1.png": b"one", "closed/2.png": b"two"})
+    (root / "far").symlink_to(_folder(tmp_path / "else", {"3.png": b"three"}))
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(
+        os, "scandir", refuse
+    )  # as root, who runs tests in containers, may read all
+    with FileTree(root) as tree:
+        assert tree.images == ["a/1.png"]
+        assert sorted(note.partition(": ")[2] for note in tree.notes) == [
+            "a folder that cannot be read (Permission denied)",
+            "a link to a folder, which is not followed",
+        ]
+
+
 def test_members_that_would_climb_out_are_only_read(tmp_path: Path) -> None:
     root = _zip(tmp_path / "evil.zip", {"../evil.jpg": b"x", "/etc/evil.png": b"y"})
     with FileTree(root) as tree:

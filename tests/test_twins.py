@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.data.audit.twins import SIDE, find_twins
+from mien.data.splits import join_groups
 from mien.drawn import draw_face, sample_parameters
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec, fit
@@ -99,6 +100,14 @@ def test_a_pair_depends_on_nobody_else(faces: Picture) -> None:
     alone = find_twins(pictures[[0, COUNT]])
     among_all = [p for p in find_twins(pictures) if p.first == 0]
     assert [p[2:] for p in alone] == [p[2:] for p in among_all]
+
+
+def test_frames_of_one_face_are_joined_by_few_pairs(faces: Picture) -> None:
+    noise = np.random.default_rng(3).integers(-3, 4, (40, SIDE, SIDE))
+    frames = np.clip(faces[0] + noise, 0, 255).astype(np.uint8)
+    pairs = find_twins(np.concatenate([frames, faces[1:5]]))
+    assert len(pairs) == 39
+    assert len(set(join_groups(44, pairs=[pair[:2] for pair in pairs])[:40])) == 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -21,8 +21,12 @@ from mien.errors import ImageError
 __all__ = ["IMAGE_SUFFIXES", "JPEG_SIDE", "MAX_PIXELS", "read_image", "write_image"]
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm", ".ppm"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm"}
+    | {".ppm", ".avif", ".heic", ".heif"}
 )
+"""Those that Pillow may lack are among them: better an image that is told to be unreadable than one
+that nobody misses.
+"""
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded: a small file may unpack to gigabytes."""
 JPEG_SIDE: Final = 65_500

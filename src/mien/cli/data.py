@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from mien.cli.printing import print_dataset, print_epoch
-from mien.cli.terminal import err_console, json_lines, out_console, pair, show_progress, shown
+from mien.cli.terminal import err_console, hand_out, out_console, pair, show_progress, shown
 from mien.errors import UsageError
 
 __all__ = ["data_app"]
@@ -93,9 +93,7 @@ def data_audit(
                 on_epoch=print_epoch,
             )
         audit = audit_dataset(opened, predictions=predictions, progress=show)
-    with json_lines(json_file) as lines:
-        if lines:
-            lines.write(json.dumps(audit.to_json(), indent=2) + "\n")
+    hand_out(json_file, json.dumps(audit.to_json(), indent=2) + "\n")
     if json_file != "-":
         table = Table("finding", "n", "what it is", box=None)
         table.columns[1].justify = "right"

@@ -19,7 +19,7 @@ from mien.cli.terminal import (
     FiguresFile,
     complain,
     err_console,
-    json_lines,
+    hand_out,
     pair,
     show_progress,
     shown,
@@ -76,9 +76,7 @@ def evaluate(
             )
             report = replace(report, environments=found)
     folder = out or (Path(model) / f"eval-{split}" if Path(model).is_dir() else None)
-    with json_lines(json_file) as lines:
-        if lines:
-            lines.write(json.dumps(report.to_json(), indent=2) + "\n")
+    hand_out(json_file, json.dumps(report.to_json(), indent=2) + "\n")
     if json_file != "-":
         print_report(report)
     if onto_card:
@@ -138,9 +136,7 @@ def compare(
             environments=environments,
             progress=show,
         )
-    with json_lines(json_file) as lines:
-        if lines:
-            lines.write(json.dumps(found, indent=2) + "\n")
+    hand_out(json_file, json.dumps(found, indent=2) + "\n")
     if json_file != "-":
         print_comparison(found)
     for reason in found["failed"].values():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 from mien.cli.terminal import err_console, out_console, shown
 
 _PEOPLE_TOLD = 12
+_REASONS_TOLD = 10
 _GROUPS_TOLD = 12
 _PROBABILITY_FIGURES = ("nll", "calibration_error", "brier")
 
@@ -59,8 +60,13 @@ def print_dataset(path: Path, info: dict[str, Any]) -> None:
     table.add_row("all", *(f"{sum(info['counts'][s].values()):,}" for s in SPLITS), style="bold")
     out_console.print(table)
     for split in SPLITS:
-        for reason, count in info["excluded"][split].items():
+        reasons = sorted(info["excluded"][split].items(), key=lambda item: -item[1])
+        for reason, count in reasons[:_REASONS_TOLD]:
             out_console.print(f"left out of {split}: {count:,} {shown(reason)}", soft_wrap=True)
+        if more := sum(count for _, count in reasons[_REASONS_TOLD:]):
+            out_console.print(f"left out of {split}: {more:,} for other reasons (dataset.json)")
+    for note in info["notes"]:
+        out_console.print(f"note: {shown(note)}", soft_wrap=True)
     out_console.print(f"dataset: {shown(path)}", soft_wrap=True)
 
 

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mien.atomic import write_text
 from mien.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "LinesFile",
     "complain",
     "err_console",
+    "hand_out",
     "json_lines",
     "out_console",
     "pair",
@@ -45,7 +47,7 @@ LinesFile = Annotated[
     str | None,
     typer.Option("--json", help="One JSON object a line; - is standard output.", metavar="FILE"),
 ]
-"""What ``--json`` names, for `json_lines`."""
+"""What ``--json`` names, for `json_lines` and `hand_out`."""
 
 # Where several processes of a machine train together, only the first speaks.
 _SILENT = os.environ.get("LOCAL_RANK", "0") != "0"
@@ -64,6 +66,20 @@ def json_lines(target: str | None) -> Iterator[IO[str] | None]:
     else:
         with Path(target).open("w", encoding="utf-8") as file:
             yield file
+
+
+def hand_out(target: str | None, text: str) -> None:
+    """Write all that ``--json`` asks for at once: a file is never seen half written."""
+    if target is None:
+        return
+    path = Path(target)
+    if target == "-":
+        sys.stdout.write(text)
+    elif path.exists() and not path.is_file():  # a pipe or device, which nothing may replace
+        with path.open("w", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        write_text(path, text)
 
 
 def pair(text: str, expected: str = "merge: expected OLD=NEW, contempt=disgust") -> tuple[str, str]:

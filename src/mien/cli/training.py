@@ -24,7 +24,7 @@ from mien.cli.terminal import (
     LinesFile,
     complain,
     err_console,
-    json_lines,
+    hand_out,
     out_console,
     pair,
     show_progress,
@@ -116,9 +116,7 @@ def runs(
         except ModelError as error:
             broken.append(str(error))
     found.sort(key=lambda run: run.best_loss)
-    with json_lines(json_file) as lines:
-        if lines:
-            lines.writelines(json.dumps(run.to_json()) + "\n" for run in found)
+    hand_out(json_file, "".join(json.dumps(run.to_json()) + "\n" for run in found))
     if json_file != "-":
         print_runs(found)
     if out and found:
@@ -291,9 +289,7 @@ def bench(
     write_text(kept, json.dumps(result, indent=2) + "\n")
     if json_file != "-":
         out_console.print(f"figures: {shown(kept)}", soft_wrap=True)
-    with json_lines(json_file) as lines:
-        if lines:
-            lines.write(json.dumps(result, indent=2) + "\n")
+    hand_out(json_file, json.dumps(result, indent=2) + "\n")
 
 
 def demo(

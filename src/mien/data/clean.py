@@ -1,8 +1,9 @@
 """Repairing a dataset: a new one, and a record of every change.
 
 The source is never touched. Rules apply in the order of `Rules`: labels are chosen and merged,
-emotions and values filter, kinds of findings are dropped, splits are drawn anew. Cleaning the
-result by the same rules changes nothing more.
+emotions and values filter, kinds of findings are dropped, splits are drawn anew. What came into use
+by that and has the pixels of a held-out image is left out again. Cleaning the result by the same
+rules changes nothing more.
 """
 
 import json
@@ -22,7 +23,7 @@ from mien.data.conditions import Condition
 from mien.data.dataset import Dataset
 from mien.data.rules import Rules
 from mien.data.splits import draw_splits
-from mien.data.writer import new_folder, write_description
+from mien.data.writer import exclude_copies, new_folder, write_description
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.progress import Progress, silent
@@ -70,7 +71,7 @@ def clean_dataset(
     with new_folder(out) as folder:
         cleaning = _Cleaning(dataset, rules, predictions, progress)
         cleaning.apply()
-        manifest = pa.Table.from_pylist(cleaning.rows, schema=dataset.manifest.schema)
+        manifest = cleaning.as_it_stands().manifest
         shutil.copytree(dataset.path / "images", folder / "images")
         kept = ("source_format", "source", "image_size", "image_channels", "shards", "values")
         about = {key: dataset.info[key] for key in kept}
@@ -78,8 +79,6 @@ def clean_dataset(
         step = {**asdict(rules), "from": dataset.info["fingerprint"]}
         about["cleaned"] = [*dataset.info.get("cleaned", ()), step]
         info = write_description(folder, manifest, about)
-        if not info["labels"]:
-            raise DatasetError(f"{dataset.path}: these rules leave no usable row; drop fewer kinds")
         with (folder / "changes.jsonl").open("w", encoding="utf-8") as file:
             for change in cleaning.changes:
                 file.write(json.dumps(change, ensure_ascii=False) + "\n")
@@ -106,9 +105,25 @@ class _Cleaning:
             self._merge()
         self._filter()
         if self.rules.drop:
+            self._expect_rows()
             self._drop_kinds()
         if self.rules.split:
+            self._expect_rows()
             self._draw_splits(self.rules.split)
+        self._leave_out_copies()
+        self._expect_rows()
+
+    def as_it_stands(self) -> Dataset:
+        """Return the dataset as the rules that were applied by now leave it."""
+        manifest = pa.Table.from_pylist(self.rows, schema=self.dataset.manifest.schema)
+        return replace(self.dataset, manifest=manifest)
+
+    def _expect_rows(self) -> None:
+        if all(row["excluded"] for row in self.rows):
+            raise DatasetError(
+                f"{self.dataset.path}: these rules leave no usable row; drop fewer kinds, or "
+                "keep more values and emotions"
+            )
 
     def _choose_labels(self, source: Literal["folder", "votes", "model"]) -> None:
         read = self._read_by_model() if source == "model" else {}
@@ -175,12 +190,8 @@ class _Cleaning:
 
     def _audit(self) -> tuple[Finding, ...]:
         return audit_dataset(
-            self._as_it_stands(), predictions=self.predictions, progress=self.progress
+            self.as_it_stands(), predictions=self.predictions, progress=self.progress
         ).findings
-
-    def _as_it_stands(self) -> Dataset:
-        manifest = pa.Table.from_pylist(self.rows, schema=self.dataset.manifest.schema)
-        return replace(self.dataset, manifest=manifest)
 
     def _doomed(self, finding: Finding) -> Iterator[tuple[int, str]]:
         kept = min(finding.rows, key=self._worth)
@@ -204,7 +215,7 @@ class _Cleaning:
         drawn = draw_splits(
             [row["id"] for row in self.rows],
             [row["label"] for row in self.rows],
-            keep_together(self._as_it_stands(), self._audit()),
+            keep_together(self.as_it_stands(), self._audit()),
             shares=dict(zip(SPLITS, shares, strict=True)),
             seed=self.rules.seed,
         )
@@ -219,6 +230,13 @@ class _Cleaning:
         if (row["excluded"] or "").startswith(_COPY_OF):
             self._change(row, "include", row["excluded"], None, "its copies lie in the same split")
             row["excluded"] = None
+
+    def _leave_out_copies(self) -> None:
+        reasons = exclude_copies(self.as_it_stands().manifest).column("excluded").to_pylist()
+        for row, reason in zip(self.rows, reasons, strict=True):
+            if row["excluded"] is None and reason is not None:
+                self._change(row, "exclude", None, reason, "what tests may not teach")
+                row["excluded"] = reason
 
     def _change(self, row: Row, change: str, old: Any, new: Any, why: str) -> None:
         old = dict(old) if isinstance(old, dict) else old

@@ -64,7 +64,9 @@ def import_dataset(
         writer = DatasetWriter(folder, source_format=format_name, spec=spec, values=reading.values)
         for sample, load in progress(reading.items, total=reading.total, doing="importing"):
             _add(writer, sample, load, spec, relative_boxes=reading.relative_boxes)
-        return writer.finish(source=str(source), notes=chosen.notes + reading.notes)
+        passed_over = reading.tree.notes if reading.tree else ()
+        notes = (*chosen.notes, *reading.notes, *passed_over)
+        return writer.finish(source=str(source), notes=notes)
 
 
 def recognise(source: Path) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """What to repair in a dataset: rules that are checked when made, from Python or a TOML file."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -63,7 +64,8 @@ class Rules:
         object.__setattr__(self, "without", tuple(_emotion(name) for name in self.without))
         for condition in self.where:
             Condition.parse(condition)
-        if self.split and (min(self.split) < 0 or sum(self.split) <= 0):
+        shares = self.split or (1.0,)
+        if min(shares) < 0 or not 0 < sum(shares) < math.inf:
             raise UsageError(f"split {self.split}: expected three shares of 0 or more")
 
     @property
@@ -83,7 +85,7 @@ def read_rules(path: Path | None, given: Mapping[str, Any]) -> Rules:
         UsageError: the file cannot be read, a key is unknown or a value does not fit.
     """
     values = _read_toml(path) if path else {}
-    values |= {key: value for key, value in given.items() if value}
+    values |= {key: value for key, value in given.items() if value not in (None, (), [], {})}
     try:
         return TypeAdapter(Rules).validate_python(values)
     except ValidationError as error:

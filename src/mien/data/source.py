@@ -7,7 +7,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, Self
@@ -37,8 +37,9 @@ class MissingImageError(ImageError):
 class FileTree:
     """The files under a folder and inside the zip archives at its top.
 
-    Use as a context manager: it keeps archives open. What macOS adds to archives (``__MACOSX/``,
-    names that begin with ``._``) is not there.
+    Use as a context manager: it keeps archives open. What macOS adds to folders and archives
+    (``__MACOSX/``, names that begin with ``._``) is not there. Where archives hold files of the
+    same name, as a train.zip and a test.zip may, each stands for a folder of its name.
 
     Args:
         root: a folder, a zip archive, or a single file with one of the suffixes in ``also``.
@@ -49,6 +50,7 @@ class FileTree:
         alone: whether ``root`` is a single file.
         images: the relative path of each image file, with ``/``, sorted.
         others: likewise for the files that ``also`` asks for.
+        notes: which folders were not looked into, and why.
 
     Raises:
         DatasetError: there is no such folder or archive, or an archive is damaged.
@@ -62,6 +64,7 @@ class FileTree:
         # A file that lies in the folder itself is None: its path says where.
         self._members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo] | None] = {}
         self._suffixes = IMAGE_SUFFIXES | frozenset(also)
+        self.notes: list[str] = []
         try:
             self._add(root, tables_too=bool(also))
         except BaseException:
@@ -156,10 +159,9 @@ class FileTree:
             self._members[root.name] = None
         elif root.is_dir():
             self._add_folder(root)
-            for archive in sorted(root.glob("*.zip")):
-                self._add_archive(archive)
+            self._add_archives(sorted(path for path in root.iterdir() if _is_archive(path)))
         elif zipfile.is_zipfile(root):
-            self._add_archive(root)
+            self._add_archives([root])
         else:
             expected = "a folder or a zip archive of images" + (
                 ", or a table" if tables_too else ""
@@ -168,28 +170,48 @@ class FileTree:
             raise DatasetError(f"{root}: expected {expected}, {found}")
 
     def _add_folder(self, root: Path) -> None:
-        for folder, _, names in os.walk(root):
+        def skip(error: OSError) -> None:
+            self.notes.append(f"{error.filename}: a folder that cannot be read ({error.strerror})")
+
+        for folder, inner_folders, names in os.walk(root, onerror=skip):
             inner = Path(folder).relative_to(root).as_posix()
             before = "" if inner == "." else f"{inner}/"
             for name in names:
                 if self._wanted(before + name):
                     self._members[before + name] = None
+            for name in sorted(inner_folders):
+                if (link := Path(folder, name)).is_symlink():
+                    self.notes.append(f"{link}: a link to a folder, which is not followed")
 
-    def _add_archive(self, path: Path) -> None:
+    def _add_archives(self, paths: Sequence[Path]) -> None:
+        listed = [self._list_archive(path) for path in paths]
+        several = len(set().union(*listed)) < sum(map(len, listed))
+        for path, members in zip(paths, listed, strict=True):
+            before = f"{path.stem}/" if several else ""
+            for name, member in members.items():
+                self._members.setdefault(before + name, member)
+
+    def _list_archive(self, path: Path) -> dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
         try:
             archive = zipfile.ZipFile(path)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise DatasetError(f"{path}: not a readable zip archive ({error})") from None
         self._archives.append(archive)
+        members = {}
         for info in archive.infolist():
             name = info.filename.replace("\\", "/")  # as some Windows programs write them
             if not info.is_dir() and self._wanted(name):
-                self._members.setdefault(name, (archive, info))
+                members.setdefault(name, (archive, info))
+        return members
 
     def _wanted(self, path: str) -> bool:
         if _suffix(path) not in self._suffixes:
             return False
         return "/._" not in f"/{path}" and "/__MACOSX/" not in f"/{path}"
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() == ".zip" and not path.name.startswith("._") and path.is_file()
 
 
 def _suffix(path: str) -> str:

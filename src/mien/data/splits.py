@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from mien.records import Split
 
-__all__ = ["DEFAULT_SHARES", "draw_splits", "join_groups"]
+__all__ = ["DEFAULT_SHARES", "Groups", "draw_splits", "join_groups"]
 
 DEFAULT_SHARES: Mapping[Split, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
@@ -62,6 +62,30 @@ def draw_splits(
     return [split[i] for i in range(len(ids))]
 
 
+class Groups:
+    """Numbers that are joined, one by one, into groups.
+
+    Args:
+        count: how many numbers there are, from 0; each begins as a group of its own.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
+
+    def root(self, i: int) -> int:
+        """Return the smallest number in the group of ``i``."""
+        parent = self._parent
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    def join(self, i: int, j: int) -> None:
+        """Make one group of two."""
+        first, second = sorted((self.root(i), self.root(j)))
+        self._parent[second] = first
+
+
 def join_groups(
     count: int, *keys: Iterable[Hashable | None], pairs: Iterable[tuple[int, int]] = ()
 ) -> list[int]:
@@ -75,23 +99,12 @@ def join_groups(
     Returns:
         For each sample the smallest index in its group.
     """
-    parent = list(range(count))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    def join(i: int, j: int) -> None:
-        a, b = sorted((root(i), root(j)))
-        parent[b] = a
-
+    groups = Groups(count)
     for column in keys:
         first: dict[Hashable, int] = {}
         for i, key in enumerate(column):
             if key is not None:
-                join(i, first.setdefault(key, i))
+                groups.join(i, first.setdefault(key, i))
     for i, j in pairs:
-        join(i, j)
-    return [root(i) for i in range(count)]
+        groups.join(i, j)
+    return [groups.root(i) for i in range(count)]

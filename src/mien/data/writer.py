@@ -3,8 +3,10 @@
 A half dataset never bears the name of a whole one.
 """
 
+import glob
 import hashlib
 import json
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,9 +25,16 @@ from mien.data.splits import DEFAULT_SHARES, draw_splits, join_groups
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
-from mien.records import SPLITS, Sample, show_path
+from mien.records import SPLITS, Sample, Split, show_path
 
-__all__ = ["DatasetWriter", "content_hash", "new_folder", "sample_id", "write_description"]
+__all__ = [
+    "DatasetWriter",
+    "content_hash",
+    "exclude_copies",
+    "new_folder",
+    "sample_id",
+    "write_description",
+]
 
 _SHARD_BYTES: Final = 64 << 20
 _BATCH_ROWS: Final = 10_000
@@ -115,9 +124,10 @@ class DatasetWriter:
     def finish(self, *, source: str, notes: Sequence[str] = ()) -> dict[str, Any]:
         """Draw the splits that are open, keep them apart, write, and return ``dataset.json``.
 
-        Where the source names no validation split, one is drawn: a tenth, from train where the
-        source names splits at all. A copy of a test image leaves train and valid, and a copy of a
-        validation image leaves train; a copy has the same pixels.
+        Where the source names no validation split, one is drawn: a tenth of all, or a ninth of
+        train where the source names splits at all. What shows a person or a picture of a split
+        that the source names goes there, too. A copy of a test image leaves train and valid, and
+        a copy of a validation image leaves train; a copy has the same pixels.
 
         Raises:
             DatasetError: no sample is usable.
@@ -125,7 +135,8 @@ class DatasetWriter:
         self._flush()
         self._batch()
         manifest = pa.Table.from_batches(self._batches, schema=self._schema)
-        manifest = _exclude_copies(_draw_open_splits(manifest))
+        notes = [*notes, *_note_of_open_splits(manifest)]
+        manifest = exclude_copies(_draw_open_splits(manifest))
         info = write_description(
             self._folder,
             manifest,
@@ -208,8 +219,11 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise UsageError(f"{path} exists already: choose another --out, or remove it first")
     path.parent.mkdir(parents=True, exist_ok=True)
     path = path.resolve()  # '.' has no name of its own, and a link cannot be replaced by a folder
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    # One that was killed left its own behind. One that still writes stops for want of it, rather
+    # than have its files mixed with these.
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     partial.mkdir()
     try:
         yield partial
@@ -233,6 +247,12 @@ def _with_values(values: Sequence[str]) -> pa.Schema:
 def _draw_open_splits(manifest: pa.Table) -> pa.Table:
     splits = manifest.column("split").to_pylist()
     named = set(splits) - {None}
+    groups = join_groups(
+        manifest.num_rows,
+        manifest.column("sha256").to_pylist(),
+        manifest.column("subject").to_pylist(),
+    )
+    splits = _join_named(splits, groups)
     shares = {split: DEFAULT_SHARES[split] for split in SPLITS if split not in named - {"train"}}
     if "valid" not in named:
         # Train gives what valid needs. A test split that the source lacks is not drawn from it:
@@ -243,18 +263,37 @@ def _draw_open_splits(manifest: pa.Table) -> pa.Table:
     open_rows = [i for i, split in enumerate(splits) if split is None]
     if open_rows:
         part = manifest.take(open_rows)
-        groups = join_groups(
-            part.num_rows, part.column("sha256").to_pylist(), part.column("subject").to_pylist()
-        )
         drawn = draw_splits(
-            part.column("id").to_pylist(), part.column("label").to_pylist(), groups, shares=shares
+            part.column("id").to_pylist(),
+            part.column("label").to_pylist(),
+            [groups[i] for i in open_rows],
+            shares=shares,
         )
         for i, split in zip(open_rows, drawn, strict=True):
             splits[i] = split
     return replace_column(manifest, "split", splits)
 
 
-def _exclude_copies(manifest: pa.Table) -> pa.Table:
+def _note_of_open_splits(manifest: pa.Table) -> Iterator[str]:
+    rows = manifest.select(["split", "excluded"]).to_pylist()
+    used = Counter(row["split"] is None for row in rows if row["excluded"] is None)
+    if used[True] and used[False]:
+        yield (
+            f"{used[True]} of {used.total()} images are in no split that mien knows, where the "
+            "others are: theirs was drawn."
+        )
+
+
+def _join_named(splits: Sequence[Split | None], groups: Sequence[int]) -> list[Split | None]:
+    """Put open rows beside their like in the splits that the source names, in test first."""
+    of_group: dict[int, Split] = {}
+    for split in SPLITS:
+        of_group |= {groups[i]: split for i, given in enumerate(splits) if given == split}
+    return [given or of_group.get(group) for given, group in zip(splits, groups, strict=True)]
+
+
+def exclude_copies(manifest: pa.Table) -> pa.Table:
+    """Leave out what has the pixels of a held-out image, of test before valid, where it learns."""
     splits, hashes, excluded = (
         manifest.column(name).to_pylist() for name in ("split", "sha256", "excluded")
     )

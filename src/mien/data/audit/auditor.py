@@ -49,10 +49,11 @@ def audit_dataset(
 
 
 def keep_together(dataset: Dataset, findings: Iterable[Finding]) -> list[int]:
-    """Number the rows so that copies of one picture, and pictures of one person, share a number."""
+    """Number the rows so that all of one picture, and all of one person, share a number."""
     pictures = [f.rows for f in findings if f.kind in {"duplicate", "near_duplicate"}]
     pairs = ((rows[0], other) for rows in pictures for other in rows[1:])
-    return join_groups(len(dataset), dataset.column("subject"), pairs=pairs)
+    columns = (dataset.column(name) for name in ("sha256", "subject"))
+    return join_groups(len(dataset), *columns, pairs=pairs)
 
 
 class _Auditor:
@@ -173,6 +174,9 @@ class _Auditor:
         for group in self._pictures(copies, twins):
             by = "same pixels" if tuple(group) in exact else "near duplicate"
             yield from self._leak(group, by)
+        for group in _gather(self.dataset.column("sha256")):
+            if tuple(group) not in exact:
+                yield from self._leak(group, "other faces of the picture")
         for group in _gather(self.dataset.column("subject")):
             yield from self._leak(group, "same subject")
 
@@ -270,7 +274,8 @@ class _Auditor:
             says = f"{name}, as the source gives it"
             if name == "relFCs":
                 says += ": the share of the first component; a high value means a flat picture"
-            yield from self._spread(name, says, np.arange(len(column)), column)
+            own = f"{name} of the source" if name in measures else name
+            yield from self._spread(own, says, np.arange(len(column)), column)
         for name, values in measures.items():
             yield from self._spread(name, MEASURES[name], self.pictured, values)
 
@@ -280,7 +285,7 @@ class _Auditor:
         used = np.array([self.excluded[row] is None for row in rows], dtype=bool)
         used &= np.isfinite(values)
         if used.any():
-            edges = np.histogram_bin_edges(values[used], bins=_BINS)
+            edges = _bin_edges(values[used])
             labels = np.array([self.labels[row] for row in rows[used]])
             counts = {
                 emotion: tuple(np.histogram(values[used][labels == emotion], edges)[0].tolist())
@@ -291,6 +296,16 @@ class _Auditor:
     def _finding(self, kind: str, rows: Sequence[int], **evidence: Any) -> Finding:
         paths = tuple(self.paths[row] for row in rows)
         return Finding(kind, tuple(rows), paths, evidence)
+
+
+def _bin_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    try:
+        with np.errstate(over="raise"):
+            edges: NDArray[np.float64] = np.histogram_bin_edges(values, bins=_BINS)
+    except (ValueError, FloatingPointError):
+        # Numbers such as those of accounts lie too close together, or too far apart, for floats.
+        edges = np.array([values.min(), values.max()])
+    return edges
 
 
 def _gather(keys: Iterable[Hashable | None]) -> list[list[int]]:

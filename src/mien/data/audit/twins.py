@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.data.splits import Groups
 from mien.progress import Progress, silent
 
 __all__ = ["SIDE", "Twins", "find_twins"]
@@ -61,9 +62,11 @@ class Twins(NamedTuple):
 
 
 def find_twins(images: NDArray[np.uint8], *, progress: Progress = silent) -> list[Twins]:
-    """Find every pair of images that show one picture.
+    """Find the images that show one picture, as pairs.
 
-    Time grows with the square of the number of images, at a few nanoseconds a pair.
+    Pairs join all images of a picture, but where two are joined through others, their own pair may
+    be absent: of a filmed face every frame would make one with every other. Time grows with the
+    square of the number of images, at a few nanoseconds a pair that is not alike.
 
     Args:
         images: uint8 (n, SIDE, SIDE), grey.
@@ -74,17 +77,21 @@ def find_twins(images: NDArray[np.uint8], *, progress: Progress = silent) -> lis
     low = _low_frequencies(images)
     small = _shrink(images, _TANGENT_SIDE)
     found: dict[tuple[int, int], Twins] = {}
+    joined = Groups(len(images))
     starts = range(0, len(images), _BLOCK)
     for start in progress(starts, total=len(starts), doing="comparing"):
         rows, others, mirrored = _candidates(low, start)
         for i, j, flip, shift in _near(small, start, rows, others, mirrored):
+            if (i, j) not in found and joined.root(i) == joined.root(j):
+                continue
             similarity = _aligned_similarity(images[i], images[j], flip, shift)
             if similarity >= _TWIN_SIMILARITY:
+                joined.join(i, j)
                 pair = Twins(int(structured[i]), int(structured[j]), flip, round(similarity, 4))
                 # An even face may be its own mirror image: the better of the two counts.
-                known = found.setdefault(pair[:2], pair)
+                known = found.setdefault((i, j), pair)
                 if known.similarity < similarity:
-                    found[pair[:2]] = pair
+                    found[i, j] = pair
     return list(found.values())
 
 

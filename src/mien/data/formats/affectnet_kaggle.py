@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mien.data.formats.finding import OUTSIDE, Finder, folder_of, inside
+from mien.data.formats.finding import OUTSIDE, Finder, folded, folder_of, inside
 from mien.data.formats.reading import (
     Format,
     Item,
@@ -58,7 +58,7 @@ class _Resolved:
             found = _fitting(finder, named, folder, wanted) if named else ()
             self.by_path.append(found)
             if named and not found:
-                lost[named.rpartition("/")[2].lower()].append(row)
+                lost[_name(named)].append(row)
         claimed = {path for found in self.by_path for path in found}
         free = [path for path in images if path not in claimed]
         of_name = Counter(_name(path) for path in free)
@@ -93,7 +93,7 @@ def _fitting(finder: Finder, named: str, folder: str, wanted: Split | None) -> S
 
 
 def _name(path: str) -> str:
-    return path.rpartition("/")[2].lower()
+    return folded(path.rpartition("/")[2])
 
 
 def _read(source: Path) -> Reading:

@@ -1,18 +1,20 @@
 """From the path that a table names to the file that it means.
 
-Tables and folders disagree about case, about the folders around them and about ``/`` and
-backslash. What a path cannot mean is anything outside the source.
+Tables and folders disagree about case, about how letters with accents are composed, about the
+folders around them and about ``/`` and backslash. What a path cannot mean is anything outside the
+source.
 """
 
 import posixpath
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from mien.data.formats.reading import Load, image_loader, missing
 from mien.data.source import FileTree
 
-__all__ = ["OUTSIDE", "Finder", "Images", "Place", "folder_of", "inside"]
+__all__ = ["OUTSIDE", "Finder", "Images", "Place", "folded", "folder_of", "inside"]
 
 OUTSIDE = "its path leads outside the source: write it relative to the table's folder"
 _SEVERAL = "several images fit its path"
@@ -56,7 +58,7 @@ class Finder:
             return []
         if depth not in self._by_end:
             self._by_end[depth] = self._index(depth)
-        return self._by_end[depth].get(named.lower(), [])
+        return self._by_end[depth].get(folded(named), [])
 
     def at(self, named: str) -> list[str]:
         """Return the files whose whole path is ``named``: several may differ in case."""
@@ -67,9 +69,14 @@ class Finder:
         index: dict[str, list[str]] = {}
         for path in self._paths:
             if path.count("/") >= depth:
-                end = "/".join(path.lower().rsplit("/", depth + 1)[-depth - 1 :])
+                end = "/".join(folded(path).rsplit("/", depth + 1)[-depth - 1 :])
                 index.setdefault(end, []).append(path)
         return index
+
+
+def folded(path: str) -> str:
+    """Return a path as it is compared: in any case, however its accents are composed."""
+    return unicodedata.normalize("NFC", path).lower()
 
 
 class Place(NamedTuple):

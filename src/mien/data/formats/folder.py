@@ -52,6 +52,6 @@ FOLDER = Format(
     _recognise,
     notes=(
         "Without split folders, each emotion is split 80/10/10 by a fixed draw; with some but no "
-        "validation folder, a tenth of each emotion's training images validates.",
+        "validation folder, a ninth of each emotion's training images validates.",
     ),
 )

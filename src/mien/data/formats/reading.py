@@ -48,8 +48,9 @@ FER2013_USAGE: Mapping[str, Split] = MappingProxyType(
 )
 _SPLIT_NAMES: Mapping[str, Split] = MappingProxyType(
     {
-        **dict.fromkeys(("train", "training", "train_set"), "train"),
-        **dict.fromkeys(("valid", "val", "validation", "val_set", "publictest"), "valid"),
+        **dict.fromkeys(("train", "training", "train_set", "training_set"), "train"),
+        **dict.fromkeys(("valid", "val", "dev", "validation", "publictest"), "valid"),
+        **dict.fromkeys(("valid_set", "val_set", "dev_set", "validation_set"), "valid"),
         **dict.fromkeys(("test", "testing", "test_set", "privatetest"), "test"),
     }
 )

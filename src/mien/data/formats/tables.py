@@ -84,7 +84,8 @@ class Table:
             self._tree.open(self._path) as file,
             io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
         ):
-            reader = csv.reader(text)
+            # Strict: a quote that nothing closes would swallow all rows below it.
+            reader = csv.reader(text, strict=True)
             try:
                 for row in reader:
                     if any(map(str.strip, row)):
