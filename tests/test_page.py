@@ -120,6 +120,10 @@ def faces_of(page: Page) -> str:
     return page.get_attribute("#overlay", "aria-label") or ""
 
 
+def spoken(page: Page) -> str:
+    return page.text_content("#spoken") or ""
+
+
 def wait_for(page: Page, words: str) -> None:
     page.wait_for_function(
         "words => words.split(' ').every(w => "
@@ -175,18 +179,40 @@ def test_a_picture_is_read_and_an_unreadable_one_is_told(
     drawn = page.evaluate(DRAWN)
     assert abs(drawn[0] - box.x / SIZE[0]) < 0.04
     assert abs(drawn[-1] - (box.x + box.width) / SIZE[0]) < 0.04
+    assert spoken(page) == "face 1: happiness"
     (tmp_path / "broken.tif").write_bytes(b"II*\0 broken")
     # Chromium reports the refusal in its console; that is no fault of the page.
     page.route("**/v1/predict*", _told_as_fine)
     page.set_input_files("#file", tmp_path / "broken.tif")
     page.wait_for_selector("#alert:not([hidden])")
     assert "broken.tif: not a readable image" in page.inner_text("#alert")
+    assert (faces_of(page), spoken(page)) == ("no face yet", "")
 
 
 def _told_as_fine(route: Any) -> None:
     answer = route.fetch()
     assert answer.status == 422
     route.fulfill(response=answer, status=200)
+
+
+def test_a_picture_that_only_the_server_can_show_is_read_and_that_is_told(
+    page: Page, tmp_path: Path
+) -> None:
+    (shot,) = film(CAST[:1], seconds=1, fps=1, size=SIZE, seed=1)
+    write_image(tmp_path / "smile.tif", shot.pixels)
+    page.set_input_files("#file", tmp_path / "smile.tif")
+    page.wait_for_selector("#alert:not([hidden])")
+    assert "cannot show smile.tif: its reading is under Faces" in page.inner_text("#alert")
+    assert page.locator(".face h3 span").all_inner_texts() == ["happiness"]
+    assert "happiness" in faces_of(page)
+
+
+def test_that_there_is_no_face_is_spoken_of_every_picture(page: Page, tmp_path: Path) -> None:
+    for name in ("one.png", "two.png"):
+        write_image(tmp_path / name, np.full((480, 640, 3), 128, np.uint8))
+        page.set_input_files("#file", tmp_path / name)
+        wait_for(page, "no face found")
+        assert spoken(page) == "no face found"
 
 
 def test_a_dropped_video_is_watched(page: Page, tmp_path: Path) -> None:
@@ -227,13 +253,16 @@ def test_no_camera_and_no_server_are_told(chromium: BrowserType, tmp_path: Path)
     ):
         page = browser.new_page()
         page.goto(where)
+        (shot,) = film(CAST[:1], seconds=1, fps=1, size=SIZE)
+        write_image(tmp_path / "smile.jpg", shot.pixels)
+        page.set_input_files("#file", tmp_path / "smile.jpg")
+        wait_for(page, "happiness")
         page.click("#camera")
         page.wait_for_selector("#alert:not([hidden])")
         assert "there is no camera" in page.inner_text("#alert")
+        assert (faces_of(page), spoken(page)) == ("no face yet", "")
         server.kill()
         server.wait()
-        (shot,) = film(CAST[:1], seconds=1, fps=1, size=SIZE)
-        write_image(tmp_path / "smile.jpg", shot.pixels)
         page.set_input_files("#file", tmp_path / "smile.jpg")
         page.wait_for_function(
             "() => document.getElementById('alert').textContent.includes('serve')"

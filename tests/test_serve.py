@@ -16,11 +16,13 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
+from websockets.sync.client import connect
 
 import mien
 from filmed import Actor, film
@@ -155,6 +157,31 @@ def test_an_upload_that_does_not_end_is_ended(base: EmotionModel) -> None:
     assert b"over 0.2 s" in sent[1]["body"]
 
 
+def test_a_client_that_leaves_amid_its_upload_is_no_failure(base: EmotionModel) -> None:
+    sent: list[Any] = []
+    given = [
+        {"type": "http.request", "body": bytes(1000), "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Any:
+        return given.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1/predict",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"content-length", b"100000")],
+    }
+    asyncio.run(create_app({"base": base})(scope, receive, send))
+    assert sent[0]["status"] == 499
+
+
 def test_more_than_may_wait_are_told_so_at_once(base: EmotionModel, photo: bytes) -> None:
     slow, codes = Slow(base), []
     with client_of(slow, Limits(at_once=1, waiting=1, rate=10_000)) as client:
@@ -273,6 +300,25 @@ def test_a_server_for_others_asks_for_its_token(base: EmotionModel) -> None:
             pass
 
 
+@pytest.mark.parametrize(
+    "token", ["ab+c/d==", "a&b", "a#b", "a%41", "a b", "a;b", 'a"b', "a\\b", "ä", "s3cr-e_t.~"]
+)
+def test_the_address_that_is_printed_lets_in_whatever_the_token(
+    base: EmotionModel, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
+    said: list[str] = []
+    serve({"base": base}, host="127.0.0.1", port=0, token=token, say=said.append)
+    (address,) = said
+    with client_of(base, token=token) as client:
+        assert client.get("/").status_code == 401
+        entered = client.get(re.sub(r":\d+", "", address), follow_redirects=False)
+        assert (entered.status_code, entered.headers["location"]) == (303, "/")
+        assert client.get("/").status_code == 200
+        with client.websocket_connect("ws://127.0.0.1/v1/stream"):
+            pass
+
+
 # --- streams ------------------------------------------------------------------------------------
 
 
@@ -377,6 +423,32 @@ def test_a_stream_that_breaks_the_rules_is_closed_with_the_reason(
     assert len(closed.value.reason.encode()) <= 123
 
 
+@pytest.mark.parametrize("gone", [OSError(), RuntimeError("after sending 'websocket.close'")])
+def test_a_stream_whose_client_left_before_it_was_closed_is_no_failure(
+    base: EmotionModel, gone: Exception
+) -> None:
+    given = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hello"}]
+    sent: list[str] = []
+
+    async def receive() -> Any:
+        return given.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.close":
+            raise gone
+
+    scope = {
+        "type": "websocket",
+        "scheme": "ws",
+        "path": "/v1/stream",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+    }
+    asyncio.run(create_app({"base": base})(scope, receive, send))
+    assert sent == ["websocket.accept", "websocket.close"]
+
+
 def test_one_stream_too_many_is_sent_away(base: EmotionModel, photo: bytes) -> None:
     with client_of(base, Limits(streams=1)) as client:
         with client.websocket_connect("ws://127.0.0.1/v1/stream") as first:
@@ -437,6 +509,26 @@ def test_the_command_serves_until_interrupted_and_stores_nothing(
         _, said = process.communicate(timeout=10)
     assert (process.returncode, said) == (0, "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_clients_that_leave_early_are_not_told_as_failures(tmp_path: Path) -> None:
+    import httpx2 as httpx
+
+    with running(tmp_path, "--port", "0") as (address, process):
+        port = int(address.rstrip("/").rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as upload:
+            head = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+            upload.sendall(head.encode() + bytes(1000))
+            time.sleep(0.3)
+        with connect(f"ws://127.0.0.1:{port}/v1/stream") as stream:
+            # What is refused, and the end of the connection, before the refusal can be told.
+            stream.send("hello")
+            stream.socket.shutdown(socket.SHUT_RDWR)
+        assert httpx.get(f"{address}v1/health", timeout=20).status_code == 200
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+    assert (process.returncode, said) == (0, "")
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
 
 from mien.annotate import COLOURS, PRINT_COLOURS
 from mien.detect import Detector, make_detector
@@ -226,6 +227,9 @@ async def _picture(request: Request, limits: Limits) -> bytes:
                     raise too_large
     except TimeoutError:
         raise HTTPException(408, f"the picture took over {limits.upload_s:g} s to arrive") from None
+    except ClientDisconnect:
+        # Nobody reads this answer; without one, the server would call it a failure of its own.
+        raise HTTPException(499, "the client left before the picture had arrived") from None
     return bytes(file)
 
 

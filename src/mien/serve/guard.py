@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -111,7 +111,9 @@ class Guard:
         if not self._fits(shown):
             return None
         secure = "; Secure" if scope["scheme"] == "https" else ""
-        cookie = f"{COOKIE}={shown}; HttpOnly; SameSite=Strict; Path=/{secure}"
+        # A cookie holds no space, semicolon, quote or letter beyond ASCII.
+        value = quote(shown, safe="")
+        cookie = f"{COOKIE}={value}; HttpOnly; SameSite=Strict; Path=/{secure}"
         rest = f"/?{urlencode(query, doseq=True)}" if query else "/"
         return 303, "", (("set-cookie", cookie), ("location", rest))
 
@@ -145,7 +147,7 @@ def _cookie(text: str) -> str:
         found = SimpleCookie(text).get(COOKIE)
     except CookieError:
         return ""
-    return found.value if found else ""
+    return unquote(found.value) if found else ""
 
 
 async def _answer(

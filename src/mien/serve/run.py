@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import uvicorn
 
@@ -97,6 +98,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        # Whoever opens the address as soon as it is told waits, and is not refused.
+        listening.listen()
     except OSError as error:
         listening.close()
         raise UsageError(
@@ -110,4 +113,5 @@ def _address(host: str, port: int, token: str | None, *, secure: bool) -> str:
     # A wildcard is no address to open.
     name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
     name = f"[{name}]" if ":" in name else name
-    return f"http{'s' * secure}://{name}:{port}/" + (f"?token={token}" if token else "")
+    shown = f"?token={quote(token, safe='')}" if token else ""
+    return f"http{'s' * secure}://{name}:{port}/{shown}"

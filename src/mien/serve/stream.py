@@ -67,7 +67,9 @@ class Stream:
             await asyncio.wait(tasks)
         end = next(iter(done)).result()
         if end is not None:
-            await self._socket.close(*end)
+            # The client may have left by now: servers raise one or the other of these.
+            with suppress(WebSocketDisconnect, RuntimeError):
+                await self._socket.close(*end)
 
     async def _receive(self) -> tuple[int, str] | None:
         """Keep the newest frame; return why there will be no more, None where the client left."""

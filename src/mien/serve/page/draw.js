@@ -39,7 +39,10 @@ const placed = (picture, place) => {
 
 export function drawBoxes(canvas, reading, mirrored) {
   const { context, width, height } = fitted(canvas);
-  if (!reading?.width) return;
+  if (!reading?.width) {
+    canvas.setAttribute("aria-label", "no face yet");
+    return;
+  }
   const at = placed(reading, { width, height });
   const taken = [];
   for (const face of reading.faces) {

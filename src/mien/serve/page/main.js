@@ -51,8 +51,8 @@ function show(found) {
 function speak(faces, live) {
   const now = performance.now() / 1000;
   if (!reading || (live && now - spokenAt < SPEAK_EVERY_S)) return;
-  const said = faces.map((face, i) => `face ${face.track ?? i + 1}: ${face.emotion}`).join(", ");
-  if ($("spoken").textContent !== said) $("spoken").textContent = said || "no face found";
+  const said = faces.map((face, i) => `face ${face.track ?? i + 1}: ${face.emotion}`).join(", ") || "no face found";
+  if ($("spoken").textContent !== said) $("spoken").textContent = said;
   spokenAt = now;
 }
 
@@ -74,6 +74,7 @@ function stop() {
   trouble(null);
   strips.clear();
   $("rate").textContent = "";
+  $("spoken").textContent = "";
   arrange();
   show(null);
 }
@@ -188,10 +189,18 @@ async function openFile(file) {
   source = "picture";
   picture.src = address;
   arrange();
-  picture.onload = () => {
-    $("stage").style.aspectRatio = `${picture.naturalWidth} / ${picture.naturalHeight}`;
-  };
+  const shown = new Promise((settle) => {
+    picture.onload = () => {
+      $("stage").style.aspectRatio = `${picture.naturalWidth} / ${picture.naturalHeight}`;
+      settle(true);
+    };
+    picture.onerror = () => settle(false);
+  });
   await readPicture(file, mine);
+  // Only now: why a picture was not read is told instead of this.
+  if (!(await shown) && mine === turn && reading) {
+    trouble(`this browser cannot show ${file.name}: its reading is under Faces`);
+  }
 }
 
 async function readPicture(file, mine) {
