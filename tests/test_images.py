@@ -93,9 +93,8 @@ MODES = [
         id="CMYK",
     ),
     pytest.param(Image.fromarray(DEEP), "PNG", (DEEP / 257).round(), 0, id="I;16"),
-    pytest.param(
-        Image.fromarray(DEEP.astype(np.int32)), "TIFF", (DEEP / 257).round(), 0, id="I-32-bit"
-    ),
+    pytest.param(Image.fromarray(DEEP), "TIFF", (DEEP / 257).round(), 0, id="I;16-tiff"),
+    pytest.param(Image.fromarray(DEEP), "PPM", (DEEP / 257).round(), 0, id="I;16-pgm"),
 ]
 
 
@@ -122,6 +121,18 @@ def test_modes(
 def test_16_bit_grey_uses_the_whole_range() -> None:
     deep = np.array([[0, 128, 129, 257, 65535]], dtype=np.uint16)
     assert read_image(Image.fromarray(deep)).tolist() == [[0, 0, 1, 1, 255]]
+
+
+def test_16_bit_tiff_whose_white_is_0() -> None:
+    data = _encode(Image.fromarray(DEEP), "TIFF", tiffinfo={262: 0})
+    np.testing.assert_array_equal(read_image(data), ((65535 - DEEP) / 257.0).round())
+
+
+@pytest.mark.parametrize(("kind", "says"), [(np.float32, "fractions"), (np.int32, "whole numbers")])
+def test_32_bit_tiffs_are_refused(kind: type, says: str) -> None:
+    ramp = Image.fromarray(np.linspace(0, 1, 35).reshape(5, 7).astype(kind))
+    with pytest.raises(ImageError, match=rf"32 bits a pixel \({says}\): expected 8 or 16"):
+        read_image(_encode(ramp, "TIFF"))
 
 
 TURNS: list[tuple[str, Transform]] = [

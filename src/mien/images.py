@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from mien.errors import ImageError
 
@@ -35,6 +36,7 @@ JPEG_SIDE: Final = 65_500
 _GREY_MODES = frozenset({"1", "L", "LA"})
 _DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _ORIENTATION: Final = 0x0112
+_PHOTOMETRIC: Final = 262
 _TURNS: Mapping[int, Image.Transpose] = MappingProxyType(
     {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -93,9 +95,18 @@ def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
             f"image of {image.width}x{image.height} pixels is too large: expected at most "
             f"{max_pixels / 1e6:g} million; scale it down first"
         )
+    if image.mode == "F" or (image.mode == "I" and isinstance(image, TiffImageFile)):
+        # What is black and what is white in them, only whoever made them knows.
+        kind = "fractions" if image.mode == "F" else "whole numbers"
+        raise ImageError(
+            f"32 bits a pixel ({kind}): expected 8 or 16; convert the image to one of them first"
+        )
+    # In some TIFFs white is 0, which Pillow minds for 8 bits only.
+    inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
     image = _upright(image)
     if image.mode in _DEEP_GREY_MODES:
         deep = np.asarray(image).astype(np.float64)
+        deep = 65535 - deep if inverted else deep
         return np.clip(deep / 257.0, 0, 255).round().astype(np.uint8)
     mode = "L" if image.mode in _GREY_MODES else "RGB"
     if "A" in image.mode or "transparency" in image.info:
