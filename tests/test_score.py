@@ -18,9 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pyarrow import fs
 
 import mien
 import mien.score.plan
+import mien.score.work
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import DataError, UsageError
 from mien.labels import EMOTIONS
@@ -125,6 +127,118 @@ def test_parquet_is_read_in_stretches(
     assert rows[7]["faces"][0]["emotion"] == first.emotion
 
 
+def _with_damage(path: Path, pictures: list[bytes], at: int, **layout: Any) -> Path:
+    """A table of pictures; the header of the page that begins with one of them is overwritten."""
+    pq.write_table(
+        pa.table({"image": pictures}), path, compression="none", use_dictionary=False, **layout
+    )
+    held = path.read_bytes()
+    place = held.index(pictures[at])
+    path.write_bytes(held[: place - 40] + b"\xff" * 40 + held[place:])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("layout", "lost"),
+    [
+        pytest.param({"row_group_size": 4}, range(4, 8), id="a-row-group"),
+        pytest.param({"data_page_size": 1, "write_batch_size": 1}, range(7, 12), id="the-rest"),
+    ],
+)
+def test_a_damaged_page_costs_its_own_rows(
+    tmp_path: Path,
+    pictures: list[bytes],
+    model: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    layout: dict[str, int],
+    lost: range,
+) -> None:
+    monkeypatch.setattr(mien.score.work, "_TOGETHER", 1)
+    source = _with_damage(tmp_path / "a.parquet", pictures, lost.start, **layout)
+    plan = plan_scores(job_of(source), str(tmp_path / "out"))
+    tallies = [score_part(plan, number, model) for number in plan.missing()]
+    assert sum(tally.unreadable for tally in tallies) == len(lost)
+    rows = pq.read_table(plan.out).to_pylist()
+    assert [row["row"] for row in rows] == list(range(12))
+    assert [row["row"] for row in rows if row["error"]] == list(lost)
+    for row in lost:
+        assert f"not a readable file: {source} (" in rows[row]["error"]
+        assert "thrift" in rows[row]["error"]
+
+
+def test_a_row_group_with_fewer_rows_than_it_should_have() -> None:
+    class Short:
+        num_row_groups = 2
+
+        @property
+        def metadata(self) -> "Short":
+            return self
+
+        def row_group(self, _: int) -> Any:
+            return type("Group", (), {"num_rows": 3})
+
+        def iter_batches(self, *_: Any, row_groups: list[int], **__: Any) -> Iterator[Any]:
+            held = [b"a", b"b"] if row_groups == [0] else [b"c", b"d", b"e", b"more"]
+            yield pa.record_batch({"image": held})
+
+    found = list(mien.score.work._table_images(Short(), "x.parquet", "image", 1, 6))
+    assert [row for _, row, _ in found] == [1, 2, 3, 4, 5]
+    assert [held for _, _, held in found if isinstance(held, bytes)] == [b"b", b"c", b"d", b"e"]
+    assert "x.parquet (fewer rows than it should have)" in str(found[1][2])
+
+
+def test_files_that_go_away_are_told_of(
+    tmp_path: Path, pictures: list[bytes], model: bytes
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("gone.parquet", "here.parquet"):
+        pq.write_table(pa.table({"image": pictures[:3]}), source / name)
+    (source / "gone.png").write_bytes(pictures[0])
+    plan = plan_scores(job_of(source), str(tmp_path / "out"))
+    for gone in source.glob("gone.*"):
+        gone.unlink()
+    for number in plan.missing():
+        score_part(plan, number, model)
+    rows = pq.read_table(plan.out).to_pylist()
+    assert [row["row"] for row in rows] == [None, 0, 1, 2, 0, 1, 2]
+    for row in rows:
+        gone = row["source"] != str(source / "here.parquet")
+        assert (row["source"] in (row["error"] or "")) == gone, row
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path, pictures: list[bytes], model: bytes) -> None:
+    folder = tmp_path / "in" / os.fsdecode(b"\xff")
+    try:
+        folder.mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    (folder / os.fsdecode(b"\xff\xfe.jpg")).write_bytes(pictures[0])
+    (folder / os.fsdecode(b"\xfe.png")).write_bytes(b"no picture")
+    (tmp_path / "in" / "plain.png").write_bytes(pictures[1])
+    pq.write_table(pa.table({"image": pictures[2:3]}), tmp_path / "table.parquet")
+    (tmp_path / "table.parquet").rename(folder / os.fsdecode(b"\xfe.parquet"))
+    plan = plan_scores(job_of(tmp_path / "in"), str(tmp_path / "out"))
+    for number in plan.missing():
+        score_part(plan, number, model)
+    rows = pq.read_table(plan.out).to_pylist()
+    assert {row["source"].removeprefix(f"{tmp_path}/in/"): len(row["faces"]) for row in rows} == {
+        "plain.png": 1,
+        "?/??.jpg": 1,
+        "?/?.png": 0,
+        "?/?.parquet": 1,
+    }
+    assert plan_scores(plan.job, plan.out).new_files == 0
+
+
+def test_folders_behind_links_are_read(folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "links"
+    source.mkdir()
+    (source / "faces").symlink_to(folder)
+    (source / "nothing.png").symlink_to(tmp_path / "missing.png")
+    assert plan_scores(job_of(source), str(tmp_path / "out")).images == 13
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["local", "ray"])
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning")
@@ -171,6 +285,66 @@ def test_results_of_two_jobs_do_not_mix(folder: Path, tmp_path: Path) -> None:
         plan_scores(job_of(folder, detector="fast"), out)
     with pytest.raises(UsageError, match="holds other files"):
         plan_scores(job_of(folder), str(folder))
+
+
+class _Store:
+    """What `locate` gives of an object store, on a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._files = fs.SubTreeFileSystem(str(root), fs.LocalFileSystem())
+        self._root = root
+
+    def __call__(self, place: str) -> tuple[fs.FileSystem, str]:
+        return self._files, place.removeprefix(f"{self._root}/")
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["folder", "store"])
+def test_results_and_hidden_files_are_no_source(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    if stored:
+        monkeypatch.setattr(mien.score.plan, "locate", _Store(tmp_path))
+    first = plan_scores(job_of(folder), str(folder / "base.parquet"))
+    _table(folder / "base.parquet" / part_name(0))
+    for hidden in (".trash/a.png", "a/.b.png", "_temporary/a.parquet", "_a.parquet", ".a.parquet"):
+        (folder / hidden).parent.mkdir(exist_ok=True)
+        _table(folder / hidden)
+    assert plan_scores(first.job, first.out) == first
+    second = plan_scores(job_of(folder, model="nano"), str(folder / "nano.parquet"))
+    assert second.sizes == first.sizes == (5, 5, 3)
+    with pytest.raises(DataError, match="not results of 'mien score'"):
+        plan_scores(job_of(folder / "base.parquet"), str(tmp_path / "out"))
+    # Cameras name photographs so.
+    (folder / "_MG_0001.png").write_bytes(b"")
+    assert plan_scores(job_of(folder, model="mine"), str(tmp_path / "mine")).images == 14
+
+
+def test_files_that_came_after_the_plan_are_counted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(pa.table({"image": [b""] * 7}), folder / "table.parquet")
+    # Spark writes such.
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), folder / "empty.parquet")
+    plan = plan_scores(job_of(folder), str(tmp_path / "out"))
+    again = plan_scores(plan.job, plan.out)
+    assert (again.images, again.new_files) == (20, 0)
+    (folder / "new.png").write_bytes(b"")
+    _table(folder / "new.parquet")
+    (folder / "new.txt").write_text("not read")
+    assert plan_scores(plan.job, plan.out) == replace(plan, new_files=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(mien.score.plan, "locate", _Store(tmp_path))
+        assert plan_scores(plan.job, plan.out).new_files == 0
+    folder.rename(tmp_path / "away")
+    assert plan_scores(plan.job, plan.out) == plan
+
+
+def test_an_empty_table_is_no_hindrance(tmp_path: Path, model: bytes) -> None:
+    source = tmp_path / "empty.parquet"
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), source)
+    plan = plan_scores(job_of(source), str(tmp_path / "out"))
+    assert [score_part(plan, number, model).images for number in plan.missing()] == [0]
+    assert pq.read_table(plan.out).schema.equals(SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -274,6 +448,13 @@ def test_the_command_tells_what_could_not_be_read(folder: Path, tmp_path: Path) 
     assert "1 could not be read" in ran.stderr
     again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (again.returncode, "13 of them done before" in again.stdout) == (0, True)
+    assert not again.stderr
+    (folder / "new.png").write_bytes(b"")
+    after = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (after.returncode, after.stdout.split(";")[0]) == (0, again.stdout.split(";")[0])
+    (line,) = after.stderr.splitlines()
+    assert "1 new files" in line
+    assert "a new --out scores them" in line
 
 
 def test_the_plan_is_readable_by_others(folder: Path, tmp_path: Path) -> None:

@@ -200,6 +200,11 @@ def score(
     file = opened.path.read_bytes()
     job = Job(source, column, opened.card.name, sha256(file).hexdigest()[:16], detector)
     plan = plan_scores(job, out)
+    if plan.new_files:
+        complain(
+            f"{plan.new_files:,} new files in {source} since {out} was begun are left out: a new "
+            "--out scores them"
+        )
     left = plan.missing()
     before = plan.images - sum(plan.sizes[number] for number in left)
     began = time.monotonic()

@@ -2,15 +2,17 @@
 
 A source is a folder of images, a Parquet file or folder with the images' bytes in a column, or
 either in an object store (``s3://``, ``gs://``): anything that pyarrow's file systems open.
+Results of earlier scoring among them are no source.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
-from pathlib import PurePosixPath
-from typing import Any, Final
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,8 +27,10 @@ __all__ = ["Job", "Part", "Plan", "part_name", "plan_scores"]
 PART_IMAGES: Final = 2_048
 PLAN_NAME: Final = "_plan.parquet"
 _JOB_KEY: Final = b"mien.job"
+_SUFFIXES: Final = IMAGE_SUFFIXES | {".parquet"}
 _ROWS: Final = pa.schema(
-    [("path", pa.string()), ("start", pa.int64()), ("stop", pa.int64()), ("images", pa.int64())]
+    # Not every file's name is UTF-8.
+    [("path", pa.binary()), ("start", pa.int64()), ("stop", pa.int64()), ("images", pa.int64())]
 )
 
 
@@ -65,11 +69,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A written plan: which parts there are, and which of them are done."""
+    """A written plan: which parts there are, and which of them are done.
+
+    Attributes:
+        out: where the plan and the results lie.
+        job: what is done.
+        sizes: the number of images in each part.
+        new_files: how many files have come to the source since the plan was written; they are not
+            in it. Counted in folders of this machine only.
+    """
 
     out: str
     job: Job
     sizes: tuple[int, ...]
+    new_files: int = 0
 
     @property
     def images(self) -> int:
@@ -89,7 +102,9 @@ class Plan:
         files, root = locate(self.out)
         with files.open_input_file(f"{root}/{PLAN_NAME}") as file:
             rows = pq.ParquetFile(file).read_row_group(number).to_pylist()
-        return Part(number, tuple((row["path"], row["start"], row["stop"]) for row in rows))
+        return Part(
+            number, tuple((os.fsdecode(row["path"]), row["start"], row["stop"]) for row in rows)
+        )
 
 
 def part_name(number: int) -> str:
@@ -110,7 +125,8 @@ def plan_scores(job: Job, out: str) -> Plan:
     """
     files, root = locate(out)
     plan = f"{root}/{PLAN_NAME}"
-    if files.get_file_info(plan).type is fs.FileType.NotFound:
+    begun = files.get_file_info(plan).type is not fs.FileType.NotFound
+    if not begun:
         there = files.get_file_info(fs.FileSelector(root, allow_not_found=True))
         if not all(left_by_writing(info.base_name, re.escape(PLAN_NAME)) for info in there):
             raise UsageError(f"{out}: holds other files; choose a new --out")
@@ -129,7 +145,7 @@ def plan_scores(job: Job, out: str) -> Plan:
             f"{out}: was begun with {other} {getattr(made, other)!r}, not "
             f"{getattr(job, other)!r}; choose a new --out"
         )
-    return Plan(out, job, sizes)
+    return Plan(out, job, sizes, _count_new(files, plan, job) if begun else 0)
 
 
 def _write_plan(files: fs.FileSystem, path: str, job: Job) -> None:
@@ -140,7 +156,7 @@ def _write_plan(files: fs.FileSystem, path: str, job: Job) -> None:
     if first is None:
         raise DataError(
             f"{job.source}: no image and no Parquet file there; expected images "
-            f"({', '.join(sorted(IMAGE_SUFFIXES))}) or .parquet"
+            f"({', '.join(sorted(IMAGE_SUFFIXES))}) or .parquet, not results of 'mien score'"
         )
     metadata: dict[bytes | str, bytes | str] = {_JOB_KEY: json.dumps(asdict(job)).encode()}
     schema = _ROWS.with_metadata(metadata)
@@ -150,6 +166,27 @@ def _write_plan(files: fs.FileSystem, path: str, job: Job) -> None:
     ):
         for part in chain((first,), parts):
             writer.write_table(pa.Table.from_pylist(part, schema=schema))
+
+
+def _count_new(files: fs.FileSystem, path: str, job: Job) -> int:
+    """Count the files of a folder that are not in its plan.
+
+    An object store is not asked: to list millions of names there takes minutes.
+    """
+    source, root = locate(job.source)
+    if not isinstance(source, fs.LocalFileSystem):
+        return 0
+    try:
+        new = set(_wanted(_local_files(root), root))
+    except OSError:
+        # A file, or a folder that was taken away after it was read: no reason not to go on.
+        return 0
+    with files.open_input_file(path) as file:
+        parquet = pq.ParquetFile(file)
+        for number in range(parquet.num_row_groups):
+            planned = parquet.read_row_group(number, ["path"]).column("path").to_pylist()
+            new.difference_update(map(os.fsdecode, planned))
+    return len(new)
 
 
 def _parts(source: fs.FileSystem, root: str, job: Job) -> Iterator[list[dict[str, Any]]]:
@@ -163,27 +200,67 @@ def _parts(source: fs.FileSystem, root: str, job: Job) -> Iterator[list[dict[str
             images.append(path)
     waiting = iter(images)
     while paths := list(islice(waiting, PART_IMAGES)):
-        yield [{"path": path, "start": None, "stop": None, "images": 1} for path in paths]
+        yield [
+            {"path": os.fsencode(path), "start": None, "stop": None, "images": 1} for path in paths
+        ]
     for path in tables:
         rows = _table_rows(source, path, job.column)
-        for start in range(0, rows, PART_IMAGES):
+        # An empty table has its part, too: a file that is not in the plan counts as new.
+        for start in range(0, max(rows, 1), PART_IMAGES):
             stop = min(start + PART_IMAGES, rows)
-            yield [{"path": path, "start": start, "stop": stop, "images": stop - start}]
+            yield [
+                {"path": os.fsencode(path), "start": start, "stop": stop, "images": stop - start}
+            ]
 
 
-def _files(source: fs.FileSystem, root: str, name: str) -> Iterable[str]:
+def _files(source: fs.FileSystem, root: str, name: str) -> list[str]:
     info = source.get_file_info(root)
     if info.type is fs.FileType.NotFound:
         raise DataError(f"{name}: no such file or folder")
     if info.type is fs.FileType.File:
         return [info.path]
+    if isinstance(source, fs.LocalFileSystem):
+        return _wanted(_local_files(root), root)
     found = source.get_file_info(fs.FileSelector(root, recursive=True))
-    return sorted(entry.path for entry in found if entry.type is fs.FileType.File)
+    return _wanted((entry.path for entry in found if entry.type is fs.FileType.File), root)
+
+
+def _local_files(root: str) -> Iterator[str]:
+    """Yield the files of a folder and all below it; pyarrow lists none whose name is not UTF-8."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise error
+
+    for folder, _, names in os.walk(root, onerror=refuse, followlinks=True):
+        for name in names:
+            if (path := Path(folder, name)).is_file():
+                yield path.as_posix()
+
+
+def _wanted(paths: Iterable[str], root: str) -> list[str]:
+    """Choose the images and tables of a folder that are neither hidden nor results, in order."""
+    found = sorted(path for path in paths if PurePosixPath(path).suffix.lower() in _SUFFIXES)
+    results = tuple(
+        path.removesuffix(PLAN_NAME) for path in found if path.endswith(f"/{PLAN_NAME}")
+    )
+    return [
+        path
+        for path in found
+        if not path.startswith(results) and not _is_hidden(path.removeprefix(root))
+    ]
+
+
+def _is_hidden(path: str) -> bool:
+    """Tell whether others pass over a file, by its name or that of a folder above it."""
+    if "/." in path:
+        return True
+    # Of tables only: cameras begin the names of some photographs with an underscore.
+    return "/_" in path and path.lower().endswith(".parquet")
 
 
 def _table_rows(source: fs.FileSystem, path: str, column: str) -> int:
     try:
-        with source.open_input_file(path) as file:
+        with source.open_input_file(os.fsencode(path)) as file:
             parquet = pq.ParquetFile(file)
             schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
     except (OSError, ValueError) as error:

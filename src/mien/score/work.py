@@ -1,6 +1,7 @@
 """What a worker does: read one part of the plan, write one Parquet file, whole or not at all."""
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow import fs
 
 from mien.errors import ImageError
 from mien.images import read_image
 from mien.places import locate, whole_file
 from mien.predictor import Opened, Recogniser
-from mien.records import Face
+from mien.records import Face, show_path
 from mien.score.plan import Plan, part_name
 
 __all__ = ["SCHEMA", "Tally", "score_part"]
@@ -44,6 +46,8 @@ SCHEMA: Final = pa.schema(
 """One row an image, as ``mien predict --json`` has it; ``row`` is its row in a Parquet source."""
 
 _TOGETHER: Final = 64
+_DAMAGED: Final = (OSError, ValueError, pa.ArrowException)
+"""What pyarrow raises where a file is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def score_part(plan: Plan, number: int, model: bytes) -> Tally:
     def opened() -> Iterator[Opened]:
         for source, row, held in _images(plan, number):
             entries.append(row)
-            yield source, _decoded(held)
+            yield show_path(source), _decoded(held)
 
     seen = [found for found, _ in _recogniser(model, plan.job.detector).predict_opened(opened())]
     rows = [
@@ -95,43 +99,72 @@ def score_part(plan: Plan, number: int, model: bytes) -> Tally:
     )
 
 
-def _images(plan: Plan, number: int) -> Iterator[tuple[str, int | None, bytes | None]]:
-    """Yield name, row and bytes of each image; None where the bytes cannot be had."""
+def _images(plan: Plan, number: int) -> Iterator[tuple[str, int | None, bytes | ImageError]]:
+    """Yield name, row and bytes of each image, or the reason why the bytes cannot be had."""
     files, _ = locate(plan.job.source)
     for path, start, stop in plan.part(number).pieces:
         if start is None or stop is None:
-            try:
-                with files.open_input_file(path) as file:
-                    yield path, None, file.read()
-            except OSError:
-                yield path, None, None
+            yield path, None, _file_bytes(files, path)
             continue
-        with files.open_input_file(path) as file:
-            yield from _table_images(pq.ParquetFile(file), path, plan.job.column, start, stop)
+        try:
+            file = files.open_input_file(os.fsencode(path))
+            table = pq.ParquetFile(file)
+        except _DAMAGED as error:
+            yield from ((path, row, _unreadable(path, error)) for row in range(start, stop))
+            continue
+        with file:
+            yield from _table_images(table, path, plan.job.column, start, stop)
+
+
+def _file_bytes(files: fs.FileSystem, path: str) -> bytes | ImageError:
+    try:
+        with files.open_input_file(os.fsencode(path)) as file:
+            held: bytes = file.read()
+    except OSError as error:
+        return _unreadable(path, error)
+    return held
+
+
+def _unreadable(path: str, problem: object) -> ImageError:
+    reason = " ".join(str(problem).split())
+    return ImageError(show_path(f"not a readable file: {path} ({reason})"))
 
 
 def _table_images(
     table: pq.ParquetFile, path: str, column: str, start: int, stop: int
-) -> Iterator[tuple[str, int, bytes | None]]:
-    """Read the row groups that a stretch of rows touches, a batch in memory at a time."""
+) -> Iterator[tuple[str, int, bytes | ImageError]]:
+    """Read the row groups that a stretch of rows touches, a batch in memory at a time.
+
+    Damage costs the rest of its row group; the next one is read.
+    """
     first = 0
     for group in range(table.num_row_groups):
-        rows = table.metadata.row_group(group).num_rows
-        if first < stop and first + rows > start:
-            row = first
-            for batch in table.iter_batches(_TOGETHER, row_groups=[group], columns=[column]):
-                for value in batch.column(0).to_pylist():
-                    if start <= row < stop:
-                        # Tables of Hugging Face's datasets hold {bytes, path}.
-                        held = value.get("bytes") if isinstance(value, dict) else value
-                        yield path, row, held if isinstance(held, bytes) else None
-                    row += 1
-        first += rows
+        end = first + table.metadata.row_group(group).num_rows
+        if first < stop and end > start:
+            row, last = first, min(end, stop)
+            problem: object = "fewer rows than it should have"
+            try:
+                for batch in table.iter_batches(_TOGETHER, row_groups=[group], columns=[column]):
+                    for value in batch.column(0).to_pylist():
+                        if start <= row < last:
+                            yield path, row, _value_bytes(value)
+                        row += 1
+            except _DAMAGED as error:
+                problem = error
+            for lost in range(max(row, start), last):
+                yield path, lost, _unreadable(path, problem)
+        first = end
 
 
-def _decoded(held: bytes | None) -> NDArray[np.uint8] | ImageError:
+def _value_bytes(value: Any) -> bytes | ImageError:
+    # Tables of Hugging Face's datasets hold {bytes, path}.
+    held = value.get("bytes") if isinstance(value, dict) else value
+    return held if isinstance(held, bytes) else ImageError("no bytes of an image there")
+
+
+def _decoded(held: bytes | ImageError) -> NDArray[np.uint8] | ImageError:
     try:
-        return ImageError("no bytes of an image there") if held is None else read_image(held)
+        return held if isinstance(held, ImageError) else read_image(held)
     except ImageError as error:
         return error
 
