@@ -1,14 +1,20 @@
 """`mien predict` on videos and `mien live`, as people and scripts use them."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from filmed import Actor, film
 from mien.images import write_image
 from mien.video import Video, VideoCopy
 from test_cli import Command
+from test_video import small_files
 
 
 @pytest.fixture
@@ -76,6 +82,48 @@ def test_predict_keeps_what_it_read_of_broken_videos(
     assert len(complaints) == 2
     assert "cut off or damaged after" in complaints[0]
     assert "not a readable video" in complaints[1]
+
+
+def test_predict_on_a_full_disk_says_so_and_leaves_no_half_copy(
+    mien: Command, clip: Path, tmp_path: Path
+) -> None:
+    with small_files(9_000):
+        ran = mien("predict", clip, "--out", tmp_path / "out", "--detector", "none")
+    assert ran.status == 1
+    assert len(ran.err.splitlines()) == 1
+    assert "clip.mp4: cannot be written: File too large" in ran.err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_live_on_a_full_disk_says_so(mien: Command, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "seen.mp4"
+    with small_files(1_000):
+        ran = mien("live", "--source", clip, "--no-window", "--max-frames", "2", "--record", out)
+    assert ran.status == 1
+    assert "seen.mp4: cannot be written: File too large" in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_live_recording_that_is_terminated_is_whole(tmp_path: Path, name: str) -> None:
+    source, out = tmp_path / "long.mp4", tmp_path / "seen.mp4"
+    with VideoCopy(source, rate=10) as copy:
+        for number in (0, 3000):
+            copy.add(np.zeros((96, 128, 3), np.uint8), number / 10)
+    command = [sys.executable, "-c", "from mien.cli import main; main()", "live", "--no-window"]
+    process = subprocess.Popen(
+        [*command, "--source", source, "--record", out], stderr=subprocess.PIPE, text=True
+    )
+    give_up = time.monotonic() + 60
+    while process.poll() is None and not [*tmp_path.glob(".*.mp4")] and time.monotonic() < give_up:
+        time.sleep(0.05)
+    process.send_signal(getattr(signal, name))
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    with Video(out) as video:
+        assert len(list(video)) >= 1
 
 
 def test_live_without_a_window(mien: Command, clip: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import mien.camera
 from filmed import Actor, FixedReader, Pixels, film
-from mien.camera import Camera
+from mien.camera import Camera, Shot
 from mien.errors import UsageError, VideoError
 from mien.live import KEYS, Live
 from mien.overlay import Overlay
@@ -147,6 +147,59 @@ def test_pause_holds_the_picture_still(endless: Camera) -> None:
     middle = np.s_[150:, 200:]
     assert all((f[middle] == screen.frames[5][middle]).all() for f in screen.frames[5:11])
     assert (screen.frames[-1][middle] != screen.frames[5][middle]).any(), "and then goes on"
+
+
+class Scripted(Camera):
+    """Gives a frame for each time, and none for None, as if it were unplugged."""
+
+    def __init__(self, times: Sequence[float | None]) -> None:
+        super().__init__(0)
+        self._times = times
+        self._asked = 0
+
+    def newest(self, *, after: int = 0, timeout_s: float = 0.1) -> Shot | None:
+        self._asked += 1
+        time_s = None if self.ended else self._times[self._asked - 1]
+        if time_s is None:
+            return None
+        return Shot(self._asked, 5000 + time_s, np.zeros((48, 64, 3), np.uint8))
+
+    @property
+    def problem(self) -> str | None:
+        return None if self.ended or self._times[self._asked - 1] is not None else "unplugged"
+
+    @property
+    def ended(self) -> bool:
+        return self._asked > len(self._times)
+
+
+TEN = [n / 30 for n in range(10)]
+LATER = [100 + n / 30 for n in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("times", "keys", "frames"),
+    [
+        pytest.param([*TEN, 30, 60, 90, *LATER], {10: "p", 13: "p"}, 20, id="paused"),
+        pytest.param([*TEN, 0.5, *[0.6 + t for t in TEN]], {10: "p", 11: "p"}, 20, id="briefly"),
+        pytest.param([*TEN, None, None, *LATER], {}, 20, id="unplugged"),
+        pytest.param([*TEN, *LATER], {}, 20, id="asleep"),
+        pytest.param([0, 2, 4, 6], {}, 181, id="slow-but-steady"),
+    ],
+)
+def test_a_recording_leaves_out_when_nothing_came(
+    tmp_path: Path, times: list[float | None], keys: dict[int, str], frames: int
+) -> None:
+    out = tmp_path / "a.mp4"
+    Live(Seer(), Scripted(times), Screen(keys), record=out).run()
+    with Video(out) as video:
+        assert len(list(video)) == frames
+
+
+def test_nothing_recorded_is_not_told_as_recorded(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"another")
+    result = Live(Seer(), Scripted([]), record=tmp_path / "a.mp4").run()
+    assert result.files == ()
 
 
 def test_every_key_is_explained() -> None:

@@ -197,6 +197,52 @@ def test_a_turned_face_is_turned_back(roll: float, channels: int) -> None:
     assert np.abs(face_crop(turned, box, spec).astype(float) - upright).mean() > 8
 
 
+@pytest.mark.parametrize(
+    "box",
+    [
+        pytest.param(Box(20, 12, 15, 15), id="inside"),
+        pytest.param(Box(-6, -9, 20, 18), id="over-the-top-left"),
+        pytest.param(Box(47.3, 31.6, 20, 24), id="over-the-bottom-right"),
+        pytest.param(Box(-10, -10, 90, 90), id="larger-than-the-picture"),
+        pytest.param(Box(-60, 5, 15, 15), id="wholly-outside-left"),
+        pytest.param(Box(90, 80, 15, 15), id="wholly-outside-right"),
+        pytest.param(Box(30, 20, 0.2, 0.1), id="less-than-a-pixel"),
+    ],
+)
+@pytest.mark.parametrize("roll", [-170.0, -33.0, 14.0, 55.0, 100.0])
+@pytest.mark.parametrize("image", [COLOUR, GREY], ids=["rgb", "grey"])
+def test_a_turned_box_agrees_with_a_turned_picture(image: Pixels, box: Box, roll: float) -> None:
+    pad, spec = 150, InputSpec(size=24, channels=1 if image.ndim == 2 else 3, margin=0.1)
+    padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0))[: image.ndim], mode="edge")
+    middle = (box.x + box.width / 2 + pad - 0.5, box.y + box.height / 2 + pad - 0.5)
+    turn = cv2.getRotationMatrix2D(middle, roll - math.copysign(TOLERATED_ROLL, roll), 1.0)
+    length = max(1, round(1.2 * max(box.width, box.height)))
+    turn[0, 2] += (length - 1) / 2 - middle[0]
+    turn[1, 2] += (length - 1) / 2 - middle[1]
+    turned = np.asarray(cv2.warpAffine(padded, turn, (length, length)), np.uint8)
+    found = face_crop(image, box, spec, roll=roll)
+    # OpenCV places pixels to 1/32.
+    assert np.abs(found.astype(int) - fit(turned, spec)).max() <= 16
+
+
+@pytest.mark.parametrize("roll", [-30.0, 20.0])
+@pytest.mark.parametrize("at", [-30, 10, 20_000, 39_990])
+@pytest.mark.parametrize("tall", [False, True], ids=["wide", "tall"])
+def test_a_tilted_face_of_a_panorama(at: int, roll: float, tall: bool) -> None:
+    """OpenCV turns no picture whose sides reach 32,767 pixels."""
+    image = np.random.default_rng(0).integers(0, 256, (100, 40_000), dtype=np.uint8)
+    near = slice(max(0, at - 200), at + 300)
+    part, box = image[:, near], Box(at - near.start, 10, 60, 60)
+    expected = face_crop(part.T if tall else part, _flipped(box, tall), InputSpec(), roll=roll)
+    whole = image.T if tall else image
+    found = face_crop(whole, _flipped(box._replace(x=at), tall), InputSpec(), roll=roll)
+    np.testing.assert_array_equal(found, expected)
+
+
+def _flipped(box: Box, flip: bool) -> Box:
+    return Box(box.y, box.x, box.height, box.width) if flip else box
+
+
 @pytest.mark.parametrize("roll", [-TOLERATED_ROLL, -3.0, 0.0, TOLERATED_ROLL])
 def test_a_little_tilt_is_left_as_it_is(roll: float) -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 100), dtype=np.uint8)

@@ -9,8 +9,8 @@ from PIL import Image
 
 from mien.labels import EMOTIONS
 from mien.records import Box, Face, Prediction
-from mien.timeline import MAX_BINS, Timeline, clock, ticks
-from mien.timeline_page import render_timeline
+from mien.timeline import MAX_BINS, MAX_PEOPLE, Timeline, clock, ticks
+from mien.timeline_page import MOST_PEOPLE, render_timeline
 from mien.timeline_picture import save_timeline
 
 PIXELS = np.full((100, 200, 3), 90, np.uint8)
@@ -72,6 +72,35 @@ def test_hours_take_no_more_memory_than_minutes() -> None:
     surprise = rows[:, EMOTIONS.index("surprise")]
     assert surprise[times < 5300] == pytest.approx(0.86)
     assert surprise[times > 5500] == pytest.approx(0.02)
+
+
+def test_of_very_many_people_those_shortest_in_sight_are_only_counted() -> None:
+    """One after another, each for 2 to 4 moments a second apart; the first stays throughout."""
+    timeline = Timeline("street")
+    now, seen = 0.0, dict[int, int]()
+    for track in range(2, MAX_PEOPLE + 102):
+        seen[track] = 2 + track % 3
+        for _ in range(seen[track]):
+            faces = (_face(1, "fear"), _face(track, "anger"))
+            timeline.add(Prediction("street", 1, 1, faces, time_s=now), PIXELS)
+            now += 1
+    people = timeline.people()
+    assert len(people) == MAX_PEOPLE
+    assert (timeline.faces, timeline.dropped) == (MAX_PEOPLE + 101, 101)
+    assert people[0].number == 1
+    assert people[0].seen_s == pytest.approx(now - 1, abs=1e-3), "kept without a break"
+    kept = {person.number for person in people[1:]}
+    assert {track for track in seen if seen[track] > 2} <= kept
+    assert {*seen} - kept <= {track for track in seen if seen[track] == 2}
+    assert f"{MAX_PEOPLE + 101 - MOST_PEOPLE} more faces" in render_timeline(timeline)
+
+
+def test_a_crowd_in_sight_is_kept_whole() -> None:
+    timeline = Timeline("crowd")
+    for now in (0.0, 1.0):
+        faces = tuple(_face(track, "fear") for track in range(1, MAX_PEOPLE + 11))
+        timeline.add(Prediction("crowd", 1, 1, faces, time_s=now), PIXELS)
+    assert (timeline.faces, timeline.dropped) == (MAX_PEOPLE + 10, 0)
 
 
 def test_the_portrait_is_the_clearest_view() -> None:

@@ -2,16 +2,20 @@
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 import mien
+import mien.video
 from filmed import Actor, Pixels, film
 from mien.errors import UsageError, VideoError
+from mien.quiet import quiet_opencv
 from mien.records import Box, Detection
-from mien.video import CODECS, Video, VideoCopy, is_video
+from mien.video import CODECS, MOST_REPEATS, Video, VideoCopy, is_video
 
 FPS = 20
 
@@ -218,8 +222,113 @@ def test_copies_refuse_what_they_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot write \.gif; expected one of \.mp4"):
         VideoCopy(tmp_path / "a.gif", rate=10)
     copy = VideoCopy(tmp_path / "nowhere" / "a.mp4", rate=10)
-    with pytest.raises(VideoError, match="cannot be written; does its folder exist"):
+    with pytest.raises(VideoError, match="cannot be written: No such file or directory"):
         copy.add(np.zeros((10, 10, 3), np.uint8), 0.0)
+
+
+@contextmanager
+def small_files(most_bytes: int) -> Iterator[None]:
+    """Let no file become larger, which to whoever writes it is as a disk that becomes full."""
+    resource = pytest.importorskip("resource", reason="limits are Unix's")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("most_bytes", [0, 9_000])
+@pytest.mark.parametrize("suffix", sorted(CODECS))
+def test_a_full_disk_is_told_and_leaves_what_was_there(
+    tmp_path: Path, suffix: str, most_bytes: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = numbered(tmp_path / f"a{suffix}", count=3)
+    before = path.read_bytes()
+    says = r"a\.\w+: cannot be written: File too large; nothing of it was kept$"
+    with pytest.raises(VideoError, match=says), small_files(most_bytes):
+        numbered(path, count=200)
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == before
+    assert "WARN" not in capfd.readouterr().err, "OpenCV is silent"
+
+
+def test_frames_that_are_lost_on_the_way_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a disk was full for a while."""
+    monkeypatch.setattr(mien.video, "_grow", lambda path: None)
+    with pytest.raises(VideoError, match="not all of its 200 frames"), small_files(20_000):
+        numbered(tmp_path / "a.mp4", count=200)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_copy_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with VideoCopy(path, rate=FPS) as copy:
+        copy.add(np.zeros((32, 32, 3), np.uint8), 0.0)
+        assert not path.exists()
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").mkdir()
+    with (
+        pytest.raises(VideoError, match=r"a\.mp4: a folder"),
+        VideoCopy(tmp_path / "a.mp4", rate=FPS) as copy,
+    ):
+        copy.add(np.zeros((32, 32, 3), np.uint8), 0.0)
+    assert [*tmp_path.iterdir()] == [tmp_path / "a.mp4"]
+
+
+def test_silence_lasts_until_the_last_of_several_threads_leaves() -> None:
+    logging = cv2.utils.logging
+    before = logging.getLogLevel()
+    first, second = quiet_opencv(), quiet_opencv()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logging.getLogLevel() == logging.LOG_LEVEL_SILENT
+    second.__exit__(None, None, None)
+    assert logging.getLogLevel() == before != logging.LOG_LEVEL_SILENT
+
+
+@pytest.mark.parametrize(
+    ("rate", "most", "times", "frames"),
+    [
+        pytest.param(20, 30, [0, 0.1, 50, 50.1, 80, 80.1], 9, id="jumps-are-cut-out"),
+        pytest.param(20, 30, [0, 1.5, 3.0], 61, id="what-may-be-repeated-is"),
+        pytest.param(20, 30, [7, 7.1], 3, id="begins-at-the-first-frame"),
+        pytest.param(25, MOST_REPEATS, [0, 2, 4, 6], 151, id="a-frame-each-two-seconds"),
+        pytest.param(1, MOST_REPEATS, [0, 600], 601, id="a-frame-each-ten-minutes"),
+        pytest.param(25, MOST_REPEATS, [0, 95_443.68, 95_443.72], 3, id="time-stamps-wrap"),
+    ],
+)
+def test_gaps_keep_their_time_unless_they_are_jumps(
+    tmp_path: Path, rate: int, most: int, times: list[float], frames: int
+) -> None:
+    with VideoCopy(tmp_path / "a.mp4", rate=rate, most_repeats=most) as copy:
+        for time_s in times:
+            copy.add(np.zeros((32, 32, 3), np.uint8), time_s)
+    assert copy.frames == frames
+    with Video(tmp_path / "a.mp4") as video:
+        assert len(list(video)) == frames
+
+
+def test_time_stands_still_in_a_pause(tmp_path: Path) -> None:
+    with VideoCopy(tmp_path / "a.mp4", rate=10) as copy:
+        for time_s in (0.0, 0.1, 0.2, 5.0, 5.1, 5.4):
+            if time_s == 5.0:
+                copy.pause()
+            copy.add(np.zeros((32, 32, 3), np.uint8), time_s)
+    assert copy.frames == 8, "five, and two repeated before the last"
+
+
+def test_what_no_encoder_takes_is_told(tmp_path: Path) -> None:
+    copy = VideoCopy(tmp_path / "a.webm", rate=10)
+    with pytest.raises(VideoError, match=r"a\.webm: OpenCV cannot encode 20000x2 at 10 fps"):
+        copy.add(np.zeros((2, 20_000, 3), np.uint8), 0.0)
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_odd_and_changing_sizes_are_fitted(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
 def _upright(image: Image.Image) -> Image.Image:
     # Pillow's own exif_transpose also writes the metadata anew, and falls over odd ones.
     try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # whatever its metadata are, the picture itself may be whole
         turn = None
     return image if turn is None else image.transpose(turn)

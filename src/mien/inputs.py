@@ -37,6 +37,7 @@ def find_inputs(sources: Iterable[str], *, without: Path | None = None) -> Input
     """
     found = Inputs([], {})
     for source in sources:
+        files: Iterable[str]
         path = Path(source)
         if not is_address(source) and path.is_dir():
             files = (str(p) for p in path.rglob("*"))

@@ -5,10 +5,12 @@ user asked: a recording, snapshots.
 """
 
 import math
+import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -37,6 +39,9 @@ KEYS: Final = {
 }
 _WAITING: Final = 0.1
 _RECORD_RATE: Final = 30.0
+_LONGEST_GAP: Final = 5.0
+"""Seconds; filling more with the frame before would keep the window from its keys."""
+
 _RATE_OVER: Final = 30
 _MESSAGE_S: Final = 2.5
 
@@ -77,6 +82,8 @@ class LiveResult:
 class Live:
     """Reads faces of a camera until it ends, the user quits or enough frames were read.
 
+    SIGTERM and SIGHUP end it as the user does, so that a recording is whole.
+
     Args:
         recogniser: finds and reads faces.
         camera: an open camera.
@@ -100,6 +107,7 @@ class Live:
     _copy: VideoCopy | None = None
     _copy_began: float = 0.0
     _paused: bool = False
+    _stopped: bool = False
     _help: bool = False
     _message: tuple[str, float] = ("", -math.inf)
     _clean: NDArray[np.uint8] | None = None
@@ -116,10 +124,11 @@ class Live:
         frames, number, first_s, last_s = 0, 0, 0.0, 0.0
         told: str | None = None
         with ExitStack() as closing:
+            closing.enter_context(_on_termination(self._stop))
             closing.callback(self._stop_recording)
             if self.record:
                 self._start_recording(self.record)
-            while not (self.max_frames and frames >= self.max_frames):
+            while not (self._stopped or (self.max_frames and frames >= self.max_frames)):
                 shot = self.camera.newest(after=number, timeout_s=_WAITING)
                 problem = self.camera.problem
                 if problem and problem != told and not self.camera.ended:
@@ -134,6 +143,8 @@ class Live:
                     number = shot.number
                 elif self.camera.ended:
                     break
+                if self._copy is not None and (self._paused or problem):
+                    self._copy.pause()
                 if not self._present(problem):
                     break
         problem = self.camera.problem
@@ -200,14 +211,19 @@ class Live:
                 self._start_recording(self._new_file("mp4"))
         return True
 
+    def _stop(self) -> None:
+        self._stopped = True
+
     def _start_recording(self, path: Path) -> None:
-        self._copy, self._copy_began = VideoCopy(path, rate=_RECORD_RATE), 0.0
+        longest = round(_LONGEST_GAP * _RECORD_RATE)
+        self._copy = VideoCopy(path, rate=_RECORD_RATE, most_repeats=longest)
+        self._copy_began = 0.0
 
     def _stop_recording(self) -> None:
         if self._copy is not None:
             copy, self._copy = self._copy, None
             copy.close()
-            if copy.path.exists():
+            if copy.frames:
                 self._tell(f"recorded {copy.path.name}", copy.path)
 
     def _tell(self, text: str, path: Path) -> None:
@@ -226,6 +242,24 @@ class Live:
             number += 1
             path = self.folder / f"{stem}-{number}.{suffix}"
         return path
+
+
+@contextmanager
+def _on_termination(end: Callable[[], None]) -> Iterator[None]:
+    """Call a function where a signal would end the program; in the main thread only.
+
+    What handles or ignores these signals already, such as nohup, goes on doing so.
+    """
+    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    main = threading.current_thread() is threading.main_thread()
+    caught = [n for n in numbers if main and n and signal.getsignal(n) is signal.SIG_DFL]
+    for number in caught:
+        signal.signal(number, lambda *of_signal: end())
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _mirrored(face: Face, width: int) -> Face:

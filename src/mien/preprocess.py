@@ -116,11 +116,22 @@ def _cut_turned(
 ) -> NDArray[np.uint8]:
     side = max(1.0, max(box.width, box.height) * (1 + 2 * margin))
     length = max(1, round(side))
+    x, y = box.x + box.width / 2, box.y + box.height / 2
+    # OpenCV turns nothing whose sides reach 32,767 pixels: it is given what the square needs.
+    angle = math.radians(roll)
+    reach = length / 2 * (abs(math.cos(angle)) + abs(math.sin(angle)))
+    rows, columns = _within(y, reach, image.shape[0]), _within(x, reach, image.shape[1])
     # Pixels have their middles at whole numbers, boxes their edges.
     turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), -roll, 1.0)
-    corner = (box.x + box.width / 2 - length / 2, box.y + box.height / 2 - length / 2)
-    turn[:, 2] += np.array(corner)
+    turn[0, 2] += x - length / 2 - columns.start
+    turn[1, 2] += y - length / 2 - rows.start
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (length, length)
-    turned = cv2.warpAffine(image, turn, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    size, border = (length, length), cv2.BORDER_REPLICATE
+    turned = cv2.warpAffine(image[rows, columns], turn, size, flags=flags, borderMode=border)
     return np.asarray(turned, np.uint8)
+
+
+def _within(middle: float, reach: float, size: int) -> slice:
+    """Return the pixels of a side that interpolation needs; its last one for what lies beyond."""
+    first = min(max(0, math.floor(middle - reach) - 2), size - 1)
+    return slice(first, max(first + 1, min(size, math.ceil(middle + reach) + 2)))

@@ -1,7 +1,8 @@
 """What a video showed, summed up: who was seen when, and how the emotions went.
 
 Memory stays flat however long the video is: time is kept in at most `MAX_BINS` bins, and when they
-are full, each two become one. Draws nothing.
+are full, each two become one; of more than `MAX_PEOPLE`, those shortest in sight are only counted.
+Draws nothing.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,10 @@ from mien.records import Face, Prediction
 __all__ = ["Person", "Timeline", "clock", "ticks"]
 
 MAX_BINS: Final = 1024
+MAX_PEOPLE: Final = 500
+_MAY_RETURN: Final = 10.0
+"""Seconds, well above what trackers remember, after which no face comes back with its number."""
+
 _FIRST_BIN: Final = 0.05
 _LONGEST_FRAME: Final = 1.0
 """Seconds that one frame stands for at most."""
@@ -66,6 +71,7 @@ class Timeline:
         frames: how many were added.
         duration_s: from the first to the end of the last.
         labels: the emotions that the model knows; empty until a face was seen.
+        dropped: how many faces are counted only, because others were longer in sight.
     """
 
     def __init__(self, source: str) -> None:
@@ -73,6 +79,7 @@ class Timeline:
         self.frames = 0
         self.duration_s = 0.0
         self.labels: tuple[str, ...] = ()
+        self.dropped = 0
         self._bin_s = _FIRST_BIN
         self._people: dict[int, Person] = {}
         self._last_s: float | None = None
@@ -90,8 +97,13 @@ class Timeline:
             if face.track is not None:
                 self._note(face, face.track, now, lasted, pixels)
 
+    @property
+    def faces(self) -> int:
+        """How many faces were seen, those dropped among them."""
+        return len(self._people) + self.dropped
+
     def people(self) -> list[Person]:
-        """Return everyone, those longest in sight first."""
+        """Return everyone who is kept, those longest in sight first."""
         return sorted(self._people.values(), key=lambda person: (-person.seen_s, person.number))
 
     def series(self, person: Person) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -124,6 +136,7 @@ class Timeline:
         if person is None:
             portrait = face_crop(pixels, face.box, _PORTRAIT)
             person = self._people[number] = Person(number, now, now, portrait, clarity=clarity)
+            self._drop_shortest(now)
         elif clarity > 1.2 * person.clarity:
             person.portrait, person.clarity = face_crop(pixels, face.box, _PORTRAIT), clarity
         person.last_s = now
@@ -133,6 +146,15 @@ class Timeline:
         index = int(now / self._bin_s)
         total, count = person.bins.get(index, (np.zeros(len(self.labels)), 0))
         person.bins[index] = (total + _row(face.probabilities), count + 1)
+
+    def _drop_shortest(self, now: float) -> None:
+        excess = len(self._people) - MAX_PEOPLE
+        if excess <= 0:
+            return
+        gone = [person for person in self.people() if now - person.last_s > _MAY_RETURN]
+        for person in gone[-excess:]:
+            del self._people[person.number]
+            self.dropped += 1
 
     def _halve(self) -> None:
         self._bin_s *= 2

@@ -52,7 +52,7 @@ def render_timeline(timeline: Timeline) -> str:
         name=Path(timeline.source).name,
         timeline=timeline,
         rows=[_row(timeline, person) for person in people[:MOST_PEOPLE]],
-        left_out=max(0, len(people) - MOST_PEOPLE),
+        left_out=timeline.faces - len(people[:MOST_PEOPLE]),
         ticks=[(100 * at / max(timeline.duration_s, 1e-3), text) for at, text in moments],
         known=[label for label in timeline.labels if label in PRINT_COLOURS],
         palettes=(PRINT_COLOURS, COLOURS),

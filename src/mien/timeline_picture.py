@@ -27,12 +27,11 @@ _NAMED: Final = 3
 
 def save_timeline(path: Path, timeline: Timeline) -> None:
     """Draw the emotions of those longest in sight, one row a face; PNG."""
-    people = timeline.people()
-    shown = people[:MOST_ROWS]
+    shown = timeline.people()[:MOST_ROWS]
     rows = max(1, len(shown))
     height = _HEAD + _ROW * rows
     figure = Figure(figsize=(11, height), facecolor="white")
-    _write_head(figure, timeline, len(people), height)
+    _write_head(figure, timeline, height)
     for row, person in enumerate(shown):
         low = 1 - (_HEAD + _ROW * (row + 0.72)) / height
         tall = 0.72 * _ROW / height
@@ -49,9 +48,9 @@ def save_timeline(path: Path, timeline: Timeline) -> None:
         figure.savefig(partial, dpi=130, format="png")
 
 
-def _write_head(figure: Figure, timeline: Timeline, people: int, height: float) -> None:
-    faces = f"{people} face{'' if people == 1 else 's'}"
-    if people > MOST_ROWS:
+def _write_head(figure: Figure, timeline: Timeline, height: float) -> None:
+    faces = f"{timeline.faces} face{'' if timeline.faces == 1 else 's'}"
+    if timeline.faces > MOST_ROWS:
         faces += f", the {MOST_ROWS} longest in sight shown"
     title = "".join(c if c.isprintable() else "?" for c in Path(timeline.source).name)
     figure.text(

@@ -6,6 +6,7 @@ Knows nothing of faces.
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -17,7 +18,16 @@ from numpy.typing import NDArray
 from mien.errors import UsageError, VideoError
 from mien.quiet import quiet_opencv
 
-__all__ = ["CODECS", "VIDEO_SUFFIXES", "Frame", "Video", "VideoCopy", "is_address", "is_video"]
+__all__ = [
+    "CODECS",
+    "MOST_REPEATS",
+    "VIDEO_SUFFIXES",
+    "Frame",
+    "Video",
+    "VideoCopy",
+    "is_address",
+    "is_video",
+]
 
 VIDEO_SUFFIXES: Final = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
@@ -27,6 +37,10 @@ VIDEO_SUFFIXES: Final = frozenset(
 CODECS: Final = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
 """What a copy is encoded with, by its suffix: the encoders that opencv-python's wheels have on
 every system (MPEG-4 part 2, Motion JPEG, VP8). They have none for H.264."""
+
+MOST_REPEATS: Final = 10_000
+"""How often in a row a copy repeats a frame, almost seven minutes at 25 frames a second: longer
+than films stand still, shorter than time stamps jump where a stream or a broken file does."""
 
 _USUAL_RATE: Final = 25.0
 _RATES: Final = (1.0, 120.0)
@@ -153,18 +167,23 @@ class VideoCopy:
     """Writes a video: a context manager that always closes its file.
 
     Frames are put at their times: the copy has a constant rate, and repeats or leaves out frames of
-    a source whose rate varies. Without sound.
+    a source whose rate varies. Gaps that would take too many repeats are cut out: the copy goes on
+    right after them. Without sound. The file has its name once it is whole.
 
     Args:
         path: its suffix chooses the encoding, see `CODECS`.
         rate: frames a second.
+        most_repeats: how often in a row a frame is repeated.
+
+    Attributes:
+        frames: how many were written, repeated ones among them.
 
     Raises:
         UsageError: no encoding is known for the suffix.
         VideoError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, rate: float) -> None:
+    def __init__(self, path: Path, *, rate: float, most_repeats: int = MOST_REPEATS) -> None:
         if path.suffix.lower() not in CODECS:
             raise UsageError(
                 f"{path}: cannot write {path.suffix or 'a video without a suffix'}; expected one "
@@ -172,9 +191,14 @@ class VideoCopy:
             )
         self.path = path
         self.rate = rate
+        self.frames = 0
+        # OpenCV chooses the container by the suffix.
+        self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        self._most_repeats = most_repeats
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
-        self._written = 0
+        self._cut = 0
+        self._paused = False
         self._before: cv2.typing.MatLike | None = None
 
     def __enter__(self) -> Self:
@@ -184,15 +208,28 @@ class VideoCopy:
         self.close()
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
+        """Finish the file.
+
+        Raises:
+            VideoError: it does not hold what was written; nothing of it is left.
+        """
+        if self._writer is None:
+            return
+        with quiet_opencv():
             self._writer.release()
-            self._writer = None
+        self._writer = None
+        with self._leaving_nothing_half():
+            _grow(self._partial)
+            self._count()
+            self._partial.replace(self.path)
 
     def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
         """Write a frame, RGB (H, W, 3), uint8, at its time; until then the one before stays.
 
         Frames of another size than the first are fitted to it.
+
+        Raises:
+            VideoError: the file cannot be opened.
         """
         if self._writer is None:
             # Encoders that share colour between pixels take even sides only.
@@ -201,22 +238,71 @@ class VideoCopy:
         if (pixels.shape[1], pixels.shape[0]) != self._size:
             pixels = np.asarray(cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA))
         frame = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        place = round(time_s * self.rate)
-        while self._written < place:
-            self._writer.write(frame if self._before is None else self._before)
-            self._written += 1
-        if self._written == place:
-            self._writer.write(frame)
-            self._written += 1
+        place = round(time_s * self.rate) - self._cut
+        gap = place - self.frames
+        if gap > 0 and (self._paused or gap > self._most_repeats):
+            self._cut += gap
+            place = self.frames
+        self._paused = False
+        with quiet_opencv():
+            while self.frames < place:
+                self._writer.write(frame if self._before is None else self._before)
+                self.frames += 1
+            if self.frames == place:
+                self._writer.write(frame)
+                self.frames += 1
         self._before = frame
 
+    def pause(self) -> None:
+        """Let time stand still until the next frame: it comes right after the one before."""
+        self._paused = True
+
     def _open(self) -> cv2.VideoWriter:
-        code = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
+        if self.path.is_dir():
+            raise VideoError(f"{self.path}: a folder; expected the name of a file")
+        code, name = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()]), str(self._partial)
         with quiet_opencv():
-            writer = cv2.VideoWriter(str(self.path), cv2.CAP_FFMPEG, code, self.rate, self._size)
+            writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, code, self.rate, self._size)
         if not writer.isOpened():
-            raise VideoError(f"{self.path}: cannot be written; does its folder exist?")
+            with self._leaving_nothing_half():
+                _grow(self._partial)
+                size = "x".join(map(str, self._size))
+                raise VideoError(f"{self.path}: OpenCV cannot encode {size} at {self.rate:g} fps")
         return writer
+
+    @contextmanager
+    def _leaving_nothing_half(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise VideoError(
+                f"{self.path}: cannot be written: {error.strerror}; nothing of it was kept"
+            ) from error
+        finally:
+            with suppress(OSError):
+                self._partial.unlink()
+
+    def _count(self) -> None:
+        """Read the file again and see that every frame has arrived."""
+        try:
+            with Video(self._partial) as video:
+                kept = video.expected_frames
+        except VideoError:
+            kept = 0
+        if kept < self.frames:
+            raise VideoError(
+                f"{self.path}: not all of its {self.frames:,} frames arrived on the disk; nothing "
+                "of it was kept; make room there and try again"
+            )
+
+
+def _grow(path: Path) -> None:
+    """Write one byte more and take it back: OpenCV tells neither that a write failed nor why."""
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        file.write(b"\0")
+        file.truncate(end)
+        os.fsync(file.fileno())
 
 
 def _check_file(name: str) -> None:

@@ -197,7 +197,7 @@ class FileTree:
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise DatasetError(f"{path}: not a readable zip archive ({error})") from None
         self._archives.append(archive)
-        members = {}
+        members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
         for info in archive.infolist():
             name = info.filename.replace("\\", "/")  # as some Windows programs write them
             if not info.is_dir() and self._wanted(name):
