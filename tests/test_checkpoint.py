@@ -45,7 +45,12 @@ def test_none_where_there_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "left_behind",
-    [".epoch-0003.safetensors.partial", "epoch-0003.safetensors", ".epoch-0003.json.partial"],
+    [
+        ".epoch-0003.safetensors.partial",
+        "epoch-0003.safetensors",
+        ".epoch-0003.json.partial",
+        "epoch-copy.json",
+    ],
 )
 def test_killed_while_writing_the_next_goes_on_from_the_last(
     tmp_path: Path, left_behind: str

@@ -3,14 +3,17 @@
 import json
 import shlex
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from mien.compare import Contender, compare, judge, mcnemar, paired_bootstrap
+from mien.cli import main
+from mien.compare import Contender, compare, judge, mcnemar, paired_bootstrap, save_comparison
 from mien.data.dataset import Dataset
 from mien.errors import DataError, UsageError
 from mien.labels import EMOTIONS
@@ -70,6 +73,14 @@ def test_what_counts_as_wrong() -> None:
     assert json.dumps(found, allow_nan=False)
 
 
+def test_an_answer_that_is_not_shared_is_none_of_the_shared() -> None:
+    truth = np.array([EMOTIONS.index("neutral")])
+    eight = _contender("eight", EMOTIONS, ["contempt"])
+    seven = _contender("seven", EMOTIONS[:7], ["neutral"])
+    found = judge([eight, seven], truth)
+    assert [entry["shared"]["accuracy"] for entry in found["models"]] == [0.0, 1.0]
+
+
 def test_shared_probabilities_are_scaled() -> None:
     shares = np.zeros((1, 8))
     shares[0, [0, 1, 7]] = 0.2, 0.2, 0.6
@@ -110,6 +121,12 @@ def test_answers_of_a_command(tmp_path: Path) -> None:
         pytest.param("sys.exit('no weights')", "exit status 1: no weights", id="fails"),
         pytest.param("print('hello')", "wrote 'hello', expected lines", id="no-json"),
         pytest.param("print([1])", "expected lines like", id="no-object"),
+        pytest.param("sys.stdout.buffer.write(b'\\xff')", "expected lines like", id="no-text"),
+        pytest.param(
+            "sys.stderr.buffer.write(b'Error: \\xff'); sys.exit(1)",
+            "exit status 1: Error: \ufffd",
+            id="fails-without-text",
+        ),
         pytest.param(
             "[print(json.dumps({'source': 'x', 'faces': []})) for p in paths]",
             "answered 'x' where",
@@ -125,6 +142,33 @@ def test_answers_of_a_command(tmp_path: Path) -> None:
             "the probability -1",
             id="negative",
         ),
+        *(
+            pytest.param(
+                f"[print(json.dumps({{'faces': [{face}]}})) for p in paths]",
+                "expected lines like",
+                id=why,
+            )
+            for why, face in {
+                "face-is-text": "'x'",
+                "no-box": "{'box': None, 'probabilities': {'sad': 1}}",
+                "half-a-box": "{'box': [0, 0], 'probabilities': {'sad': 1}}",
+                "box-of-text": "{'box': list('0022'), 'probabilities': {'sad': 1}}",
+                "box-without-end": "{'box': [0, 0, 2, 1e999], 'probabilities': {'sad': 1}}",
+                "box-of-many-digits": "{'box': [0, 0, 2, 10**999], 'probabilities': {'sad': 1}}",
+                "unnamed-probabilities": "{'probabilities': [0.1, 0.9]}",
+                "no-probabilities": "{'probabilities': None}",
+            }.items()
+        ),
+        pytest.param(
+            "[print(json.dumps({'faces': [{'probabilities': {'sad': '1'}}]})) for p in paths]",
+            "gave sad the probability '1'",
+            id="probability-is-text",
+        ),
+        pytest.param(
+            "[print(json.dumps({'faces': [{'probabilities': {'sad': 10**999}}]})) for p in paths]",
+            "gave sad the probability inf",
+            id="probability-of-many-digits",
+        ),
     ],
 )
 def test_bad_answers_get_one_line(tmp_path: Path, body: str, says: str) -> None:
@@ -132,6 +176,15 @@ def test_bad_answers_get_one_line(tmp_path: Path, body: str, says: str) -> None:
         ask_peer("bad", _command(tmp_path, body), PICTURES)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_times_that_are_no_numbers_do_not_count(tmp_path: Path) -> None:
+    body = """
+for path, ms in zip(paths, (float("nan"), 3, "fast")):
+    print(json.dumps({"faces": [], "ms": ms}))
+"""
+    said = ask_peer("odd", _command(tmp_path, body), PICTURES)
+    assert (said.milliseconds, said.timed) == (3.0, "peer")
 
 
 def test_missing_command() -> None:
@@ -186,3 +239,153 @@ def test_environments_of_a_command_are_those_of_the_model(
     assert ours["middle"] == pytest.approx(theirs["middle"])
     assert ours["flips"] == theirs["flips"]
     assert {len(entries) for entries in ours["conditions"].values()} == {1}
+
+
+TIRES = """
+from pathlib import Path
+calls = Path(__file__).with_suffix(".calls")
+calls.write_text(calls.read_text() + "x" if calls.exists() else "x")
+if len(calls.read_text()) > 2:
+    sys.exit("RuntimeError: out of memory")
+for path in paths:
+    print(json.dumps({"faces": [{"probabilities": dict.fromkeys(NAMES, 0.125)}]}))
+"""
+BLIND = """
+for number, path in enumerate(paths):
+    face = {"probabilities": dict.fromkeys(NAMES, 0.1) | {"anger": 0.3}}
+    print(json.dumps({"faces": [] if number else [face]}))
+"""
+
+
+def _of_all_emotions(body: str) -> str:
+    return f"NAMES = {EMOTIONS!r}\n{body}"
+
+
+def test_in_environments_too_no_face_is_wrong(
+    drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    """The peer sees a face in the first image only. All are neutral, the first of the emotions."""
+    dataset = drawn_dataset.with_column("label", ["neutral"] * len(drawn_dataset))
+    models = {"tiny": (OnnxModel(tiny_onnx, threads=1), 1)}
+    peers = {"blind": _command(tmp_path, _of_all_emotions(BLIND))}
+    found = compare(models, peers, dataset, "test", environments=5)
+    blind = found["models"][1]
+    assert blind["all"]["accuracy"] == 0
+    environments = blind["environments"]
+    assert {
+        (entry["accuracy"], entry["macro_recall"])
+        for entries in ([environments["clean"]], *environments["conditions"].values())
+        for entry in entries
+    } == {(0.0, 0.0)}
+    assert environments["clean"]["nll"] == pytest.approx(np.log(10))
+    assert environments["flips"] == 0
+
+
+def test_a_peer_that_fails_in_the_environments_keeps_its_other_figures(
+    drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    models = {"tiny": (OnnxModel(tiny_onnx, threads=1), 1)}
+    peers = {"tires": _command(tmp_path, _of_all_emotions(TIRES))}
+    found = compare(models, peers, drawn_dataset, "test", environments=5)
+    ours, theirs = found["models"]
+    assert ours["environments"]["n"] == 5
+    assert theirs["name"] == "tires"
+    assert "environments" not in theirs
+    assert list(found["failed"]) == ["tires"]
+    assert found["failed"]["tires"].endswith("exit status 1: RuntimeError: out of memory")
+
+
+def test_the_command_leaves_the_figures_and_a_page(
+    drawn_dataset: Dataset,
+    tiny_onnx: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    peer = _command(tmp_path, _of_all_emotions(TIRES))
+    out = tmp_path / "deep" / "comparison"
+    arguments = [str(tiny_onnx), "--data", str(drawn_dataset.path), "--peer", f"tires={peer}"]
+    arguments += ["--environments", "5", "--out", str(out), "--json", str(tmp_path / "it.json")]
+    monkeypatch.setattr(sys, "argv", ["mien", "compare", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    said = capsys.readouterr()
+    assert "".join(said.err.split()).count("wrote") == 2
+    assert "mien: peer tires:" in said.err
+    assert "in environments" in said.out
+    assert sorted(path.name for path in out.iterdir()) == ["comparison.html", "comparison.json"]
+    assert (out / "comparison.json").read_bytes() == (tmp_path / "it.json").read_bytes()
+    page = (out / "comparison.html").read_text(encoding="utf-8")
+    assert "RuntimeError: out of memory" in page
+    assert "low resolution" in page
+
+
+class _Tables(HTMLParser):
+    """The text of every cell, by table and row."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.tags: set[str] = set()
+        self._in_cell = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in {"th", "td"}:
+            self.tables[-1][-1].append("")
+            self._in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_cell &= tag not in {"th", "td"}
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell:
+            self.tables[-1][-1][-1] += data.strip()
+
+
+def _found(*contenders: Contender) -> dict[str, Any]:
+    truth = np.array([EMOTIONS.index(e) for e in ("neutral", "fear", "contempt", "contempt")])
+    about = {"fingerprint": "abc", "source_format": "folder"}
+    return {"split": "test", "dataset": about, "failed": {}, **judge(contenders, truth)}
+
+
+def test_the_page_holds_every_figure_and_trusts_no_name(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>"
+    eight = _contender(hostile, EMOTIONS, ["neutral", "fear", "contempt", "neutral"])
+    seven = _contender("seven", EMOTIONS[:7], [None] * 4)
+    found = _found(eight, seven)
+    found["failed"] = {hostile: hostile}
+    save_comparison(found, tmp_path)
+    text = (tmp_path / "comparison.html").read_text(encoding="utf-8")
+    page = _Tables(text)
+    assert "script" not in page.tags
+    figures, against = page.tables
+    assert figures[1] == [
+        *(hostile, "75.00 %", "", "100.00 %", "83.33 %", "4.030", "25.00 %", "0.500", "1.00", "-")
+    ]
+    assert figures[2] == [
+        *("sevenno face in 4 images", "0.00 %", "", "0.00 %", "0.00 %", "-", "-", "-", "1.00", "-")
+    ]
+    # Not the loss of the one: the other, of whom nothing is known, is no comparison.
+    assert text.count('class="best"') == 3
+    low, high = found["models"][1]["against_first"]["interval"]
+    interval = f"\u2212{-100 * low:.1f} to \u2212{-100 * high:.1f}"
+    assert against[1] == ["seven", "\u221275.0", "", interval, "0.250"]
+
+
+def test_a_page_of_models_that_answer_alike(tmp_path: Path) -> None:
+    answers: list[str | None] = ["neutral", "fear", "contempt", "contempt"]
+    found = _found(_contender("one", EMOTIONS, answers), _contender("two", EMOTIONS, answers))
+    assert [path.name for path in save_comparison(found, tmp_path)] == [
+        "comparison.html",
+        "comparison.json",
+    ]
+    page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
+    assert _Tables(page).tables[1][1] == ["two", "+0.0", "", "+0.0 to +0.0", "1.000"]
+    assert 'class="best"' not in page

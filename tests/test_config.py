@@ -109,6 +109,12 @@ def test_bad_setting_names_the_key(tmp_path: Path, override: str, says: str, whe
     assert "\n" not in str(caught.value)
 
 
+def test_mixup_and_cutmix_share_their_probability() -> None:
+    assert load_recipe("base", ["mixup=0.5", "cutmix=0.5"]).cutmix == 0.5
+    with pytest.raises(ConfigError, match=r"cutmix = 0\.6: .* expected at most 0\.5 beside mixup"):
+        load_recipe("base", ["mixup=0.5", "cutmix=0.6"])
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -41,8 +41,12 @@ def test_card_travels_inside(tiny_run: Path, tiny_onnx: Path) -> None:
     assert card.figures["valid"]["accuracy"] == of_run.figures["valid"]["accuracy"]
 
 
-def test_reports_in_the_run_folder_go_onto_the_card(tiny_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("off", [0, 1], ids=["of-this-epoch", "of-another"])
+def test_reports_in_the_run_folder_go_onto_the_card(
+    tiny_run: Path, tmp_path: Path, off: int
+) -> None:
     report = {
+        "best_epoch": open_run(tiny_run).card.training["best_epoch"] + off,
         "split": "test",
         "n": 24,
         "accuracy": 0.5,
@@ -59,8 +63,11 @@ def test_reports_in_the_run_folder_go_onto_the_card(tiny_run: Path, tmp_path: Pa
     finally:
         (folder / "evaluation.json").unlink()
         folder.rmdir()
-    assert card.figures["test"]["accuracy"] == 0.5
-    assert OnnxModel(tmp_path / "m.onnx").card.figures["test"]["n"] == 24
+    assert OnnxModel(tmp_path / "m.onnx").card.figures == card.figures
+    if off:
+        assert "test" not in card.figures
+    else:
+        assert (card.figures["test"]["accuracy"], card.figures["test"]["n"]) == (0.5, 24)
 
 
 def test_file_names_no_path_of_the_machine(tiny_onnx: Path) -> None:

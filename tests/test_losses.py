@@ -72,11 +72,26 @@ def test_targets_follow_what_is_seen(settings: dict[str, float]) -> None:
     images = (labels / 5.0)[:, None, None, None].expand(6, 1, 48, 48).contiguous()
     mixed = 0
     for _ in range(20):
-        seen, targets = mix(images, torch.eye(6), TrainConfig(**settings))  # type: ignore[arg-type]
+        config = TrainConfig(**settings)  # type: ignore[arg-type]
+        seen, targets, weights = mix(images, torch.eye(6), torch.ones(6), config)
         torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
+        torch.testing.assert_close(weights, torch.ones(6))
         torch.testing.assert_close(seen.mean(dim=(1, 2, 3)), targets @ (labels / 5.0))
         mixed += int(((targets > 0).sum(dim=1) > 1).any())
     assert mixed > 10
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 1.0}, {"cutmix": 1.0}])
+def test_what_counts_nothing_teaches_nothing_within_a_mixture(settings: dict[str, float]) -> None:
+    torch.manual_seed(1)
+    config = TrainConfig(**settings)  # type: ignore[arg-type]
+    worth = torch.tensor([1.0, 0.0, 2.0, 0.0])
+    for _ in range(20):
+        _, targets, weights = mix(torch.rand(4, 1, 16, 16), torch.eye(4), worth, config)
+        counting = weights > 0
+        assert targets[counting][:, worth == 0].abs().max() == 0
+        torch.testing.assert_close(targets.sum(dim=1), torch.ones(4))
+        assert weights.min() >= 0 and weights.max() <= 2
 
 
 def test_without_probability_nothing_is_mixed_and_nothing_drawn() -> None:
@@ -84,6 +99,6 @@ def test_without_probability_nothing_is_mixed_and_nothing_drawn() -> None:
     before = torch.get_rng_state()
     images, targets = torch.rand(4, 1, 16, 16), torch.eye(4)
     torch.set_rng_state(before)
-    same, still = mix(images, targets, TrainConfig())
-    assert same is images and still is targets
+    ones = torch.ones(4)
+    assert mix(images, targets, ones, TrainConfig()) == (images, targets, ones)
     assert torch.equal(torch.get_rng_state(), before)

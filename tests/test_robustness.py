@@ -49,6 +49,23 @@ def test_a_model_that_only_fears_the_dark(
     assert found["flips"] == 0
 
 
+def test_no_face_is_wrong_and_an_answer_of_its_own(
+    ferplus_dataset: Dataset, rows: NDArray[np.int64]
+) -> None:
+    truth = ferplus_dataset.labels(rows, EMOTIONS)
+    usual = ferplus_dataset.images(rows).astype(np.int64).sum(axis=(1, 2, 3))
+
+    def ask(batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        sums = np.concatenate([batch.astype(np.int64).sum(axis=(1, 2, 3)) for batch in batches])
+        return np.where((sums == usual)[:, None], np.eye(8)[truth], 0)
+
+    found = judge_environments(ask, ferplus_dataset, rows, EMOTIONS)
+    assert found["clean"] == {"accuracy": 1.0, "macro_recall": 1.0, "nll": 0.0}
+    dark = found["conditions"]["dark"][2]
+    assert dark == {"strength": 1.0, "accuracy": 0.0, "macro_recall": 0.0, "nll": None}
+    assert found["flips"] > 0.9
+
+
 def test_a_shipped_model_is_judged_the_same_every_time(
     ferplus_dataset: Dataset, rows: NDArray[np.int64], tmp_path: Path
 ) -> None:

@@ -140,11 +140,28 @@ def test_a_failed_trial_does_not_end_the_search(
         search(hopeless, tmp_path / "t", trials=1)
 
 
+def test_a_recipe_that_changed_since_is_another_search(tmp_path: Path, job: Job) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('network = "mini"\n')
+    mine = replace(job, recipe=str(recipe))
+    search(mine, tmp_path / "s", trials=1)
+    path = tmp_path / "s" / SEARCH_NAME
+    held = json.loads(path.read_text())
+    del held["job"]["trained_by"]["size"]  # as before there was such a setting
+    path.write_text(json.dumps(held))
+    search(mine, tmp_path / "s", trials=1)
+    recipe.write_text('network = "mini"\nmixup = 0.5\n')
+    with pytest.raises(UsageError, match="holds another search"):
+        search(mine, tmp_path / "s", trials=2)
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path, job: Job) -> None:
     with pytest.raises(UsageError, match="engine 'slurm': expected one of local, ray"):
         search(job, tmp_path / "s", trials=1, engine="slurm")
     with pytest.raises(ConfigError, match="learning_speed"):
         search(replace(job, varied=(Varied.parse("learning_speed=1,2"),)), tmp_path, trials=1)
+    with pytest.raises(UsageError, match=r"emotion_worth: .* cannot be compared"):
+        search(replace(job, varied=(Varied.parse("emotion_worth=1,2"),)), tmp_path, trials=1)
     with pytest.raises(ConfigError, match="optimizer"):
         search(replace(job, varied=(Varied.parse("optimizer=sgd,slow"),)), tmp_path, trials=1)
     (tmp_path / "thesis.tex").write_text("dear")

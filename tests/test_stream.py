@@ -126,6 +126,7 @@ def test_what_was_seen_before_is_not_read_again(
     assert 1 <= len(read) <= 3
 
 
+@pytest.mark.parametrize("whole", [0, 1])
 @pytest.mark.parametrize("streamed", [True, False], ids=["stream", "dataset"])
 def test_a_run_stopped_within_an_epoch_resumes_bit_for_bit(
     tmp_path: Path,
@@ -134,6 +135,7 @@ def test_a_run_stopped_within_an_epoch_resumes_bit_for_bit(
     tiny_config: TrainConfig,
     monkeypatch: pytest.MonkeyPatch,
     streamed: bool,
+    whole: int,
 ) -> None:
     data = stream if streamed else ferplus_dataset
     changes = {"batch_size": 4, "checkpoint_steps": 2, "epochs": 2, "schedule": "onecycle"}
@@ -144,7 +146,7 @@ def test_a_run_stopped_within_an_epoch_resumes_bit_for_bit(
     assert steps > 4
 
     def step(self: _Trainer, batch: Batch) -> torch.Tensor:
-        if next(taken) == steps + 3:
+        if next(taken) == whole * steps + 3:
             raise StopError
         return real(self, batch)
 
@@ -153,7 +155,8 @@ def test_a_run_stopped_within_an_epoch_resumes_bit_for_bit(
         with pytest.raises(StopError):
             train(data, config, tmp_path / "cut", device="cpu")
     left = sorted(path.name for path in (tmp_path / "cut" / "checkpoints").iterdir())
-    assert left == ["epoch-0001-step-0000002.json", "epoch-0001-step-0000002.safetensors"]
+    stem = f"epoch-000{whole}-step-0000002"
+    assert left == [f"{stem}.json", f"{stem}.safetensors"]
     torch.manual_seed(12345)
     train(data, config, tmp_path / "cut", resume=True, device="cpu")
     name = "checkpoints/epoch-0002.safetensors"
@@ -162,11 +165,26 @@ def test_a_run_stopped_within_an_epoch_resumes_bit_for_bit(
         [json.loads(line) for line in (tmp_path / run / "history.jsonl").read_text().splitlines()]
         for run in ("whole", "cut")
     ]
-    for whole, cut in zip(*histories, strict=True):
-        assert cut["train_loss"] == whole["train_loss"]
-        assert cut["learning_rate"] == whole["learning_rate"]
+    for of_whole, of_cut in zip(*histories, strict=True):
+        assert of_cut["train_loss"] == of_whole["train_loss"]
+        assert of_cut["learning_rate"] == of_whole["learning_rate"]
     weights = [read_weights(tmp_path / run / BEST_NAME)[0] for run in ("whole", "cut")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_fewer_images_than_a_batch_are_one(
+    tmp_path: Path, stream: Stream, tiny_config: TrainConfig
+) -> None:
+    config = TrainConfig(**(tiny_config.model_dump() | {"batch_size": 1024, "epochs": 1}))
+    train(stream, config, tmp_path / "run", device="cpu")
+    whole = StreamedSplit(stream, SPEC, soft=True, device=CPU)
+    (batch,) = whole.batches(1024, 1, seed=1)
+    assert len(batch.pixels) == len(whole)
+    for part in range(3):
+        (batch,) = whole.batches(1024, 1, seed=1, part=part, parts=3)
+        assert len(batch.pixels) == len(whole) // 3
+    with pytest.raises(DatasetError, match=r"32 training images for 33 processes"):
+        next(whole.batches(1024, 1, seed=1, parts=33))
 
 
 def test_validation_images_of_a_stream_are_those_of_the_dataset(

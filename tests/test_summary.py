@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from mien.checkpoint import BEST_NAME
 from mien.cli import app
+from mien.cli.printing import print_runs
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import ModelError
@@ -40,6 +42,17 @@ def test_a_summary_tells_size_time_and_best(tiny_run: Path, tiny_config: TrainCo
     assert told["seconds_an_epoch"] == sorted(entry["seconds"] for entry in history)[1]
 
 
+def test_losses_of_emotion_based_runs_are_marked(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = summarise(tiny_run)
+    print_runs([run])
+    assert "*" not in capsys.readouterr().out
+    print_runs([run, replace(run, emotion_based=True)])
+    assert f"{run.best_loss:.4f}*" in (shown := capsys.readouterr().out)
+    assert "not to be compared with others" in shown
+
+
 def test_layers_are_those_with_a_kernel_or_a_matrix(tiny_run: Path) -> None:
     from torch import nn
 
@@ -68,7 +81,7 @@ def test_the_command_goes_on_after_a_broken_run(folder: Path, tmp_path: Path) ->
         app, ["runs", str(folder), "--out", str(curves), "--json", str(lines)]
     )
     assert call.exit_code == 1
-    assert "cut: its history or card is broken" in " ".join(call.output.split())
+    assert "cut/history.jsonl: damaged" in call.output
     assert "2/3" in call.output
     assert curves.read_bytes().startswith(b"\x89PNG")
     told = [json.loads(line) for line in lines.read_text().splitlines()]

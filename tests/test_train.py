@@ -1,6 +1,8 @@
 """Training learns, leaves everything a run needs, and resumes exactly."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,10 @@ import torch
 from mien.checkpoint import BEST_NAME, read_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
-from mien.errors import ConfigError, DataError, UsageError
+from mien.errors import ConfigError, DataError, DatasetError, ModelError, UsageError
 from mien.export import export_run
 from mien.labelled import Batch
+from mien.losses import Objective
 from mien.networks import Classifier
 from mien.runs import open_run
 from mien.train import _Trainer, train
@@ -225,6 +228,67 @@ def test_divergence_stops_with_a_clear_line_and_keeps_the_last_good_epoch(
         train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
     assert len((tmp_path / "run" / "history.jsonl").read_text().splitlines()) == 1
     assert (tmp_path / "run" / "checkpoints" / "epoch-0001.json").exists()
+
+
+def test_a_gradient_that_is_no_number_stops_with_the_same_line(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Objective, "__call__", lambda _, logits, *__: logits.mean() * float("nan"))
+    assert tiny_config.clip_norm > 0
+    with pytest.raises(DataError, match=r"diverged in epoch 1 \(loss nan\): try a lower"):
+        train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
+
+
+def test_one_emotion_alone_is_refused(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    alone = replace(drawn_dataset, info={**drawn_dataset.info, "labels": ["fear"]})
+    with pytest.raises(DatasetError, match="every usable image shows fear; expected two"):
+        train(alone, tiny_config, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("run.json", '{"recipe": {', r"run\.json: damaged"),
+        ("run.json", "[]", r"run\.json: damaged"),
+        ("checkpoints/epoch-0003.json", "{}", r"does not fit this run \(KeyError: 'schedule'\)"),
+    ],
+    ids=["cut-off", "a-list", "empty-state"],
+)
+def test_a_damaged_run_is_named_and_left_alone(
+    tmp_path: Path,
+    tiny_run: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    file: str,
+    content: str,
+    says: str,
+) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / file).write_text(content, encoding="utf-8")
+    with pytest.raises(ModelError, match=says):
+        train(drawn_dataset, tiny_config, run, resume=True, device="cpu")
+    assert (run / file).read_text(encoding="utf-8") == content or file != "run.json"
+
+
+def test_another_teacher_by_the_same_name_is_refused(
+    tmp_path: Path, tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    teacher = shutil.copytree(tiny_run, tmp_path / "teacher")
+    taught = {"teachers": [str(teacher)], "teachers_see": "original", "epochs": 1}
+    config = TrainConfig(**(tiny_config.model_dump() | taught))
+    train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    assert train(drawn_dataset, config, tmp_path / "run", resume=True, device="cpu").history
+    other = TrainConfig(**(tiny_config.model_dump() | {"epochs": 1, "seed": 5}))
+    shutil.rmtree(teacher)
+    train(drawn_dataset, other, teacher, device="cpu")
+    with pytest.raises(UsageError, match="was begun with teachers"):
+        train(drawn_dataset, config, tmp_path / "run", resume=True, device="cpu")
 
 
 def test_training_learns(tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig) -> None:

@@ -7,6 +7,7 @@ Knows tensors and JSON, not networks.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ __all__ = [
 
 
 BEST_NAME = "best.safetensors"
+
+_STEM = re.compile(r"epoch-\d{4,}(-step-\d{7,})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,10 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     Raises:
         ModelError: the newest one is damaged.
     """
-    states = sorted(folder.glob("epoch-*.json"), key=lambda path: path.stem)
+    states = sorted(
+        (path for path in folder.glob("epoch-*.json") if _STEM.fullmatch(path.stem)),
+        key=lambda path: path.stem,
+    )
     if not states:
         return None
     newest = states[-1]

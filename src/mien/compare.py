@@ -11,17 +11,22 @@ An image in which a peer finds no face counts as wrong in accuracy and macro rec
 probability (NLL, Brier, calibration error) leave it out.
 """
 
+import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
+from mien.atomic import write_text
 from mien.data.dataset import Dataset
 from mien.errors import DataError, DatasetError, MienError, UsageError
 from mien.evaluate import Ask, answers_of
@@ -32,8 +37,9 @@ from mien.peers import ask_peer
 from mien.preprocess import fit
 from mien.progress import Progress, silent
 from mien.records import Split
+from mien.version import __version__
 
-__all__ = ["Contender", "compare", "mcnemar", "paired_bootstrap"]
+__all__ = ["Contender", "compare", "mcnemar", "paired_bootstrap", "save_comparison"]
 
 _BATCH: Final = 256
 _TIMED_FACES: Final = 200
@@ -68,8 +74,10 @@ class Contender:
 
     def right(self, truth: NDArray[np.int64], among: Sequence[int]) -> NDArray[np.bool_]:
         """Whether the most probable emotion of some is the label, (n,)."""
-        answer = np.asarray(among)[self.probabilities[:, among].argmax(axis=1)]
-        found: NDArray[np.bool_] = self.answered & (answer == truth)
+        shares = self.probabilities[:, among]
+        answer = np.asarray(among)[shares.argmax(axis=1)]
+        # Whoever gives none of them any weight answers with none of them.
+        found: NDArray[np.bool_] = shares.any(axis=1) & (answer == truth)
         return found
 
 
@@ -96,6 +104,7 @@ def compare(
     Returns:
         Plain JSON values: n, the shared emotions, and one entry a model, the first being the one
         that the others are tested against; ``failed`` gives the reason of each peer that fails.
+        One that fails in the environments has no ``environments``, but its other figures.
 
     Raises:
         DatasetError: the split has no usable image.
@@ -135,8 +144,8 @@ def compare(
     if len(contenders) < 2:
         raise DataError("; ".join(failed.values()))
     found = judge(contenders, truth)
-    if environments:
-        _add_environments(found, asks, dataset, rows, truth, environments, progress)
+    if environments and found["n_shared"]:
+        failed |= _add_environments(found, asks, dataset, rows, truth, environments, progress)
     return {
         "split": split,
         "dataset": {key: dataset.info[key] for key in ("fingerprint", "source_format")},
@@ -153,23 +162,32 @@ def _add_environments(
     truth: NDArray[np.int64],
     most: int,
     progress: Progress,
-) -> None:
-    """Judge each entry in the environments, on emotions that all of them know."""
+) -> dict[str, str]:
+    """Judge each entry in the environments, on emotions that all of them know.
+
+    Returns:
+        The reason of each that fails.
+    """
     from mien.robustness import MIDDLE, judge_environments
 
     among = [EMOTIONS.index(emotion) for emotion in found["shared"]]
     rows = rows[np.isin(truth, among)]
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:most])
+    failed: dict[str, str] = {}
     for entry in found["models"]:
         ask = asks[entry["name"]]
-        entry["environments"] = judge_environments(
-            lambda batches, ask=ask: _among(ask(batches), among),  # type: ignore[misc]
-            dataset,
-            rows,
-            found["shared"],
-            strengths=(MIDDLE,),
-            progress=progress,
-        )
+        try:
+            entry["environments"] = judge_environments(
+                lambda batches, ask=ask: _among(ask(batches), among),  # type: ignore[misc]
+                dataset,
+                rows,
+                found["shared"],
+                strengths=(MIDDLE,),
+                progress=progress,
+            )
+        except MienError as error:
+            failed[entry["name"]] = str(error)
+    return failed
 
 
 def judge(contenders: Sequence[Contender], truth: NDArray[np.int64]) -> dict[str, Any]:
@@ -208,6 +226,23 @@ def judge(contenders: Sequence[Contender], truth: NDArray[np.int64]) -> dict[str
         "shared": common,
         "models": entries,
     }
+
+
+def save_comparison(found: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write what `compare` found as ``comparison.json`` and as a page, ``comparison.html``.
+
+    Args:
+        found: plain JSON values.
+        folder: made where it is not there.
+
+    Returns:
+        The paths of what was written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    page, figures = folder / "comparison.html", folder / "comparison.json"
+    write_text(figures, json.dumps(found, indent=2) + "\n")
+    write_text(page, _render(found))
+    return [page, figures]
 
 
 def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
@@ -271,13 +306,12 @@ def _figures(
 
 
 def _among(found: NDArray[np.floating[Any]], among: Sequence[int]) -> NDArray[np.float64]:
-    """Scale probabilities, (n, 8), to sum to 1 over some emotions, (n, k)."""
+    """Scale probabilities, (n, 8), to sum to 1 over some emotions, (n, k); 0 where no face is."""
     shares = found[:, among].astype(np.float64)
-    total = shares.sum(axis=1, keepdims=True)
     # All of the weight on an emotion that is not shared: nothing is known of the others.
-    scaled: NDArray[np.float64] = np.where(
-        total > 0, shares / np.where(total > 0, total, 1), 1 / len(among)
-    )
+    shares[found.any(axis=1) & ~shares.any(axis=1)] = 1
+    total = shares.sum(axis=1, keepdims=True)
+    scaled: NDArray[np.float64] = shares / np.where(total > 0, total, 1)
     return scaled
 
 
@@ -295,6 +329,31 @@ def _ask_peer(
     name: str, command: str, batches: Iterable[NDArray[np.uint8]]
 ) -> NDArray[np.floating[Any]]:
     return ask_peer(name, command, chain.from_iterable(batches)).probabilities
+
+
+def _render(found: Mapping[str, Any]) -> str:
+    """The page as text. Names are taken for hostile: the template escapes them."""
+    first, *others = found["models"]
+    ends = [0.0, *(end for entry in others for end in entry["against_first"]["interval"])]
+    start = min(ends)
+    # Models that all answer alike have no span.
+    span = max(ends) - start or 1.0
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        percent=lambda value, digits=1: f"{100 * value:.{digits}f} %",
+        points=lambda value: f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}"),
+        place=lambda value: f"{100 * (value - start) / span:.2f}%",
+    )
+    template = files("mien").joinpath("comparison.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        found=found,
+        first=first,
+        others=others,
+        judged=[entry for entry in found["models"] if "environments" in entry],
+        version=__version__,
+    )
 
 
 def _batches(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -43,7 +43,9 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(0.05, ge=0, le=1, description="not on norms and biases")
     clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: any")
     schedule: Literal["cosine", "onecycle", "plateau", "constant"] = "cosine"
-    warmup: Share = Field(0.05, description="share of all steps during which the rate rises")
+    warmup: Share = Field(
+        0.05, description="share of all steps during which the rate rises; plateau has none"
+    )
     plateau_factor: float = Field(0.5, gt=0, lt=1)
     plateau_patience: int = Field(3, ge=0, description="epochs without a better validation loss")
 
@@ -110,6 +112,14 @@ class TrainConfig(BaseModel):
         """Return the side of the pictures that an epoch, from 0, learns from, in pixels."""
         small = self.progressive_size and epoch < self.progressive_share * self.epochs
         return self.progressive_size if small else self.size
+
+    @field_validator("cutmix")
+    @classmethod
+    def _beside_mixup(cls, cutmix: float, info: ValidationInfo) -> float:
+        mixup = info.data.get("mixup", 0.0)
+        if mixup + cutmix > 1:
+            raise ValueError(f"expected at most {1 - mixup:g} beside mixup = {mixup:g}")
+        return cutmix
 
     @field_validator("progressive_size")
     @classmethod

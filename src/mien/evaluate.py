@@ -117,6 +117,7 @@ class Report:
         """Return everything as plain JSON values."""
         return {
             "model": self.model,
+            "best_epoch": self.card.training.get("best_epoch"),
             "split": self.split,
             "dataset": self.dataset,
             "left_out": self.left_out,

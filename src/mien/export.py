@@ -38,7 +38,8 @@ _ON_CARD = ("n", "accuracy", "macro_recall", "nll", "recall", "dataset")
 def export_run(run: Path, out: Path, *, worth: float | None = None) -> tuple[ModelCard, float]:
     """Write a run's best epoch as ONNX with its card inside.
 
-    Figures of ``mien eval RUN`` that lie in the run folder go into the card.
+    Figures of ``mien eval RUN`` that lie in the run folder go into the card, but for those of
+    another epoch: a run that went on since may have a better one.
 
     Args:
         run: of ``mien.train.train``.
@@ -55,7 +56,7 @@ def export_run(run: Path, out: Path, *, worth: float | None = None) -> tuple[Mod
     """
     original = open_run(run)
     if worth is None:
-        figures = dict(original.card.figures) | _reported_figures(run)
+        figures = dict(original.card.figures) | _reported_figures(run, original.card)
     else:
         figures = {}
         original = TorchModel(original.network, _decided(original.card, worth, run))
@@ -179,11 +180,13 @@ def _put_card(proto: onnx.ModelProto, card: ModelCard) -> None:
     proto.metadata_props.add(key=METADATA_KEY, value=card.model_dump_json())
 
 
-def _reported_figures(run: Path) -> dict[str, Any]:
+def _reported_figures(run: Path, card: ModelCard) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for path in sorted(run.glob(f"eval-*/{REPORT_NAME}")):
         report = json.loads(path.read_text(encoding="utf-8"))
-        figures[report["split"]] = _for_card(report)
+        best = card.training["best_epoch"]
+        if report.get("best_epoch", best) == best:
+            figures[report["split"]] = _for_card(report)
     return figures
 
 

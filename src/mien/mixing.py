@@ -9,7 +9,9 @@ from mien.config import TrainConfig
 __all__ = ["mix"]
 
 
-def mix(images: Tensor, targets: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
+def mix(
+    images: Tensor, targets: Tensor, weights: Tensor, config: TrainConfig
+) -> tuple[Tensor, Tensor, Tensor]:
     """Mix a batch by mixup (arXiv:1710.09412) or cutmix (arXiv:1905.04899), or leave it.
 
     Which, with whom and how much comes from torch's global generator, once a batch; the share is
@@ -18,27 +20,34 @@ def mix(images: Tensor, targets: Tensor, config: TrainConfig) -> tuple[Tensor, T
     Args:
         images: float (N, C, H, W).
         targets: float (N, k), rows summing to 1.
+        weights: float (N,), how much each counts.
         config: ``mixup`` and ``cutmix``, the probability of each.
 
     Returns:
-        Images and targets of the same shapes; each picture's targets are mixed as it is.
+        Images, targets and weights of the same shapes, each picture's mixed as it is; what counts
+        little adds little to the targets.
     """
     if not config.mixup and not config.cutmix:
-        return images, targets
+        return images, targets, weights
     drawn = float(torch.rand(()))
     if drawn < config.mixup:
         share = float(Beta(0.4, 0.4).sample())
         others = torch.randperm(len(images), device="cpu").to(images.device)
-        return share * images + (1 - share) * images[others], _mixed(targets, others, share)
+        mixed = share * images + (1 - share) * images[others]
+        return mixed, *_mixed(targets, weights, others, share)
     if drawn < config.mixup + config.cutmix:
         others = torch.randperm(len(images), device="cpu").to(images.device)
         cut, share = _with_a_part_of(images, images[others])
-        return cut, _mixed(targets, others, share)
-    return images, targets
+        return cut, *_mixed(targets, weights, others, share)
+    return images, targets, weights
 
 
-def _mixed(targets: Tensor, others: Tensor, share: float) -> Tensor:
-    return share * targets + (1 - share) * targets[others]
+def _mixed(targets: Tensor, weights: Tensor, others: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    own, of_others = share * weights, (1 - share) * weights[others]
+    weights = own + of_others
+    # Of two that count nothing, what is learnt does not matter: the mixture counts nothing, too.
+    part = torch.where(weights > 0, own / weights, share)[:, None]
+    return part * targets + (1 - part) * targets[others], weights
 
 
 def _with_a_part_of(images: Tensor, others: Tensor) -> tuple[Tensor, float]:

@@ -67,7 +67,7 @@ def ask_peer(
         whole = 1000 * (time.perf_counter() - started) / len(paths)
     probabilities = np.array([_probabilities(name, line) for line in lines])
     named = {label for line in lines for label in _named(line)}
-    own = [line["ms"] for line in lines if isinstance(line.get("ms"), int | float)]
+    own = [line["ms"] for line in lines if _is_number(line.get("ms"))]
     return PeerAnswers(
         labels=tuple(emotion for emotion in EMOTIONS if emotion in named),
         probabilities=probabilities,
@@ -77,7 +77,10 @@ def ask_peer(
 
 
 def _run(name: str, command: str, paths: Sequence[str], progress: Progress) -> list[dict[str, Any]]:
-    with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as complaints:
+    with (
+        tempfile.TemporaryFile("w+") as asked,
+        tempfile.TemporaryFile("w+", errors="replace") as complaints,
+    ):
         # A file, not a pipe: a command that answers before it has read everything cannot block us.
         asked.write("".join(f"{path}\n" for path in paths))
         asked.seek(0)
@@ -88,6 +91,7 @@ def _run(name: str, command: str, paths: Sequence[str], progress: Progress) -> l
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 text=True,
+                errors="replace",
             )
         except (OSError, ValueError, IndexError) as error:
             raise UsageError(f"peer {name}: cannot run {command!r} ({error})") from None
@@ -122,14 +126,28 @@ def _last_line(complaints: IO[str]) -> str:
 
 def _parse(name: str, text: str) -> dict[str, Any]:
     try:
-        line = json.loads(text)
+        # No whole number is too large for a float: it becomes infinite, which is checked.
+        line = json.loads(text, parse_int=float)
     except ValueError:
         line = None
-    if not isinstance(line, dict) or not isinstance(line.get("faces"), list):
+    faces = line.get("faces") if isinstance(line, dict) else None
+    if not isinstance(line, dict) or not isinstance(faces, list) or not all(map(_is_face, faces)):
         raise DataError(
             f"peer {name}: wrote {text.strip()[:80]!r}, expected lines like 'mien predict --json'"
         )
     return line
+
+
+def _is_face(face: Any) -> bool:
+    """Whether it can be read: with a box of four numbers or none, and probabilities by name."""
+    if not isinstance(face, dict) or not isinstance(face.get("probabilities", {}), dict):
+        return False
+    box = face.get("box", [0.0] * 4)
+    return isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _probabilities(name: str, line: dict[str, Any]) -> NDArray[np.float64]:

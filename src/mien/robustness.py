@@ -15,7 +15,7 @@ from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.environments import CONDITIONS, STRENGTHS, alter, jitter
 from mien.evaluate import Ask
-from mien.metrics import evaluate_probabilities
+from mien.metrics import negative_log_likelihood
 from mien.progress import Progress, silent
 
 __all__ = ["MIDDLE", "judge_environments", "picture_conditions"]
@@ -38,10 +38,11 @@ def judge_environments(
 ) -> dict[str, Any]:
     """Ask a model for the same images in every condition at every strength, and trembling.
 
-    The same dataset and rows give the same pictures every time.
+    The same dataset and rows give the same pictures every time. An image in which the model sees no
+    face counts as wrong; NLL leaves it out.
 
     Args:
-        ask: the model.
+        ask: the model; 0 throughout a row where it sees no face.
         dataset: holds the images.
         rows: numbers of rows in the manifest, each with one of the labels.
         labels: the k emotions that the model knows, in its order.
@@ -50,39 +51,32 @@ def judge_environments(
 
     Returns:
         Plain JSON values. ``clean``, and in ``conditions`` an entry a strength by name, each hold
-        ``accuracy``, ``macro_recall`` and ``nll``; ``middle`` sums up the middle strength as shares
-        of the clean accuracy; ``flips`` is the share of answers that change when the box trembles.
+        ``accuracy``, ``macro_recall`` and ``nll``, None where it sees no face at all; ``middle``
+        sums up the middle strength as shares of the clean accuracy; ``flips`` is the share of
+        answers, no face being one of them, that change when the box trembles.
     """
     truth = dataset.labels(rows, labels)
-    names = tuple(labels)
 
     def batches(change: Callable[[Images, int], Images]) -> Iterator[Images]:
         for number, start in enumerate(range(0, len(rows), _BATCH)):
             yield change(dataset.images(rows[start : start + _BATCH]), number)
 
-    def figures(found: NDArray[np.floating[Any]]) -> dict[str, float]:
-        judged = evaluate_probabilities(found, truth, names)
-        return {
-            "accuracy": judged.accuracy,
-            "macro_recall": judged.macro_recall,
-            "nll": judged.nll,
-        }
-
     clean = ask(batches(lambda images, _: images))
-    conditions: dict[str, list[dict[str, float]]] = {name: [] for name in CONDITIONS}
+    conditions: dict[str, list[dict[str, Any]]] = {name: [] for name in CONDITIONS}
     tasks = list(product(CONDITIONS, strengths))
     for name, strength in progress(tasks, total=len(tasks), doing="environments"):
         change = partial(_under, name, strength)
-        conditions[name].append({"strength": strength, **figures(ask(batches(change)))})
+        figures = _figures(ask(batches(change)), truth)
+        conditions[name].append({"strength": strength, **figures})
     trembles = progress(range(_TREMBLES), total=_TREMBLES, doing="trembling box")
-    answers = [ask(batches(partial(_trembling, draw))) for draw in trembles]
-    sure = clean.argmax(axis=1)
+    answers = [_answers(ask(batches(partial(_trembling, draw)))) for draw in trembles]
+    steady, at_best = _answers(clean), _figures(clean, truth)
     return {
         "n": len(rows),
-        "clean": figures(clean),
+        "clean": at_best,
         "conditions": conditions,
-        "middle": _middle(figures(clean)["accuracy"], conditions),
-        "flips": float(np.mean([(found.argmax(axis=1) != sure).mean() for found in answers])),
+        "middle": _middle(at_best["accuracy"], conditions),
+        "flips": float(np.mean([(answer != steady).mean() for answer in answers])),
     }
 
 
@@ -100,7 +94,24 @@ def _trembling(draw: int, images: Images, batch: int) -> Images:
     return jitter(images, seed=_TREMBLES * batch + draw)
 
 
-def _middle(clean: float, conditions: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+def _answers(found: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """The most probable emotions, (n,); -1, which is no label, where no face was seen."""
+    return np.where(found.any(axis=1), found.argmax(axis=1), -1)
+
+
+def _figures(found: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> dict[str, Any]:
+    answers = _answers(found)
+    right, judged = answers == truth, answers >= 0
+    return {
+        "accuracy": float(right.mean()),
+        "macro_recall": float(
+            np.mean([right[truth == label].mean() for label in np.unique(truth)])
+        ),
+        "nll": negative_log_likelihood(found[judged], truth[judged]) if judged.any() else None,
+    }
+
+
+def _middle(clean: float, conditions: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     shares = {
         name: entry["accuracy"] / clean if clean else 0.0
         for name, entries in conditions.items()

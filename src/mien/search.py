@@ -43,6 +43,8 @@ SEARCH_NAME: Final = "search.json"
 _JUDGED_AFTER: Final = 4
 """So many whole trials before any is given up."""
 
+_NOT_COMPARED: Final = frozenset({"emotion_based", "emotion_worth"})
+
 _GRACE: Final = 0.25
 """Share of the epochs in which no trial is given up."""
 
@@ -189,6 +191,11 @@ def search(
     if engine not in _ENGINES:
         raise UsageError(f"engine {engine!r}: expected one of {', '.join(_ENGINES)}")
     for varied in job.varied:
+        if varied.name in _NOT_COMPARED:
+            raise UsageError(
+                f"--vary {varied.name}: the validation losses of such trials weigh images "
+                "differently, so they cannot be compared; --set it, and vary others"
+            )
         for end in varied.ends():
             job.config({varied.name: str(end)})
     state = _State(job, out, fingerprint=open_data(job.data).info["fingerprint"])
@@ -232,7 +239,10 @@ class _State:
             before, trials = held["job"], [Trial(**trial) for trial in held["trials"]]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DatasetError(f"{path}: damaged ({error}); choose another --out") from None
-        if before != self._about():
+        about = self._about()
+        # A search of before the recipe's settings were noted goes on with those that it has now.
+        before["trained_by"] = about["trained_by"] | before.get("trained_by", {})
+        if before != about:
             raise UsageError(f"{self.out} holds another search: choose another --out")
         self.trials = {trial.number: trial for trial in trials}
 
@@ -240,7 +250,10 @@ class _State:
         about: dict[str, Any] = json.loads(json.dumps(asdict(self.job)))
         for name in ("data", "device"):
             del about[name]
-        return about | {"fingerprint": self.fingerprint}
+        # With values that suit it: by itself it may want for one that is varied.
+        values = {varied.name: str(varied.ends()[0]) for varied in self.job.varied}
+        recipe = self.job.config(values).model_dump(mode="json")
+        return about | {"fingerprint": self.fingerprint, "trained_by": recipe}
 
     def ranked(self) -> list[Trial]:
         """Return the whole trials from the best to the worst, then the others."""

@@ -66,7 +66,8 @@ class StreamedSplit:
         """Yield the batches of an epoch, or one process's part of each.
 
         Args:
-            size: images of a batch, of all processes together; a multiple of ``parts``.
+            size: images of a batch, of all processes together; a multiple of ``parts``. Where
+                there are fewer, they are the batch.
             steps: how many batches the epoch has.
             seed: another one gives another order.
             first: the batch to begin with; what comes before is not read.
@@ -74,8 +75,13 @@ class StreamedSplit:
             parts: how many processes there are.
 
         Raises:
-            DatasetError: a file is missing or damaged.
+            DatasetError: a file is missing or damaged, or there are fewer images than processes.
         """
+        size = min(size, len(self) // parts * parts)
+        if not size:
+            raise DatasetError(
+                f"{self.stream.place}: {len(self)} training images for {parts} processes"
+            )
         windows = self._windows(seed, range(first * size, steps * size), part, parts)
         share = size // parts
         held: list[tuple[int, Streamed]] = []

@@ -32,6 +32,7 @@ class RunSummary:
         accuracies: likewise, 0..1.
         macro_recalls: likewise, 0..1.
         epoch_seconds: the median; one that waited for something else does not count for more.
+        emotion_based: whether it is such a run, whose losses do not compare with those of others.
     """
 
     name: str
@@ -46,6 +47,7 @@ class RunSummary:
     accuracies: tuple[float, ...]
     macro_recalls: tuple[float, ...]
     epoch_seconds: float
+    emotion_based: bool
 
     @property
     def best_loss(self) -> float:
@@ -73,6 +75,7 @@ class RunSummary:
             "bytes": self.bytes,
             "epochs": len(self.losses),
             "planned_epochs": self.planned,
+            "emotion_based": self.emotion_based,
             "seconds_an_epoch": self.epoch_seconds,
             "minutes": self.minutes[-1],
             "best_accuracy": self.best_accuracy,
@@ -118,6 +121,7 @@ def summarise(run: Path) -> RunSummary:
             weights=card.parameters,
             bytes=(run / BEST_NAME).stat().st_size,
             planned=int(card.training["recipe"]["epochs"]),
+            emotion_based=bool(card.training["recipe"].get("emotion_based")),
             minutes=tuple(total / 60 for total in accumulate(seconds)),
             losses=_values(history, "valid_loss"),
             accuracies=_values(history, "valid_accuracy"),

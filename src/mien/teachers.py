@@ -3,6 +3,7 @@
 Knowledge distillation (Hinton et al. 2015, arXiv:1503.02531), from calibrated probabilities.
 """
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mien.checkpoint import BEST_NAME
 from mien.errors import UsageError
 from mien.model import EmotionModel, OnnxModel, load_model
 from mien.preprocess import InputSpec
 from mien.runs import TorchModel, open_run
 
-__all__ = ["Teacher", "open_teacher"]
+__all__ = ["Teacher", "open_teacher", "teacher_digest"]
 
 Teacher = Callable[[Tensor], Tensor]
 """Maps pixels, float (n, channels, size, size) in 0..1, to probabilities (n, emotions)."""
@@ -46,6 +48,13 @@ def open_teacher(
             f"{', '.join(model.card.labels)}; expected {spec} and {', '.join(emotions)}"
         )
     return teacher
+
+
+def teacher_digest(name: str) -> str:
+    """Return what tells a teacher's weights from others: 16 digits of its file's SHA-256."""
+    folder = Path(name)
+    path = folder / BEST_NAME if folder.is_dir() else load_model(name).path
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _opinion_of_run(model: TorchModel, pixels: Tensor) -> Tensor:

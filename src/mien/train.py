@@ -49,7 +49,7 @@ from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.data.stream import Stream
 from mien.emphasis import Emphasis
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, DatasetError, ModelError, UsageError
 from mien.history import write_history
 from mien.labelled import Batch, Labelled
 from mien.losses import Objective
@@ -66,7 +66,7 @@ from mien.optim import make_optimizer, make_schedule
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
 from mien.streaming import StreamedSplit
-from mien.teachers import Teacher, open_teacher
+from mien.teachers import Teacher, open_teacher, teacher_digest
 from mien.together import from_first, gather, mean_of_all, share, share_statistics, together
 from mien.version import __version__
 
@@ -124,9 +124,10 @@ def train(
         on_epoch: is told each epoch's entry of the history, in every process.
 
     Raises:
-        UsageError: the run exists and ``resume`` is not set, it belongs to other data or another
-            recipe, or the batch cannot be shared evenly.
-        DatasetError: a split is empty or its labels do not fit.
+        UsageError: the run exists and ``resume`` is not set, it belongs to other data, another
+            recipe or other teachers, or the batch cannot be shared evenly.
+        DatasetError: a split is empty, its labels do not fit, or all are of one emotion.
+        ModelError: what there is of the run to resume is damaged.
         DataError: the loss became infinite or not a number, or another process was lost.
     """
     with together(device, devices, nodes, _PRECISIONS[config.precision]) as fabric:
@@ -161,10 +162,18 @@ def _checkpoint_to_resume(
         raise UsageError(
             f"{run} holds a run: add --resume to go on with it, or choose another --out"
         )
-    before = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    # What a setting does by default is what was done before there was such a setting.
-    before["recipe"] = TrainConfig().model_dump(mode="json") | before["recipe"]
-    for key in ("recipe", "dataset"):
+    try:
+        before = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        # What a setting does by default is what was done before there was such a setting.
+        before["recipe"] = TrainConfig().model_dump(mode="json") | before["recipe"]
+        before["dataset"].keys()
+        # Runs of before the teachers' weights were noted go on with those that are there.
+        before.setdefault("teachers", description["teachers"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"{run / 'run.json'}: damaged ({error}); choose another --out, or remove the run"
+        ) from None
+    for key in ("recipe", "dataset", "teachers"):
         changed = [
             name
             for name in before[key] | description[key]
@@ -194,6 +203,7 @@ class _Trainer:
     augment: Augmentation
     emotions: tuple[str, ...]
     teachers: tuple[Teacher, ...]
+    taught_by: Mapping[str, str]
     epoch: int = 0
     history: History = field(default_factory=list)
     begun: "_Begun | None" = None
@@ -204,6 +214,11 @@ class _Trainer:
     ) -> "_Trainer":
         spec = InputSpec(size=config.size, channels=config.channels)
         emotions = dataset.emotions
+        if len(emotions) < 2:
+            raise DatasetError(
+                f"{dataset.info['source']}: every usable image shows {emotions[0]}; expected two "
+                "emotions or more, to be told apart"
+            )
         if config.batch_size % fabric.world_size:
             raise UsageError(
                 f"batch_size {config.batch_size} cannot be shared by {fabric.world_size} "
@@ -235,6 +250,7 @@ class _Trainer:
             augment=Augmentation(config),
             emotions=emotions,
             teachers=teachers,
+            taught_by={name: teacher_digest(name) for name in config.teachers},
         )
 
     def __post_init__(self) -> None:
@@ -277,6 +293,7 @@ class _Trainer:
         return {
             "mien": __version__,
             "recipe": self.config.model_dump(mode="json"),
+            "teachers": dict(self.taught_by),
             "dataset": {
                 "fingerprint": self.dataset.info["fingerprint"],
                 "source_format": self.dataset.info["source_format"],
@@ -327,9 +344,10 @@ class _Trainer:
         judged = self._judge()
         self.epoch += 1
         if not np.isfinite(train_loss) or judged is None:
+            kept = f"the last good epoch is kept in {self.run}; " if self.history else ""
             raise DataError(
-                f"training diverged in epoch {self.epoch} (loss {train_loss}): the last good epoch "
-                f"is kept in {self.run}; try a lower learning_rate or a clip_norm above 0"
+                f"training diverged in epoch {self.epoch} (loss {train_loss}): {kept}try a lower "
+                "learning_rate or a clip_norm above 0"
             )
         self.schedule.after_epoch(judged.loss)
         valid = judged.figures
@@ -384,7 +402,23 @@ class _Trainer:
         write_checkpoint(self.run / "checkpoints", Checkpoint(self.epoch, tensors, state, step))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint.
+
+        Raises:
+            ModelError: it is of another run, or damaged.
+        """
+        try:
+            self._take(checkpoint)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ModelError(
+                f"{self.run / 'checkpoints'}: the checkpoint does not fit this run "
+                f"({type(error).__name__}: {reason}); remove the folder to start over"
+            ) from None
+        if self.fabric.is_global_zero and self.history:
+            self._write_history()
+
+    def _take(self, checkpoint: Checkpoint) -> None:
         tensors = checkpoint.tensors
         self.model.load_state_dict(_under("model", tensors))
         load_optimizer_tensors(self.optimizer, _under("optimizer", tensors))
@@ -398,8 +432,6 @@ class _Trainer:
         if (begun := checkpoint.state.get("begun")) is not None:
             losses = torch.tensor(begun["losses"], device=self.fabric.device)
             self.begun = _Begun(begun["rate"], checkpoint.step, list(losses))
-        if self.fabric.is_global_zero:
-            self._write_history()
 
     def _write_history(self) -> None:
         write_history(self.run, self.history)
@@ -445,17 +477,20 @@ class _Trainer:
         images = self.augment(batch.pixels)
         if self.emphasis is not None and batch.positions is not None:
             images = self._vary_again(images, batch.positions)
-        images, targets = mix(images, batch.targets, self.config)
+        images, targets, weights = mix(images, batch.targets, batch.weights, self.config)
         images = images.contiguous(memory_format=torch.channels_last)
         if self.teachers:
             targets = _with_opinions(targets, self.teachers, images, self.config.distillation)
         images = _shrunk(images, self.config.side_in(self.epoch))
         emphasis = None if self.emphasis is None else self.emphasis.weights().to(images.device)
-        loss = self.objective(self.wrapped(images), targets, batch.weights, emphasis)
+        loss = self.objective(self.wrapped(images), targets, weights, emphasis)
         self.fabric.backward(loss)
         if self.config.clip_norm:
             self.fabric.clip_gradients(
-                self.wrapped, self.wrapped_optimizer, max_norm=self.config.clip_norm
+                self.wrapped,
+                self.wrapped_optimizer,
+                max_norm=self.config.clip_norm,
+                error_if_nonfinite=False,  # The epoch's end tells that it diverged.
             )
         self.wrapped_optimizer.step()
         self.wrapped_optimizer.zero_grad()

@@ -64,6 +64,7 @@ def evaluate(
             f"--onto-card {model!r}: expected an ONNX file of your own; the figures of a run go "
             "onto the card at its export"
         )
+    history = read_history(Path(model))
     with show_progress() as show:
         report = run_evaluation(opened, dataset, split, by=by, progress=show)
         if environments:
@@ -84,7 +85,6 @@ def evaluate(
 
         note_figures(Path(model), split, report.to_json())
         err_console.print(f"noted on the card in {shown(model)}", soft_wrap=True)
-    history = read_history(Path(model))
     for path in report.save(folder, dataset, history=history) if folder else ():
         err_console.print(f"wrote {shown(path)}", soft_wrap=True)
 
@@ -117,10 +117,14 @@ def compare(
             metavar="N",
         ),
     ] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the figures and a page.", metavar="DIR")
+    ] = None,
     json_file: FiguresFile = None,
 ) -> None:
     """Judge several models, other packages among them, on the same images."""
     from mien.compare import compare as run_comparison
+    from mien.compare import save_comparison
     from mien.data.dataset import Dataset
 
     if split not in SPLITS:
@@ -139,6 +143,8 @@ def compare(
     hand_out(json_file, json.dumps(found, indent=2) + "\n")
     if json_file != "-":
         print_comparison(found)
+    for path in save_comparison(found, out) if out else ():
+        err_console.print(f"wrote {shown(path)}", soft_wrap=True)
     for reason in found["failed"].values():
         complain(reason)
     if found["failed"]:

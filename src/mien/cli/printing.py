@@ -41,7 +41,7 @@ def print_prediction(prediction: Prediction) -> None:
 def print_timeline(timeline: "Timeline") -> None:
     """Sum up a video: who was in it, and how they looked."""
     people = timeline.people()
-    count = f"{len(people) or 'no'} face{'' if len(people) == 1 else 's'}"
+    count = f"{timeline.faces or 'no'} face{'' if timeline.faces == 1 else 's'}"
     out_console.print(
         f"{shown(timeline.source)}: {timeline.frames:,} frames, {timeline.duration_s:.1f} s, "
         f"{count}",
@@ -124,9 +124,11 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
                 f"{run.epoch_seconds:,.0f}",
                 f"{run.best_accuracy:.2%}",
                 f"{run.best_macro_recall:.2%}",
-                f"{run.best_loss:.4f}",
+                f"{run.best_loss:.4f}" + "*" * run.emotion_based,
             )
         out_console.print(table)
+        if any(run.emotion_based for run in members):
+            out_console.print("* weighs images by their emotion: not to be compared with others")
 
 
 def print_report(report: "Report") -> None:

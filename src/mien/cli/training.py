@@ -115,7 +115,7 @@ def runs(
             found.append(summarise(run))
         except ModelError as error:
             broken.append(str(error))
-    found.sort(key=lambda run: run.best_loss)
+    found.sort(key=lambda run: (run.emotion_based, run.best_loss))
     hand_out(json_file, "".join(json.dumps(run.to_json()) + "\n" for run in found))
     if json_file != "-":
         print_runs(found)

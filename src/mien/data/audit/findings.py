@@ -47,7 +47,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "keep one of each group",
         ),
         "leak": Kind(
-            "a picture, a copy of it or a person in more than one split",
+            "a picture, a copy or another face of it, or a person in more than one split",
             "drop it from the split that learns, or split anew",
         ),
         "label_conflict": Kind(
