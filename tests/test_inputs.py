@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mien.errors import UsageError
 from mien.inputs import find_inputs
 
 FILES = (
@@ -72,6 +73,7 @@ def test_absolute_pattern(here: Path) -> None:
     [
         pytest.param(["deep"], "deep/er", ["deep/c.webp"], id="within-a-folder"),
         pytest.param(["*/*"], "deep", ["a_folder.jpg/e.gif", "clips/f.MP4", "clips/g.jpg"], id="*"),
+        pytest.param(["deep"], ".", ["deep/c.webp", "deep/er/d.tif"], id="around-a-folder"),
         pytest.param(["clips"], "clips/out", ["clips/f.MP4", "clips/g.jpg"], id="not-made-yet"),
         pytest.param(["deep/c.webp"], "deep", ["deep/c.webp"], id="but-a-file-that-is-named"),
     ],
@@ -79,6 +81,13 @@ def test_absolute_pattern(here: Path) -> None:
 @pytest.mark.usefixtures("here")
 def test_what_is_made_is_not_found(sources: list[str], without: str, expected: list[str]) -> None:
     assert find_inputs(sources, without=Path(without)) == (expected, {})
+
+
+@pytest.mark.parametrize("source", ["deep", "deep/er/.."])
+@pytest.mark.usefixtures("here")
+def test_a_folder_is_not_read_into_itself(source: str) -> None:
+    with pytest.raises(UsageError, match="choose another folder"):
+        find_inputs([source], without=Path("deep"))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from mien.errors import UsageError
 from mien.images import IMAGE_SUFFIXES
 from mien.video import VIDEO_SUFFIXES, is_address
 
@@ -33,13 +34,21 @@ def find_inputs(sources: Iterable[str], *, without: Path | None = None) -> Input
 
     Args:
         sources: the names.
-        without: a folder that is not searched: what is made of the images goes there.
+        without: where what is made of them goes: no folder or pattern means the files in it.
+
+    Raises:
+        UsageError: ``without`` is one of the folders.
     """
     found = Inputs([], {})
     for source in sources:
         files: Iterable[str]
         path = Path(source)
         if not is_address(source) and path.is_dir():
+            if without is not None and path.resolve() == without.resolve():
+                raise UsageError(
+                    f"{source} is read, so what is made of it cannot go there, where it would be "
+                    "read the next time: choose another folder"
+                )
             files = (str(p) for p in path.rglob("*"))
             nothing = (
                 "no image or video in this folder; expected files ending in "
@@ -62,4 +71,4 @@ def find_inputs(sources: Iterable[str], *, without: Path | None = None) -> Input
 def _is_input(path: Path, without: Path | None) -> bool:
     if path.suffix.lower() not in _SUFFIXES or not path.is_file():
         return False
-    return without is None or without.resolve() not in path.resolve().parents
+    return without is None or without.resolve() != path.resolve().parent
