@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from skimage import data
 
 from mien.bench import Figure, Machine
 from mien.cli import main
+from mien.cli.terminal import hand_out
 from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.labels import EMOTIONS
@@ -204,6 +206,22 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["mien", "predict", "a.png", "--model", "huge", "--debug"])
     with pytest.raises(Exception, match="no model 'huge'"):
         main()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_figures_go_through_links_and_pipes(tmp_path: Path, kind: str) -> None:
+    place, held = tmp_path / "place", tmp_path / "held"
+    if kind == "link":
+        place.symlink_to(held)
+        hand_out(str(place), "{}")
+        assert place.is_symlink() and held.read_text() == "{}"
+        return
+    os.mkfifo(place)
+    reader = threading.Thread(target=lambda: held.write_text(place.read_text()))
+    reader.start()
+    hand_out(str(place), "{}")
+    reader.join(timeout=10)
+    assert held.read_text() == "{}"
 
 
 def test_a_mistake_of_ours_is_one_line(mien: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,6 +242,12 @@ def test_new_folder_clears_what_a_killed_process_left(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_new_folder_clears_nothing_of_another_name(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "faces.v2"), new_folder(tmp_path / "faces") as other:
+        (other / "a").write_text("x", encoding="utf-8")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["faces", "faces.v2"]
+
+
 def test_two_new_folders_at_once_are_never_mixed(tmp_path: Path) -> None:
     def write_two() -> None:
         with new_folder(tmp_path / "out") as first:

@@ -437,5 +437,15 @@ def test_a_quote_that_nothing_closes_swallows_no_rows(tmp_path: Path) -> None:
     for number in range(4):
         _image(tmp_path / f"s/{number}.png", number)
     _text(tmp_path / "s/t.csv", "path,label", "0.png,happy", '1.png,"sad', "2.png,sad", "3.png,sad")
-    with pytest.raises(DatasetError, match=r"t\.csv: broken csv at line"):
+    with pytest.raises(DatasetError, match=r"t\.csv: broken csv: a quote in .* line 3 is never"):
         import_dataset("csv", tmp_path / "s", tmp_path / "d")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+def test_quotes_within_and_any_end_of_a_csv(tmp_path: Path, end: str) -> None:
+    for number in range(3):
+        _image(tmp_path / f"s/{number}.png", number)
+    rows = ["path,label,note", '0.png,happy,"he said "no" twice"', '1.png,"sad","two\nlines"']
+    (tmp_path / "s/t.csv").write_text("\n".join([*rows, "2.png,fear,"]) + end, encoding="utf-8")
+    import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    assert Dataset.open(tmp_path / "d").column("label") == ["happiness", "sadness", "fear"]

@@ -1,6 +1,7 @@
 """Tests of the importers: protocols row by row, leaks, damage, half-finished imports."""
 
 import json
+import os
 import shutil
 import zipfile
 from collections import Counter
@@ -565,6 +566,12 @@ def test_people_of_a_named_split_draw_their_open_rows_along(tmp_path: Path) -> N
     assert len(set(zip(splits, people, strict=True))) == 20
     assert Counter(splits)["test"] == 20 and set(splits) == {"train", "valid", "test"}
     assert "30 of 40 images are in no split that mien knows" in dataset.info["notes"][-1]
+
+
+def test_a_link_of_any_name_is_told(tmp_path: Path) -> None:
+    source = _faces(tmp_path / "s", ["happy/0.png", "sad/1.png"])
+    (source / os.fsdecode(b"\xff")).symlink_to(tmp_path)
+    assert "a link to a folder" in _import("folder", source).info["notes"][-1]
 
 
 def test_folders_that_name_no_split_beside_such_that_do(tmp_path: Path) -> None:

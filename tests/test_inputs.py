@@ -83,7 +83,7 @@ def test_what_is_made_is_not_found(sources: list[str], without: str, expected: l
     assert find_inputs(sources, without=Path(without)) == (expected, {})
 
 
-@pytest.mark.parametrize("source", ["deep", "deep/er/.."])
+@pytest.mark.parametrize("source", ["deep", "deep/er/..", "deep/*"])
 @pytest.mark.usefixtures("here")
 def test_a_folder_is_not_read_into_itself(source: str) -> None:
     with pytest.raises(UsageError, match="choose another folder"):

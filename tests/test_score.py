@@ -181,10 +181,45 @@ def test_a_row_group_with_fewer_rows_than_it_should_have() -> None:
             held = [b"a", b"b"] if row_groups == [0] else [b"c", b"d", b"e", b"more"]
             yield pa.record_batch({"image": held})
 
-    found = list(mien.score.work._table_images(Short(), "x.parquet", "image", 1, 6))
-    assert [row for _, row, _ in found] == [1, 2, 3, 4, 5]
+    found = list(mien.score.work._table_images(Short(), "x.parquet", "image", 1, 8, bool))
+    assert [row for _, row, _ in found] == [1, 2, 3, 4, 5, 6, 7]
     assert [held for _, _, held in found if isinstance(held, bytes)] == [b"b", b"c", b"d", b"e"]
-    assert "x.parquet (fewer rows than it should have)" in str(found[1][2])
+    for lost in (1, 5, 6):
+        assert "x.parquet (fewer rows than it should have)" in str(found[lost][2])
+
+
+@pytest.mark.parametrize("answers", [0, 1], ids=["at-opening", "within"])
+def test_a_store_that_does_not_answer_leaves_its_part_to_do(
+    tmp_path: Path,
+    pictures: list[bytes],
+    model: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: int,
+) -> None:
+    pq.write_table(pa.table({"image": pictures[:3]}), tmp_path / "a.parquet")
+    plan = plan_scores(job_of(tmp_path / "a.parquet"), str(tmp_path / "out"))
+
+    class Away:
+        def __init__(self) -> None:
+            self.left = answers
+
+        def open_input_file(self, path: bytes) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                raise OSError("AWS Error NETWORK_CONNECTION")
+            return fs.LocalFileSystem().open_input_file(path)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError("AWS Error NETWORK_CONNECTION")
+
+    with monkeypatch.context() as patched:
+        away = Away()
+        patched.setattr(mien.score.work, "locate", lambda name: (away, locate(name)[1]))
+        patched.setattr(pq.ParquetFile, "iter_batches", fail)
+        with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+            score_part(plan, 0, model)
+    assert plan.missing() == [0]
+    assert score_part(plan, 0, model).unreadable == 0
 
 
 def test_files_that_go_away_are_told_of(

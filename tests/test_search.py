@@ -140,19 +140,26 @@ def test_a_failed_trial_does_not_end_the_search(
         search(hopeless, tmp_path / "t", trials=1)
 
 
+def test_values_that_do_not_suit_each_other_are_a_failed_trial(tmp_path: Path, job: Job) -> None:
+    mixing = (Varied.parse("mixup=0.4,1.0"), Varied.parse("cutmix=0.5,1.0"))
+    ranked = search(replace(job, varied=mixing), tmp_path / "s", trials=6)
+    assert {trial.state for trial in ranked} == {"whole", "failed"}
+    assert "cutmix" in (ranked[-1].reason or "")
+
+
 def test_a_recipe_that_changed_since_is_another_search(tmp_path: Path, job: Job) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text('network = "mini"\n')
     mine = replace(job, recipe=str(recipe))
     search(mine, tmp_path / "s", trials=1)
-    path = tmp_path / "s" / SEARCH_NAME
-    held = json.loads(path.read_text())
-    del held["job"]["trained_by"]["size"]  # as before there was such a setting
-    path.write_text(json.dumps(held))
-    search(mine, tmp_path / "s", trials=1)
     recipe.write_text('network = "mini"\nmixup = 0.5\n')
     with pytest.raises(UsageError, match="holds another search"):
         search(mine, tmp_path / "s", trials=2)
+    path = tmp_path / "s" / SEARCH_NAME
+    held = json.loads(path.read_text())
+    del held["job"]["sets"]  # as searches did before they noted it
+    path.write_text(json.dumps(held))
+    assert len(search(mine, tmp_path / "s", trials=1)) == 1
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, job: Job) -> None:

@@ -88,6 +88,13 @@ def test_archives_with_files_of_one_name_stand_for_folders(tmp_path: Path) -> No
         }
 
 
+def test_archives_with_the_same_file_are_one_folder(tmp_path: Path) -> None:
+    for name, own in (("a", "1.jpg"), ("b", "2.jpg"), ("b (1)", "2.jpg")):
+        _zip(tmp_path / f"{name}.zip", {"labels.csv": b"path,label", own: own.encode()})
+    with FileTree(tmp_path, also=[".csv"]) as tree:
+        assert (tree.images, tree.others) == (["1.jpg", "2.jpg"], ["labels.csv"])
+
+
 def test_folders_that_are_not_looked_into_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Training learns, leaves everything a run needs, and resumes exactly."""
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -240,6 +241,29 @@ def test_a_gradient_that_is_no_number_stops_with_the_same_line(
     assert tiny_config.clip_norm > 0
     with pytest.raises(DataError, match=r"diverged in epoch 1 \(loss nan\): try a lower"):
         train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
+
+
+def test_divergence_leaves_the_last_good_checkpoint(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changes = {"batch_size": 8, "checkpoint_steps": 2, "epochs": 2}
+    config = TrainConfig(**(tiny_config.model_dump() | changes))
+    real, taken = Objective.__call__, itertools.count()
+    bad = 112 // 8 + 3
+
+    def stumble(self: Objective, logits: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        loss = real(self, logits, *rest)
+        return loss * float("nan") if next(taken) == bad else loss
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Objective, "__call__", stumble)
+        with pytest.raises(DataError, match=r"diverged in epoch 2 .* last good epoch is kept"):
+            train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    assert (tmp_path / "run/checkpoints/epoch-0001-step-0000002.json").exists()
+    assert len(train(drawn_dataset, config, tmp_path / "run", resume=True).history) == 2
 
 
 def test_one_emotion_alone_is_refused(

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from mien.errors import ConfigError
 
-__all__ = ["TrainConfig", "load_recipe", "recipe_names"]
+__all__ = ["TrainConfig", "load_recipe", "recipe_names", "recipe_values"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -58,7 +58,10 @@ class TrainConfig(BaseModel):
         0.0, ge=0, le=2, description="margin for rare emotions; 1: as if all were as frequent"
     )
     mixup: Share = Field(0.0, description="probability of mixing a batch's pictures")
-    cutmix: Share = Field(0.0, description="probability of putting parts of pictures into others")
+    cutmix: Share = Field(
+        0.0,
+        description="probability of putting parts of pictures into others; with mixup at most 1",
+    )
     teachers: tuple[str, ...] = Field(
         (),
         strict=False,
@@ -146,16 +149,25 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> TrainConfig
     Raises:
         ConfigError: no such recipe, or a key or value does not fit; the text names the key.
     """
+    try:
+        return TrainConfig(**recipe_values(name_or_path, overrides))
+    except ValidationError as error:
+        raise ConfigError(f"recipe {name_or_path}: {_first_problem(error)}") from None
+
+
+def recipe_values(name_or_path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Return what a recipe and ``key=value`` overrides set, whether or not it fits.
+
+    Raises:
+        ConfigError: no such recipe, or an override is no ``key=value``.
+    """
     values = _read_toml(name_or_path)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
             raise ConfigError(f"--set {override!r}: expected key=value")
         values[key.strip()] = _toml_value(text.strip())
-    try:
-        return TrainConfig(**values)
-    except ValidationError as error:
-        raise ConfigError(f"recipe {name_or_path}: {_first_problem(error)}") from None
+    return values
 
 
 def _read_toml(name_or_path: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ JPEG_SIDE: Final = 65_500
 _GREY_MODES = frozenset({"1", "L", "LA"})
 _DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _ORIENTATION: Final = 0x0112
+_BITS: Final = 258
 _PHOTOMETRIC: Final = 262
 _TURNS: Mapping[int, Image.Transpose] = MappingProxyType(
     {
@@ -95,14 +96,15 @@ def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
             f"image of {image.width}x{image.height} pixels is too large: expected at most "
             f"{max_pixels / 1e6:g} million; scale it down first"
         )
-    if image.mode == "F" or (image.mode == "I" and isinstance(image, TiffImageFile)):
+    tiff = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    if image.mode == "F" or 32 in tiff.get(_BITS, ()):
         # What is black and what is white in them, only whoever made them knows.
-        kind = "fractions" if image.mode == "F" else "whole numbers"
         raise ImageError(
-            f"32 bits a pixel ({kind}): expected 8 or 16; convert the image to one of them first"
+            "32 bits a pixel: expected 8 or 16; convert the image to one of them first"
         )
     # In some TIFFs white is 0, which Pillow minds for 8 bits only.
-    inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+    inverted = tiff.get(_PHOTOMETRIC) == 0
+    image.load()  # which turns a TIFF upright, and forgets that it lay on its side
     image = _upright(image)
     if image.mode in _DEEP_GREY_MODES:
         deep = np.asarray(image).astype(np.float64)

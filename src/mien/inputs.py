@@ -37,18 +37,14 @@ def find_inputs(sources: Iterable[str], *, without: Path | None = None) -> Input
         without: where what is made of them goes: no folder or pattern means the files in it.
 
     Raises:
-        UsageError: ``without`` is one of the folders.
+        UsageError: ``without`` is one of the folders, or a pattern means files in it alone.
     """
     found = Inputs([], {})
+    kept_out = None if without is None else without.resolve()
     for source in sources:
         files: Iterable[str]
         path = Path(source)
         if not is_address(source) and path.is_dir():
-            if without is not None and path.resolve() == without.resolve():
-                raise UsageError(
-                    f"{source} is read, so what is made of it cannot go there, where it would be "
-                    "read the next time: choose another folder"
-                )
             files = (str(p) for p in path.rglob("*"))
             nothing = (
                 "no image or video in this folder; expected files ending in "
@@ -61,14 +57,18 @@ def find_inputs(sources: Iterable[str], *, without: Path | None = None) -> Input
         else:
             found.paths.append(source)
             continue
-        paths = sorted(file for file in files if _is_input(Path(file), without))
-        found.paths.extend(paths)
+        paths = sorted(file for file in files if _is_input(Path(file)))
+        others = [file for file in paths if Path(file).parent.resolve() != kept_out]
+        if paths and (not others or path.resolve() == kept_out):
+            raise UsageError(
+                f"{source} is read, so what is made of it cannot go there, where it would be read "
+                "the next time: choose another folder"
+            )
+        found.paths.extend(others)
         if not paths:
             found.problems[source] = f"{source}: {nothing}"
     return found
 
 
-def _is_input(path: Path, without: Path | None) -> bool:
-    if path.suffix.lower() not in _SUFFIXES or not path.is_file():
-        return False
-    return without is None or without.resolve() != path.resolve().parent
+def _is_input(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and path.is_file()

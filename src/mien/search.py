@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -30,7 +31,7 @@ from optuna.trial import TrialState
 from mien import plots
 from mien.atomic import write_text
 from mien.cluster import cluster
-from mien.config import TrainConfig, load_recipe
+from mien.config import TrainConfig, load_recipe, recipe_values
 from mien.data.stream import open_data
 from mien.errors import DataError, DatasetError, UsageError
 from mien.history import read_history
@@ -239,21 +240,20 @@ class _State:
             before, trials = held["job"], [Trial(**trial) for trial in held["trials"]]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DatasetError(f"{path}: damaged ({error}); choose another --out") from None
-        about = self._about()
         # A search of before the recipe's settings were noted goes on with those that it has now.
-        before["trained_by"] = about["trained_by"] | before.get("trained_by", {})
-        if before != about:
+        before.setdefault("sets", self.about["sets"])
+        if before != self.about:
             raise UsageError(f"{self.out} holds another search: choose another --out")
         self.trials = {trial.number: trial for trial in trials}
 
-    def _about(self) -> dict[str, Any]:
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What tells this search from others; a recipe that is changed meanwhile is another."""
         about: dict[str, Any] = json.loads(json.dumps(asdict(self.job)))
         for name in ("data", "device"):
             del about[name]
-        # With values that suit it: by itself it may want for one that is varied.
-        values = {varied.name: str(varied.ends()[0]) for varied in self.job.varied}
-        recipe = self.job.config(values).model_dump(mode="json")
-        return about | {"fingerprint": self.fingerprint, "trained_by": recipe}
+        sets = recipe_values(self.job.recipe, self.job.settings)
+        return about | {"fingerprint": self.fingerprint, "sets": sets}
 
     def ranked(self) -> list[Trial]:
         """Return the whole trials from the best to the worst, then the others."""
@@ -265,7 +265,7 @@ class _State:
     def put(self, trial: Trial) -> None:
         """Keep a trial, on disk too."""
         self.trials[trial.number] = trial
-        held = {"job": self._about(), "trials": [asdict(each) for each in self.trials.values()]}
+        held = {"job": self.about, "trials": [asdict(each) for each in self.trials.values()]}
         write_text(self.out / SEARCH_NAME, json.dumps(held, indent=1) + "\n")
 
     def to_do(self, trials: int) -> Iterator[Trial]:
@@ -317,10 +317,9 @@ def _as_in(distribution: BaseDistribution, text: str) -> Any:
 def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
     """Train with a trial's values; return how it ended."""
     started = time.perf_counter()
-    config = job.config(trial.values)
     run = out / f"trial-{trial.number:04d}"
 
-    def judge(entry: Mapping[str, Any]) -> None:
+    def judge(config: TrainConfig, entry: Mapping[str, Any]) -> None:
         epoch = entry["epoch"]
         if not _GRACE * config.epochs < epoch < config.epochs or epoch > len(bar):
             return
@@ -330,7 +329,10 @@ def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
     state: Literal["whole", "given up", "failed"] = "whole"
     reason = None
     try:
-        train(open_data(job.data), config, run, resume=True, device=job.device, on_epoch=judge)
+        # Values that suit the recipe one by one may not suit each other.
+        config = job.config(trial.values)
+        told = partial(judge, config)
+        train(open_data(job.data), config, run, resume=True, device=job.device, on_epoch=told)
     except _WorseThanHalfError:
         state = "given up"
     except (DataError, UsageError) as error:

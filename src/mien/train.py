@@ -344,11 +344,7 @@ class _Trainer:
         judged = self._judge()
         self.epoch += 1
         if not np.isfinite(train_loss) or judged is None:
-            kept = f"the last good epoch is kept in {self.run}; " if self.history else ""
-            raise DataError(
-                f"training diverged in epoch {self.epoch} (loss {train_loss}): {kept}try a lower "
-                "learning_rate or a clip_norm above 0"
-            )
+            raise self._diverged(self.epoch, train_loss)
         self.schedule.after_epoch(judged.loss)
         valid = judged.figures
         entry = {
@@ -384,10 +380,20 @@ class _Trainer:
         """Write a checkpoint within an epoch."""
         # What is read back is what all processes found, so that is what all of them go on with.
         losses = mean_of_all(torch.stack(begun.losses))
+        learnt = (losses, *self.model.parameters())
+        if not all(values.isfinite().all() for values in learnt):
+            raise self._diverged(self.epoch + 1, float(losses[-1]))
         begun.losses = list(losses)
         if self.fabric.is_global_zero:
             told = {"rate": begun.rate, "losses": losses.tolist()}
             self._write_checkpoint(step=begun.step, begun=told)
+
+    def _diverged(self, epoch: int, loss: float) -> DataError:
+        kept = f"the last good epoch is kept in {self.run}; " if self.history else ""
+        return DataError(
+            f"training diverged in epoch {epoch} (loss {loss}): {kept}try a lower learning_rate or "
+            "a clip_norm above 0"
+        )
 
     def _write_checkpoint(self, *, step: int = 0, begun: Mapping[str, Any] | None = None) -> None:
         tensors = _prefixed("model", self.model.state_dict())
@@ -409,12 +415,14 @@ class _Trainer:
         """
         try:
             self._take(checkpoint)
+        except (torch.OutOfMemoryError, torch.AcceleratorError):
+            raise
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise ModelError(
                 f"{self.run / 'checkpoints'}: the checkpoint does not fit this run "
                 f"({type(error).__name__}: {reason}); remove the folder to start over"
-            ) from None
+            ) from error
         if self.fabric.is_global_zero and self.history:
             self._write_history()
 
@@ -490,7 +498,7 @@ class _Trainer:
                 self.wrapped,
                 self.wrapped_optimizer,
                 max_norm=self.config.clip_norm,
-                error_if_nonfinite=False,  # The epoch's end tells that it diverged.
+                error_if_nonfinite=False,  # The next checkpoint tells that it diverged.
             )
         self.wrapped_optimizer.step()
         self.wrapped_optimizer.zero_grad()

@@ -4,6 +4,7 @@ One frame is in memory at a time, however long the video is. Sound is not read a
 Knows nothing of faces.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -192,8 +193,9 @@ class VideoCopy:
         self.path = path
         self.rate = rate
         self.frames = 0
-        # OpenCV chooses the container by the suffix.
-        self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        # OpenCV chooses the container by the suffix. Short, as a name may be as long as it can be.
+        told_apart = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        self._partial = path.with_name(f".{told_apart}.partial{path.suffix}")
         self._most_repeats = most_repeats
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)

@@ -75,7 +75,8 @@ def hand_out(target: str | None, text: str) -> None:
     path = Path(target)
     if target == "-":
         sys.stdout.write(text)
-    elif path.exists() and not path.is_file():  # a pipe or device, which nothing may replace
+    elif path.is_symlink() or (path.exists() and not path.is_file()):
+        # A link leads elsewhere, and a pipe or device is no file: nothing may replace them.
         with path.open("w", encoding="utf-8") as file:
             file.write(text)
     else:

@@ -15,7 +15,7 @@ from mien.data.writer import DatasetWriter, content_hash, new_folder
 from mien.errors import DatasetError, ImageError, UsageError
 from mien.preprocess import InputSpec, face_crop
 from mien.progress import Progress, silent
-from mien.records import Box, Sample
+from mien.records import Box, Sample, show_path
 
 __all__ = ["import_dataset", "recognise"]
 
@@ -65,7 +65,7 @@ def import_dataset(
         for sample, load in progress(reading.items, total=reading.total, doing="importing"):
             _add(writer, sample, load, spec, relative_boxes=reading.relative_boxes)
         passed_over = reading.tree.notes if reading.tree else ()
-        notes = (*chosen.notes, *reading.notes, *passed_over)
+        notes = (*chosen.notes, *reading.notes, *map(show_path, passed_over))
         return writer.finish(source=str(source), notes=notes)
 
 

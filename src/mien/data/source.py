@@ -38,8 +38,8 @@ class FileTree:
     """The files under a folder and inside the zip archives at its top.
 
     Use as a context manager: it keeps archives open. What macOS adds to folders and archives
-    (``__MACOSX/``, names that begin with ``._``) is not there. Where archives hold files of the
-    same name, as a train.zip and a test.zip may, each stands for a folder of its name.
+    (``__MACOSX/``, names that begin with ``._``) is not there. Where archives hold other files by
+    the same name, as a train.zip and a test.zip may, each stands for a folder of its name.
 
     Args:
         root: a folder, a zip archive, or a single file with one of the suffixes in ``also``.
@@ -185,9 +185,13 @@ class FileTree:
 
     def _add_archives(self, paths: Sequence[Path]) -> None:
         listed = [self._list_archive(path) for path in paths]
-        several = len(set().union(*listed)) < sum(map(len, listed))
+        content: dict[str, set[tuple[int, int]]] = {}
+        for members in listed:
+            for name, (_, info) in members.items():
+                content.setdefault(name, set()).add((info.CRC, info.file_size))
+        differ = any(len(kinds) > 1 for kinds in content.values())
         for path, members in zip(paths, listed, strict=True):
-            before = f"{path.stem}/" if several else ""
+            before = f"{path.stem}/" if differ else ""
             for name, member in members.items():
                 self._members.setdefault(before + name, member)
 

@@ -221,7 +221,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     path = path.resolve()  # '.' has no name of its own, and a link cannot be replaced by a folder
     # One that was killed left its own behind. One that still writes stops for want of it, rather
     # than have its files mixed with these.
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
         shutil.rmtree(left, ignore_errors=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     partial.mkdir()

@@ -3,9 +3,9 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ SCHEMA: Final = pa.schema(
 """One row an image, as ``mien predict --json`` has it; ``row`` is its row in a Parquet source."""
 
 _TOGETHER: Final = 64
+_FEWER: Final = "fewer rows than it should have"
 _DAMAGED: Final = (OSError, ValueError, pa.ArrowException)
 """What pyarrow raises where a file is damaged."""
 
@@ -110,10 +111,32 @@ def _images(plan: Plan, number: int) -> Iterator[tuple[str, int | None, bytes | 
             file = files.open_input_file(os.fsencode(path))
             table = pq.ParquetFile(file)
         except _DAMAGED as error:
+            if not _is_lasting(error, files, path):
+                raise
             yield from ((path, row, _unreadable(path, error)) for row in range(start, stop))
             continue
         with file:
-            yield from _table_images(table, path, plan.job.column, start, stop)
+            lasting = partial(_is_lasting, files=files, path=path)
+            yield from _table_images(table, path, plan.job.column, start, stop, lasting)
+
+
+def _is_lasting(error: Exception, files: fs.FileSystem, path: str) -> bool:
+    """Tell a file that is gone or damaged from one that is out of reach for now.
+
+    The latter fails the part, which the same command does again.
+    """
+    if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+        return True
+    if error.errno is not None:
+        return False
+    # pyarrow raises the same error for a damaged page and for a store that does not answer.
+    try:
+        with files.open_input_file(os.fsencode(path)) as file:
+            file.seek(max(0, file.size() - 8))
+            file.read(8)
+    except OSError:
+        return False
+    return True
 
 
 def _file_bytes(files: fs.FileSystem, path: str) -> bytes | ImageError:
@@ -131,18 +154,23 @@ def _unreadable(path: str, problem: object) -> ImageError:
 
 
 def _table_images(
-    table: pq.ParquetFile, path: str, column: str, start: int, stop: int
+    table: pq.ParquetFile,
+    path: str,
+    column: str,
+    start: int,
+    stop: int,
+    lasting: Callable[[Exception], bool],
 ) -> Iterator[tuple[str, int, bytes | ImageError]]:
     """Read the row groups that a stretch of rows touches, a batch in memory at a time.
 
-    Damage costs the rest of its row group; the next one is read.
+    Damage costs the rest of its row group; the next one is read. What is not ``lasting`` is raised.
     """
     first = 0
     for group in range(table.num_row_groups):
         end = first + table.metadata.row_group(group).num_rows
         if first < stop and end > start:
             row, last = first, min(end, stop)
-            problem: object = "fewer rows than it should have"
+            problem: object = _FEWER
             try:
                 for batch in table.iter_batches(_TOGETHER, row_groups=[group], columns=[column]):
                     for value in batch.column(0).to_pylist():
@@ -150,10 +178,14 @@ def _table_images(
                             yield path, row, _value_bytes(value)
                         row += 1
             except _DAMAGED as error:
+                if not lasting(error):
+                    raise
                 problem = error
             for lost in range(max(row, start), last):
                 yield path, lost, _unreadable(path, problem)
         first = end
+    for lost in range(max(first, start), stop):
+        yield path, lost, _unreadable(path, _FEWER)
 
 
 def _value_bytes(value: Any) -> bytes | ImageError:

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 
 from mien.data.formats.reading import shown, split_named
 from mien.data.source import FileTree
@@ -14,6 +15,8 @@ from mien.records import Box, Split
 __all__ = ["Table", "box_of", "find_table", "header", "lines", "number", "numbers"]
 
 _FAR = 1e6  # No image is that wide.
+_END = "\x03"
+"""Put after a csv's last line, where a quote that nothing closes swallows it, and all above it."""
 
 
 class Table:
@@ -84,12 +87,20 @@ class Table:
             self._tree.open(self._path) as file,
             io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
         ):
-            # Strict: a quote that nothing closes would swallow all rows below it.
-            reader = csv.reader(text, strict=True)
+            reader = csv.reader(chain(text, (_END,)))
+            begins = 1
             try:
                 for row in reader:
+                    if row == [_END]:
+                        return
+                    if row and row[-1].endswith(_END):
+                        raise DatasetError(
+                            f"{self.where}: broken csv: a quote in the row that begins at line "
+                            f"{begins} is never closed"
+                        )
                     if any(map(str.strip, row)):
                         yield reader.line_num, row
+                    begins = reader.line_num + 1
             except UnicodeDecodeError as error:
                 raise _no_text(self.where, error) from None
             except csv.Error as error:
