@@ -35,6 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "environments",
+        "comparison_page",
         "evaluation_page",
         "model_card",
         "peers",

@@ -207,7 +207,8 @@ def test_drawn_splits_keep_the_faces_of_one_picture_together(tmp_path: Path) -> 
 )
 def test_rules_that_leave_nothing(dirty: Dataset, tmp_path: Path, rest: dict[str, Any]) -> None:
     with pytest.raises(DatasetError, match="these rules leave no usable row"):
-        clean_dataset(dirty, tmp_path / "out", Rules(where=("relFCs>1",), without=EMOTIONS, **rest))
+        nothing = Rules(label_from="folder", without=EMOTIONS, **rest)
+        clean_dataset(dirty, tmp_path / "out", nothing)
     assert not (tmp_path / "out").exists()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mien.errors import ImageError
 from mien.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image, write_image
@@ -183,8 +184,9 @@ def test_odd_metadata_beside_the_orientation(make: bytes) -> None:
 
 
 def test_metadata_that_cannot_be_read_leave_the_picture() -> None:
-    exif = b"Exif\0\0II*\0" + b"\xff" * 20
-    found = read_image(_encode(Image.fromarray(RGB), "PNG", exif=exif))
+    told = PngInfo()
+    told.add_text("Raw profile type exif", "\nexif\n   4\nno hex")
+    found = read_image(_encode(Image.fromarray(RGB), "PNG", pnginfo=told))
     np.testing.assert_array_equal(found, RGB)
 
 

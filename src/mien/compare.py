@@ -17,27 +17,25 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
 from mien.atomic import write_text
+from mien.comparison_page import render_comparison
 from mien.data.dataset import Dataset
 from mien.errors import DataError, DatasetError, MienError, UsageError
 from mien.evaluate import Ask, answers_of
 from mien.labels import EMOTIONS
-from mien.metrics import brier_score, negative_log_likelihood, reliability
+from mien.metrics import brier_score, mean_recall, negative_log_likelihood, reliability
 from mien.model import EmotionModel
 from mien.peers import ask_peer
 from mien.preprocess import fit
 from mien.progress import Progress, silent
 from mien.records import Split
-from mien.version import __version__
 
 __all__ = ["Contender", "compare", "mcnemar", "paired_bootstrap", "save_comparison"]
 
@@ -241,7 +239,7 @@ def save_comparison(found: Mapping[str, Any], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     page, figures = folder / "comparison.html", folder / "comparison.json"
     write_text(figures, json.dumps(found, indent=2) + "\n")
-    write_text(page, _render(found))
+    write_text(page, render_comparison(found))
     return [page, figures]
 
 
@@ -287,10 +285,9 @@ def _figures(
 ) -> dict[str, float | None]:
     right = contender.right(truth, among)[chosen]
     labels = truth[chosen]
-    recalls = [right[labels == label].mean() for label in np.unique(labels)]
     figures: dict[str, float | None] = {
         "accuracy": float(right.mean()),
-        "macro_recall": float(np.mean(recalls)),
+        "macro_recall": mean_recall(right, labels),
         "nll": None,
         "brier": None,
         "calibration_error": None,
@@ -329,31 +326,6 @@ def _ask_peer(
     name: str, command: str, batches: Iterable[NDArray[np.uint8]]
 ) -> NDArray[np.floating[Any]]:
     return ask_peer(name, command, chain.from_iterable(batches)).probabilities
-
-
-def _render(found: Mapping[str, Any]) -> str:
-    """The page as text. Names are taken for hostile: the template escapes them."""
-    first, *others = found["models"]
-    ends = [0.0, *(end for entry in others for end in entry["against_first"]["interval"])]
-    start = min(ends)
-    # Models that all answer alike have no span.
-    span = max(ends) - start or 1.0
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        percent=lambda value, digits=1: f"{100 * value:.{digits}f} %",
-        points=lambda value: f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}"),
-        place=lambda value: f"{100 * (value - start) / span:.2f}%",
-    )
-    template = files("mien").joinpath("comparison.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
-        found=found,
-        first=first,
-        others=others,
-        judged=[entry for entry in found["models"] if "environments" in entry],
-        version=__version__,
-    )
 
 
 def _batches(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

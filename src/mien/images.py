@@ -22,11 +22,26 @@ from mien.errors import ImageError
 __all__ = ["IMAGE_SUFFIXES", "JPEG_SIDE", "MAX_PIXELS", "read_image", "write_image"]
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm"}
-    | {".ppm", ".avif", ".heic", ".heif"}
+    {
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
 )
-"""Those that Pillow may lack are among them: better an image that is told to be unreadable than one
-that nobody misses.
+"""Some of them Pillow may lack: better an image that is told to be unreadable than one that nobody
+misses.
 """
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded: a small file may unpack to gigabytes."""

@@ -1,7 +1,7 @@
 """What the user named: images, videos, folders, globs, turned into a list of files."""
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,32 +42,41 @@ def find_inputs(sources: Iterable[str], *, without: Path | None = None) -> Input
     found = Inputs([], {})
     kept_out = None if without is None else without.resolve()
     for source in sources:
-        files: Iterable[str]
-        path = Path(source)
-        if not is_address(source) and path.is_dir():
-            files = (str(p) for p in path.rglob("*"))
-            nothing = (
-                "no image or video in this folder; expected files ending in "
-                f"{', '.join(sorted(_SUFFIXES))}"
-            )
-        elif not is_address(source) and not path.exists() and glob.has_magic(source):
-            # pathlib's glob takes no absolute patterns.
-            files = glob.iglob(source, recursive=True)  # noqa: PTH207
-            nothing = "the pattern matches no image or video"
-        else:
+        files = _search(source)
+        if files is None:
             found.paths.append(source)
             continue
         paths = sorted(file for file in files if _is_input(Path(file)))
         others = [file for file in paths if Path(file).parent.resolve() != kept_out]
-        if paths and (not others or path.resolve() == kept_out):
+        if paths and (not others or Path(source).resolve() == kept_out):
             raise UsageError(
                 f"{source} is read, so what is made of it cannot go there, where it would be read "
                 "the next time: choose another folder"
             )
         found.paths.extend(others)
         if not paths:
-            found.problems[source] = f"{source}: {nothing}"
+            found.problems[source] = f"{source}: {_nothing_in(source)}"
     return found
+
+
+def _search(source: str) -> Iterator[str] | None:
+    """Return the files that a folder or a pattern means; None: the source is a file itself."""
+    path = Path(source)
+    if is_address(source):
+        return None
+    if path.is_dir():
+        return (str(file) for file in path.rglob("*"))
+    if not path.exists() and glob.has_magic(source):
+        # pathlib's glob takes no absolute patterns.
+        return glob.iglob(source, recursive=True)  # noqa: PTH207
+    return None
+
+
+def _nothing_in(source: str) -> str:
+    if not Path(source).is_dir():
+        return "the pattern matches no image or video"
+    suffixes = ", ".join(sorted(_SUFFIXES))
+    return f"no image or video in this folder; expected files ending in {suffixes}"
 
 
 def _is_input(path: Path) -> bool:

@@ -22,6 +22,7 @@ __all__ = [
     "confusion_matrix",
     "evaluate_probabilities",
     "macro_recall",
+    "mean_recall",
     "negative_log_likelihood",
     "precision_per_class",
     "recall_per_class",
@@ -68,6 +69,11 @@ def precision_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 def macro_recall(confusion: NDArray[np.int64]) -> float:
     """Mean recall over the classes that have images (balanced accuracy), 0..1."""
     return float(np.nanmean(recall_per_class(confusion)))
+
+
+def mean_recall(right: NDArray[np.bool_], labels: Labels) -> float:
+    """The same of answers of which it is known whether they are right, (n,)."""
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
 def negative_log_likelihood(probabilities: Probabilities, labels: Labels) -> float:

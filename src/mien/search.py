@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -319,7 +319,7 @@ def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
     started = time.perf_counter()
     run = out / f"trial-{trial.number:04d}"
 
-    def judge(config: TrainConfig, entry: Mapping[str, Any]) -> None:
+    def judge(entry: Mapping[str, Any]) -> None:
         epoch = entry["epoch"]
         if not _GRACE * config.epochs < epoch < config.epochs or epoch > len(bar):
             return
@@ -331,8 +331,7 @@ def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
     try:
         # Values that suit the recipe one by one may not suit each other.
         config = job.config(trial.values)
-        told = partial(judge, config)
-        train(open_data(job.data), config, run, resume=True, device=job.device, on_epoch=told)
+        train(open_data(job.data), config, run, resume=True, device=job.device, on_epoch=judge)
     except _WorseThanHalfError:
         state = "given up"
     except (DataError, UsageError) as error:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mien.checkpoint import BEST_NAME
 from mien.errors import UsageError
-from mien.model import EmotionModel, OnnxModel, load_model
+from mien.model import EmotionModel, OnnxModel, load_model, shipped_models
 from mien.preprocess import InputSpec
 from mien.runs import TorchModel, open_run
 
@@ -53,7 +53,7 @@ def open_teacher(
 def teacher_digest(name: str) -> str:
     """Return what tells a teacher's weights from others: 16 digits of its file's SHA-256."""
     folder = Path(name)
-    path = folder / BEST_NAME if folder.is_dir() else load_model(name).path
+    path = folder / BEST_NAME if folder.is_dir() else shipped_models().get(name, folder)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 

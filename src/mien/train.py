@@ -163,24 +163,24 @@ def _checkpoint_to_resume(
             f"{run} holds a run: add --resume to go on with it, or choose another --out"
         )
     try:
-        before = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        # What a setting does by default is what was done before there was such a setting.
-        before["recipe"] = TrainConfig().model_dump(mode="json") | before["recipe"]
-        before["dataset"].keys()
+        told = json.loads((run / "run.json").read_text(encoding="utf-8"))
         # Runs of before the teachers' weights were noted go on with those that are there.
-        before.setdefault("teachers", description["teachers"])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        told = {"teachers": description["teachers"]} | told
+        before = {key: dict(told[key]) for key in ("recipe", "dataset", "teachers")}
+    except (ValueError, TypeError, KeyError) as error:
         raise ModelError(
             f"{run / 'run.json'}: damaged ({error}); choose another --out, or remove the run"
         ) from None
-    for key in ("recipe", "dataset", "teachers"):
+    # What a setting does by default is what was done before there was such a setting.
+    before["recipe"] = TrainConfig().model_dump(mode="json") | before["recipe"]
+    for key, of_key in before.items():
         changed = [
             name
-            for name in before[key] | description[key]
-            if before[key].get(name) != description[key].get(name)
+            for name in of_key | description[key]
+            if of_key.get(name) != description[key].get(name)
         ]
         if changed:
-            was, now = before[key].get(changed[0]), description[key].get(changed[0])
+            was, now = of_key.get(changed[0]), description[key].get(changed[0])
             raise UsageError(
                 f"{run} was begun with {key} {changed[0]} = {was!r}, now it is {now!r}: "
                 "resume with the same, or choose another --out"

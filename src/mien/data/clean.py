@@ -105,10 +105,8 @@ class _Cleaning:
             self._merge()
         self._filter()
         if self.rules.drop:
-            self._expect_rows()
             self._drop_kinds()
         if self.rules.split:
-            self._expect_rows()
             self._draw_splits(self.rules.split)
         self._leave_out_copies()
         self._expect_rows()
@@ -189,6 +187,7 @@ class _Cleaning:
         self._remove(doomed)
 
     def _audit(self) -> tuple[Finding, ...]:
+        self._expect_rows()
         return audit_dataset(
             self.as_it_stands(), predictions=self.predictions, progress=self.progress
         ).findings

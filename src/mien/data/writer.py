@@ -135,7 +135,7 @@ class DatasetWriter:
         self._flush()
         self._batch()
         manifest = pa.Table.from_batches(self._batches, schema=self._schema)
-        notes = [*notes, *_note_of_open_splits(manifest)]
+        notes = [*notes, *_notes_of_open_splits(manifest)]
         manifest = exclude_copies(_draw_open_splits(manifest))
         info = write_description(
             self._folder,
@@ -274,14 +274,15 @@ def _draw_open_splits(manifest: pa.Table) -> pa.Table:
     return replace_column(manifest, "split", splits)
 
 
-def _note_of_open_splits(manifest: pa.Table) -> Iterator[str]:
+def _notes_of_open_splits(manifest: pa.Table) -> list[str]:
     rows = manifest.select(["split", "excluded"]).to_pylist()
     used = Counter(row["split"] is None for row in rows if row["excluded"] is None)
-    if used[True] and used[False]:
-        yield (
-            f"{used[True]} of {used.total()} images are in no split that mien knows, where the "
-            "others are: theirs was drawn."
-        )
+    if not (used[True] and used[False]):
+        return []
+    return [
+        f"{used[True]} of {used.total()} images are in no split that mien knows, where the others "
+        "are: theirs was drawn."
+    ]
 
 
 def _join_named(splits: Sequence[Split | None], groups: Sequence[int]) -> list[Split | None]:

@@ -1,0 +1,44 @@
+"""A comparison of models as one HTML file that a stranger can read.
+
+Everything lies in the file, it asks no one for anything and runs no script. Names are taken for
+hostile: the template escapes them. Computes nothing.
+"""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from mien.version import __version__
+
+__all__ = ["render_comparison"]
+
+
+def render_comparison(found: Mapping[str, Any]) -> str:
+    """Return the page as text.
+
+    Args:
+        found: as `mien.compare.compare` returns it.
+    """
+    first, *others = found["models"]
+    ends = [0.0, *(end for entry in others for end in entry["against_first"]["interval"])]
+    start = min(ends)
+    # Models that all answer alike have no span.
+    span = max(ends) - start or 1.0
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        percent=lambda value, digits=1: f"{100 * value:.{digits}f} %",
+        points=lambda value: f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}"),
+        place=lambda value: f"{100 * (value - start) / span:.2f}%",
+    )
+    template = files("mien").joinpath("comparison.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        found=found,
+        first=first,
+        others=others,
+        judged=[entry for entry in found["models"] if "environments" in entry],
+        version=__version__,
+    )
