@@ -1,5 +1,6 @@
 """Scoring many images: every image once, whatever is killed; bad ones get their reason."""
 
+import errno
 import io
 import json
 import os
@@ -240,6 +241,40 @@ def test_files_that_go_away_are_told_of(
     for row in rows:
         gone = row["source"] != str(source / "here.parquet")
         assert (row["source"] in (row["error"] or "")) == gone, row
+
+
+def test_a_damaged_table_among_others_costs_a_row(
+    tmp_path: Path, pictures: list[bytes], model: bytes
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("damaged.parquet", "whole.parquet"):
+        pq.write_table(pa.table({"image": pictures[:2]}), source / name)
+    damaged = source / "damaged.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-4])
+    plan = plan_scores(job_of(source), str(tmp_path / "out"))
+    tallies = [score_part(plan, number, model) for number in plan.missing()]
+    assert sum(tally.unreadable for tally in tallies) == 1
+    lost, *read = pq.read_table(plan.out).to_pylist()
+    assert lost["source"] == str(damaged)
+    assert f"not a readable file: {damaged}" in lost["error"]
+    assert [len(row["faces"]) for row in read] == [1, 1]
+
+
+def test_a_store_that_does_not_answer_leaves_no_plan(
+    tmp_path: Path, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    pq.write_table(pa.table({"image": pictures[:2]}), source / "a.parquet")
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise PermissionError(errno.EACCES, "no access")
+
+    monkeypatch.setattr(pq, "ParquetFile", away)
+    with pytest.raises(PermissionError):
+        plan_scores(job_of(source), str(tmp_path / "out"))
+    assert not (tmp_path / "out" / "_plan.parquet").exists()
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path, pictures: list[bytes], model: bytes) -> None:

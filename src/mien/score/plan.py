@@ -22,11 +22,13 @@ from mien.errors import DataError, UsageError
 from mien.images import IMAGE_SUFFIXES
 from mien.places import left_by_writing, locate, whole_file
 
-__all__ = ["Job", "Part", "Plan", "part_name", "plan_scores"]
+__all__ = ["DAMAGED", "Job", "Part", "Plan", "is_lasting", "part_name", "plan_scores"]
 
 PART_IMAGES: Final = 2_048
 PLAN_NAME: Final = "_plan.parquet"
 _JOB_KEY: Final = b"mien.job"
+DAMAGED: Final = (OSError, ValueError, pa.ArrowException)
+"""What pyarrow raises where a file is damaged."""
 _SUFFIXES: Final = IMAGE_SUFFIXES | {".parquet"}
 _ROWS: Final = pa.schema(
     # Not every file's name is UTF-8.
@@ -110,6 +112,25 @@ class Plan:
 def part_name(number: int) -> str:
     """Return the name of a part's file."""
     return f"part-{number:06d}.parquet"
+
+
+def is_lasting(error: Exception, files: fs.FileSystem, path: str) -> bool:
+    """Tell a file that is gone or damaged from one that is out of reach for now.
+
+    The latter ends the plan or fails the part, and the same command does it again.
+    """
+    if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+        return True
+    if error.errno is not None:
+        return False
+    # pyarrow raises the same error for a damaged page and for a store that does not answer.
+    try:
+        with files.open_input_file(os.fsencode(path)) as file:
+            file.seek(max(0, file.size() - 8))
+            file.read(8)
+    except OSError:
+        return False
+    return True
 
 
 def plan_scores(job: Job, out: str) -> Plan:
@@ -204,7 +225,13 @@ def _parts(source: fs.FileSystem, root: str, job: Job) -> Iterator[list[dict[str
             {"path": os.fsencode(path), "start": None, "stop": None, "images": 1} for path in paths
         ]
     for path in tables:
-        rows = _table_rows(source, path, job.column)
+        try:
+            rows = _table_rows(source, path, job.column)
+        except DataError:
+            if path == root:
+                raise
+            # The rest goes on; whoever reads this row finds it unreadable, and says why.
+            rows = 1
         # An empty table has its part, too: a file that is not in the plan counts as new.
         for start in range(0, max(rows, 1), PART_IMAGES):
             stop = min(start + PART_IMAGES, rows)
@@ -263,7 +290,9 @@ def _table_rows(source: fs.FileSystem, path: str, column: str) -> int:
         with source.open_input_file(os.fsencode(path)) as file:
             parquet = pq.ParquetFile(file)
             schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-    except (OSError, ValueError) as error:
+    except DAMAGED as error:
+        if not is_lasting(error, source, path):
+            raise
         raise DataError(f"{path}: not a readable Parquet file ({error})") from None
     if column not in schema.names:
         raise UsageError(

@@ -20,7 +20,7 @@ from mien.images import read_image
 from mien.places import locate, whole_file
 from mien.predictor import Opened, Recogniser
 from mien.records import Face, show_path
-from mien.score.plan import Plan, part_name
+from mien.score.plan import DAMAGED, Plan, is_lasting, part_name
 
 __all__ = ["SCHEMA", "Tally", "score_part"]
 
@@ -47,8 +47,6 @@ SCHEMA: Final = pa.schema(
 
 _TOGETHER: Final = 64
 _FEWER: Final = "fewer rows than it should have"
-_DAMAGED: Final = (OSError, ValueError, pa.ArrowException)
-"""What pyarrow raises where a file is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,33 +108,14 @@ def _images(plan: Plan, number: int) -> Iterator[tuple[str, int | None, bytes | 
         try:
             file = files.open_input_file(os.fsencode(path))
             table = pq.ParquetFile(file)
-        except _DAMAGED as error:
-            if not _is_lasting(error, files, path):
+        except DAMAGED as error:
+            if not is_lasting(error, files, path):
                 raise
             yield from ((path, row, _unreadable(path, error)) for row in range(start, stop))
             continue
         with file:
-            lasting = partial(_is_lasting, files=files, path=path)
+            lasting = partial(is_lasting, files=files, path=path)
             yield from _table_images(table, path, plan.job.column, start, stop, lasting)
-
-
-def _is_lasting(error: Exception, files: fs.FileSystem, path: str) -> bool:
-    """Tell a file that is gone or damaged from one that is out of reach for now.
-
-    The latter fails the part, which the same command does again.
-    """
-    if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
-        return True
-    if error.errno is not None:
-        return False
-    # pyarrow raises the same error for a damaged page and for a store that does not answer.
-    try:
-        with files.open_input_file(os.fsencode(path)) as file:
-            file.seek(max(0, file.size() - 8))
-            file.read(8)
-    except OSError:
-        return False
-    return True
 
 
 def _file_bytes(files: fs.FileSystem, path: str) -> bytes | ImageError:
@@ -177,7 +156,7 @@ def _table_images(
                         if start <= row < last:
                             yield path, row, _value_bytes(value)
                         row += 1
-            except _DAMAGED as error:
+            except DAMAGED as error:
                 if not lasting(error):
                     raise
                 problem = error
