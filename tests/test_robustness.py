@@ -66,6 +66,18 @@ def test_no_face_is_wrong_and_an_answer_of_its_own(
     assert found["flips"] > 0.9
 
 
+def test_whoever_leaves_all_open_is_right_nowhere(
+    ferplus_dataset: Dataset, rows: NDArray[np.int64]
+) -> None:
+    rows = rows[ferplus_dataset.labels(rows, EMOTIONS) == 0]
+
+    def ask(batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        return np.full((sum(len(batch) for batch in batches), 8), 1 / 8)
+
+    clean = judge_environments(ask, ferplus_dataset, rows, EMOTIONS)["clean"]
+    assert clean == {"accuracy": 0, "macro_recall": 0, "nll": pytest.approx(np.log(8))}
+
+
 def test_a_shipped_model_is_judged_the_same_every_time(
     ferplus_dataset: Dataset, rows: NDArray[np.int64], tmp_path: Path
 ) -> None:

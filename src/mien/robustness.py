@@ -95,13 +95,16 @@ def _trembling(draw: int, images: Images, batch: int) -> Images:
 
 
 def _answers(found: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """The most probable emotions, (n,); -1, which is no label, where no face was seen."""
-    return np.where(found.any(axis=1), found.argmax(axis=1), -1)
+    """The most probable emotions, (n,); -1, which is no label, where none is ahead of the others.
+
+    That is where no face was seen, and where all that is known speaks for an emotion not asked for.
+    """
+    return np.where(found.max(axis=1) > found.min(axis=1), found.argmax(axis=1), -1)
 
 
 def _figures(found: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> dict[str, Any]:
     answers = _answers(found)
-    right, judged = answers == truth, answers >= 0
+    right, judged = answers == truth, found.any(axis=1)
     return {
         "accuracy": float(right.mean()),
         "macro_recall": mean_recall(right, truth),
