@@ -279,6 +279,7 @@ NETWORKS: Mapping[str, Builder] = MappingProxyType(
         "mirror-s": _residual(24, (32, 64, 128), (1, 2, 2), 0.15, mirrored=True),
         "mirror-m": _residual(32, (48, 96, 192), (1, 2, 2), 0.2, mirrored=True),
         "mirror-l": _residual(32, (64, 128, 256), (1, 2, 2), 0.3, mirrored=True),
+        "mirror-xl": _residual(32, (96, 192, 384), (1, 2, 2), 0.3, mirrored=True),
     }
 )
 """Every network by name."""
