@@ -38,6 +38,8 @@ scale = 0.0
 brightness = 0.0
 contrast = 0.0
 erasing = 0.0
+teachers = ["nano"]
+teachers_see = "original"
 """
 """Without chance: what the processes draw for themselves would differ from what one draws."""
 

@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from mien.labelled import Batch
 from mien.losses import Objective
 from mien.networks import Classifier
 from mien.runs import open_run
+from mien.teachers import mean_opinion, write_opinions
 from mien.train import _Trainer, train
 
 
@@ -313,6 +315,49 @@ def test_another_teacher_by_the_same_name_is_refused(
     train(drawn_dataset, other, teacher, device="cpu")
     with pytest.raises(UsageError, match="was begun with teachers"):
         train(drawn_dataset, config, tmp_path / "run", resume=True, device="cpu")
+
+
+def test_teachers_are_asked_once_a_run_and_not_when_it_resumes(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def counted(teachers: Any, pixels: torch.Tensor) -> torch.Tensor:
+        asked.append(len(pixels))
+        return mean_opinion(teachers, pixels)
+
+    monkeypatch.setattr("mien.train.mean_opinion", counted)
+    taught = {"teachers": ["nano"], "teachers_see": "original", "epochs": 1}
+    config = TrainConfig(**(tiny_config.model_dump() | taught))
+    run, images = tmp_path / "run", len(drawn_dataset.usable("train"))
+    train(drawn_dataset, config, run, device="cpu")
+    assert sum(asked) == 2 * images  # Each picture and its mirror image.
+    with pytest.raises(UsageError, match="add --resume"):
+        train(drawn_dataset, config, run, device="cpu")
+    train(drawn_dataset, config, run, resume=True, device="cpu")
+    assert sum(asked) == 2 * images
+
+
+@pytest.mark.parametrize("held", [None, torch.zeros(3, 8)], ids=["damaged", "of-other-images"])
+def test_opinions_that_do_not_fit_are_not_learnt(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    held: torch.Tensor | None,
+) -> None:
+    run = tmp_path / "run"
+    taught = {"teachers": ["nano"], "teachers_see": "original", "epochs": 1}
+    config = TrainConfig(**(tiny_config.model_dump() | taught))
+    train(drawn_dataset, config, run, device="cpu")
+    if held is None:
+        (run / "opinions.safetensors").write_bytes(b"half")
+    else:
+        write_opinions(run, held)
+    with pytest.raises(ModelError, match=r"opinions\.safetensors"):
+        train(drawn_dataset, config, run, resume=True, device="cpu")
 
 
 def test_training_learns(tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig) -> None:

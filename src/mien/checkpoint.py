@@ -28,8 +28,10 @@ __all__ = [
     "latest_checkpoint",
     "load_optimizer_tensors",
     "optimizer_tensors",
+    "read_tensors",
     "read_weights",
     "write_checkpoint",
+    "write_tensors",
     "write_weights",
 ]
 
@@ -62,7 +64,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     stem = f"epoch-{checkpoint.epoch:04d}"
     if checkpoint.step:
         stem += f"-step-{checkpoint.step:07d}"
-    _write_tensors(folder / f"{stem}.safetensors", checkpoint.tensors, {})
+    write_tensors(folder / f"{stem}.safetensors", checkpoint.tensors, {})
     write_text(folder / f"{stem}.json", json.dumps(checkpoint.state, indent=1) + "\n")
     for old in folder.iterdir():
         if not old.name.startswith(f"{stem}."):
@@ -84,7 +86,7 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     newest = states[-1]
     try:
         state = json.loads(newest.read_text(encoding="utf-8"))
-        tensors, _ = _read_tensors(newest.with_suffix(".safetensors"))
+        tensors, _ = read_tensors(newest.with_suffix(".safetensors"))
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{newest}: damaged checkpoint ({error}); remove it to start over"
@@ -95,7 +97,7 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
 
 def write_weights(path: Path, model: nn.Module, card: ModelCard) -> None:
     """Write a model's weights with its card in the header, atomically."""
-    _write_tensors(path, model.state_dict(), {METADATA_KEY: card.model_dump_json()})
+    write_tensors(path, model.state_dict(), {METADATA_KEY: card.model_dump_json()})
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
@@ -104,7 +106,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
     Raises:
         ModelError: missing, damaged, or without a card.
     """
-    tensors, metadata = _read_tensors(path)
+    tensors, metadata = read_tensors(path)
     if METADATA_KEY not in metadata:
         raise ModelError(f"{path}: weights without a mien card; expected a file of 'mien train'")
     return tensors, ModelCard.parse(metadata[METADATA_KEY], source=str(path))
@@ -131,7 +133,8 @@ def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) 
     )
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write named tensors and texts as a safetensors file, whole or not at all."""
     # safetensors demands tensors in plain layout, one memory each.
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with replacing(path) as partial:
@@ -139,7 +142,12 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str
         partial.write_bytes(save(plain, metadata=metadata))
 
 
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and texts of a safetensors file.
+
+    Raises:
+        ModelError: missing or damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()

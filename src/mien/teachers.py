@@ -1,23 +1,33 @@
-"""Finished models that a student learns from: their opinion of the very pictures that it sees.
+"""Finished models that a student learns from: their mean opinion of the pictures that it sees.
 
 Knowledge distillation (Hinton et al. 2015, arXiv:1503.02531), from calibrated probabilities.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from mien.checkpoint import BEST_NAME
-from mien.errors import UsageError
+from mien.checkpoint import BEST_NAME, read_tensors, write_tensors
+from mien.errors import ModelError, UsageError
 from mien.model import EmotionModel, OnnxModel, load_model, shipped_models
 from mien.preprocess import InputSpec
 from mien.runs import TorchModel, open_run
 
-__all__ = ["Teacher", "open_teacher", "teacher_digest"]
+__all__ = [
+    "Teacher",
+    "mean_opinion",
+    "open_teacher",
+    "read_opinions",
+    "teacher_digest",
+    "write_opinions",
+]
+
+_NAME: Final = "opinions.safetensors"
 
 Teacher = Callable[[Tensor], Tensor]
 """Maps pixels, float (n, channels, size, size) in 0..1, to probabilities (n, emotions)."""
@@ -38,7 +48,7 @@ def open_teacher(
     if Path(name).is_dir():
         model = open_run(Path(name))
         teacher = partial(_opinion_of_run, model)
-        model.answers.to(device)
+        model.answers.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     else:
         model = load_model(name, threads=torch.get_num_threads())
         teacher = partial(_opinion_of_file, model)
@@ -55,6 +65,33 @@ def teacher_digest(name: str) -> str:
     folder = Path(name)
     path = folder / BEST_NAME if folder.is_dir() else shipped_models().get(name, folder)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def mean_opinion(teachers: Sequence[Teacher], pixels: Tensor) -> Tensor:
+    """Return the mean of what teachers say of pixels: float (n, emotions)."""
+    return torch.stack([teacher(pixels) for teacher in teachers]).mean(dim=0)
+
+
+def write_opinions(run: Path, opinions: Tensor) -> None:
+    """Keep in a run's folder what its teachers said of its n images: float (n, emotions)."""
+    write_tensors(run / _NAME, {"opinions": opinions}, {})
+
+
+def read_opinions(run: Path, shape: tuple[int, int]) -> Tensor | None:
+    """Read what `write_opinions` wrote; None where there is nothing.
+
+    Raises:
+        ModelError: it is damaged, or not of this shape.
+    """
+    path = run / _NAME
+    if not path.exists():
+        return None
+    opinions = read_tensors(path)[0].get("opinions")
+    if opinions is None or opinions.shape != shape:
+        raise ModelError(
+            f"{path}: not the opinions of {shape[0]} images; remove it to ask the teachers again"
+        )
+    return opinions
 
 
 def _opinion_of_run(model: TorchModel, pixels: Tensor) -> Tensor:

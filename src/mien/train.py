@@ -15,7 +15,7 @@ the images in the order that one process would, and the first of them writes the
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -66,7 +66,14 @@ from mien.optim import make_optimizer, make_schedule
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
 from mien.streaming import StreamedSplit
-from mien.teachers import Teacher, open_teacher, teacher_digest
+from mien.teachers import (
+    Teacher,
+    mean_opinion,
+    open_teacher,
+    read_opinions,
+    teacher_digest,
+    write_opinions,
+)
 from mien.together import from_first, gather, mean_of_all, share, share_statistics, together
 from mien.version import __version__
 
@@ -133,6 +140,7 @@ def train(
     with together(device, devices, nodes, _PRECISIONS[config.precision]) as fabric:
         trainer = _Trainer.start(fabric, dataset, config, run)
         last = from_first(fabric, lambda: _begin(run, trainer.description(), resume=resume))
+        trainer.ask_teachers(progress)
         if last is not None:
             trainer.restore(last)
         while trainer.epoch < config.epochs:
@@ -236,8 +244,6 @@ class _Trainer:
         teachers = tuple(
             open_teacher(name, spec, emotions, fabric.device) for name in config.teachers
         )
-        if config.teachers_see == "original" and isinstance(train_data, Labelled):
-            train_data, teachers = _taught(train_data, teachers, config.distillation), ()
         return cls(
             fabric=fabric,
             dataset=dataset,
@@ -318,6 +324,40 @@ class _Trainer:
                 "processes": self.fabric.world_size,
             },
         }
+
+    def ask_teachers(self, progress: Progress) -> None:
+        """Ask the teachers now, where they are to see the pictures as they are and their mirrors.
+
+        They are asked once, so that many cost a run no more than one; its folder keeps what they
+        said, so that a resumed one need not ask again.
+        """
+        data = self.train_data
+        if self.config.teachers_see != "original" or not isinstance(data, Labelled):
+            return
+        if not self.teachers:
+            return
+        shape = (len(data), len(self.emotions))
+        opinions = from_first(self.fabric, lambda: read_opinions(self.run, shape))
+        if opinions is None:
+            opinions = self._ask_once(data, progress)
+            from_first(self.fabric, lambda: write_opinions(self.run, opinions.cpu()))
+        targets = _with_opinions(data.targets, opinions.to(data.targets), self.config.distillation)
+        self.train_data, self.teachers = replace(data, targets=targets), ()
+
+    def _ask_once(self, data: Labelled, progress: Progress) -> Tensor:
+        def answer(asked: Tensor) -> Tensor:
+            parts = asked.split(_BATCH)
+            shown = progress(parts, total=len(parts), doing="asking the teachers")
+            return torch.cat([of_both(data.pixels(part)) for part in shown])
+
+        def of_both(pixels: Tensor) -> Tensor:
+            return (self._opinions(pixels) + self._opinions(pixels.flip(-1))) / 2
+
+        return gather(self.fabric, answer, len(data))
+
+    def _opinions(self, pixels: Tensor) -> Tensor:
+        with self.fabric.autocast():
+            return mean_opinion(self.teachers, pixels)
 
     def run_epoch(self, progress: Progress) -> dict[str, Any]:
         """Train one epoch, judge it, and return its entry of the history."""
@@ -488,7 +528,7 @@ class _Trainer:
         images, targets, weights = mix(images, batch.targets, batch.weights, self.config)
         images = images.contiguous(memory_format=torch.channels_last)
         if self.teachers:
-            targets = _with_opinions(targets, self.teachers, images, self.config.distillation)
+            targets = _with_opinions(targets, self._opinions(images), self.config.distillation)
         images = _shrunk(images, self.config.side_in(self.epoch))
         emphasis = None if self.emphasis is None else self.emphasis.weights().to(images.device)
         loss = self.objective(self.wrapped(images), targets, weights, emphasis)
@@ -632,30 +672,9 @@ def _samples(
     return of_stream, Labelled.of_stream(dataset, "valid", spec, device=device)
 
 
-def _with_opinions(
-    targets: Tensor, teachers: Sequence[Teacher], images: Tensor, share: float
-) -> Tensor:
-    """Put the teachers' mean opinion of pictures beside the targets, each (N, k)."""
-    opinions = [teacher(images) for teacher in teachers]
-    return (1 - share) * targets + share * torch.stack(opinions).mean(dim=0)
-
-
-def _taught(data: Labelled, teachers: Sequence[Teacher], share: float) -> Labelled:
-    """Put the teachers' mean opinion of the dataset's pictures, and of their mirrors, beside them.
-
-    They are asked once, so that many teachers cost a run no more than one.
-    """
-    if not teachers:
-        return data
-    targets = []
-    for part in torch.arange(len(data)).split(_BATCH):
-        batch = data.batch(part)
-        seen = (
-            _with_opinions(batch.targets, teachers, x, share)
-            for x in (batch.pixels, batch.pixels.flip(-1))
-        )
-        targets.append(torch.stack([*seen]).mean(dim=0))
-    return replace(data, targets=torch.cat(targets))
+def _with_opinions(targets: Tensor, opinions: Tensor, share: float) -> Tensor:
+    """Put the teachers' mean opinions beside the targets, each (N, k)."""
+    return (1 - share) * targets + share * opinions
 
 
 def _shrunk(images: Tensor, side: int) -> Tensor:
