@@ -332,9 +332,8 @@ class _Trainer:
         said, so that a resumed one need not ask again.
         """
         data = self.train_data
-        if self.config.teachers_see != "original" or not isinstance(data, Labelled):
-            return
-        if not self.teachers:
+        at_once = self.teachers and self.config.teachers_see == "original"
+        if not at_once or not isinstance(data, Labelled):
             return
         shape = (len(data), len(self.emotions))
         opinions = from_first(self.fabric, lambda: read_opinions(self.run, shape))
