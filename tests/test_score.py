@@ -226,10 +226,7 @@ def test_a_store_that_does_not_answer_leaves_its_part_to_do(
 def test_files_that_go_away_are_told_of(
     tmp_path: Path, pictures: list[bytes], model: bytes
 ) -> None:
-    source = tmp_path / "in"
-    source.mkdir()
-    for name in ("gone.parquet", "here.parquet"):
-        pq.write_table(pa.table({"image": pictures[:3]}), source / name)
+    source = _tables(tmp_path / "in", pictures[:3], "gone.parquet", "here.parquet")
     (source / "gone.png").write_bytes(pictures[0])
     plan = plan_scores(job_of(source), str(tmp_path / "out"))
     for gone in source.glob("gone.*"):
@@ -246,10 +243,7 @@ def test_files_that_go_away_are_told_of(
 def test_a_damaged_table_among_others_costs_a_row(
     tmp_path: Path, pictures: list[bytes], model: bytes
 ) -> None:
-    source = tmp_path / "in"
-    source.mkdir()
-    for name in ("damaged.parquet", "whole.parquet"):
-        pq.write_table(pa.table({"image": pictures[:2]}), source / name)
+    source = _tables(tmp_path / "in", pictures[:2], "damaged.parquet", "whole.parquet")
     damaged = source / "damaged.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-4])
     plan = plan_scores(job_of(source), str(tmp_path / "out"))
@@ -264,9 +258,7 @@ def test_a_damaged_table_among_others_costs_a_row(
 def test_a_store_that_does_not_answer_leaves_no_plan(
     tmp_path: Path, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = tmp_path / "in"
-    source.mkdir()
-    pq.write_table(pa.table({"image": pictures[:2]}), source / "a.parquet")
+    source = _tables(tmp_path / "in", pictures[:2], "a.parquet")
 
     def away(*_: Any, **__: Any) -> Any:
         raise PermissionError(errno.EACCES, "no access")
@@ -434,6 +426,13 @@ def test_a_wrong_source_gets_one_line(
         plan_scores(job_of(make(tmp_path)), str(tmp_path / "out"))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "_plan.parquet").exists()
+
+
+def _tables(folder: Path, images: list[bytes], *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        pq.write_table(pa.table({"image": images}), folder / name)
+    return folder
 
 
 def _written(path: Path, held: bytes) -> Path:

@@ -317,7 +317,7 @@ def test_another_teacher_by_the_same_name_is_refused(
         train(drawn_dataset, config, tmp_path / "run", resume=True, device="cpu")
 
 
-def test_teachers_are_asked_once_a_run_and_not_when_it_resumes(
+def test_teachers_are_asked_once_a_run_and_by_no_run_that_is_refused(
     tmp_path: Path,
     drawn_dataset: Dataset,
     tiny_config: TrainConfig,
@@ -326,18 +326,21 @@ def test_teachers_are_asked_once_a_run_and_not_when_it_resumes(
     asked: list[int] = []
 
     def counted(teachers: Any, pixels: torch.Tensor) -> torch.Tensor:
+        assert torch.is_autocast_enabled("cpu")
         asked.append(len(pixels))
         return mean_opinion(teachers, pixels)
 
     monkeypatch.setattr("mien.train.mean_opinion", counted)
-    taught = {"teachers": ["nano"], "teachers_see": "original", "epochs": 1}
-    config = TrainConfig(**(tiny_config.model_dump() | taught))
+    taught = {"teachers": ["nano"], "teachers_see": "original", "precision": "bfloat16"}
+    config = TrainConfig(**(tiny_config.model_dump() | taught | {"epochs": 1}))
     run, images = tmp_path / "run", len(drawn_dataset.usable("train"))
     train(drawn_dataset, config, run, device="cpu")
     assert sum(asked) == 2 * images  # Each picture and its mirror image.
+    train(drawn_dataset, config, run, resume=True, device="cpu")
+    assert sum(asked) == 2 * images
+    (run / "opinions.safetensors").unlink()
     with pytest.raises(UsageError, match="add --resume"):
         train(drawn_dataset, config, run, device="cpu")
-    train(drawn_dataset, config, run, resume=True, device="cpu")
     assert sum(asked) == 2 * images
 
 
@@ -356,7 +359,7 @@ def test_opinions_that_do_not_fit_are_not_learnt(
         (run / "opinions.safetensors").write_bytes(b"half")
     else:
         write_opinions(run, held)
-    with pytest.raises(ModelError, match=r"opinions\.safetensors"):
+    with pytest.raises(ModelError, match=r"opinions\.safetensors: .*remove it to ask"):
         train(drawn_dataset, config, run, resume=True, device="cpu")
 
 

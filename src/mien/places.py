@@ -5,13 +5,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import pyarrow as pa
 from pyarrow import fs
 
 from mien.errors import UsageError
 
-__all__ = ["left_by_writing", "locate", "whole_file"]
+__all__ = ["DAMAGED", "is_lasting", "left_by_writing", "locate", "whole_file"]
+
+DAMAGED: Final = (OSError, ValueError, pa.ArrowException)
+"""What pyarrow raises where a file is damaged."""
 
 
 def locate(place: str) -> tuple[fs.FileSystem, str]:
@@ -27,6 +31,28 @@ def locate(place: str) -> tuple[fs.FileSystem, str]:
         reason = " ".join(str(error).split())
         raise UsageError(f"{place}: no path or address that can be opened ({reason})") from None
     return files, path.rstrip("/")
+
+
+def is_lasting(error: Exception, files: fs.FileSystem, path: str) -> bool:
+    """Tell a file that is gone or damaged from one that is out of reach for now.
+
+    Args:
+        error: one of `DAMAGED`, of reading the file.
+        files: where it is.
+        path: its path there.
+    """
+    if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+        return True
+    if error.errno is not None:
+        return False
+    # pyarrow raises the same error for a damaged page and for a store that does not answer.
+    try:
+        with files.open_input_file(os.fsencode(path)) as file:
+            file.seek(max(0, file.size() - 8))
+            file.read(8)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

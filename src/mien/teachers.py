@@ -86,7 +86,10 @@ def read_opinions(run: Path, shape: tuple[int, int]) -> Tensor | None:
     path = run / _NAME
     if not path.exists():
         return None
-    opinions = read_tensors(path)[0].get("opinions")
+    try:
+        opinions = read_tensors(path)[0].get("opinions")
+    except ModelError as error:
+        raise ModelError(f"{error}; remove it to ask the teachers again") from None
     if opinions is None or opinions.shape != shape:
         raise ModelError(
             f"{path}: not the opinions of {shape[0]} images; remove it to ask the teachers again"

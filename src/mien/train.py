@@ -127,7 +127,7 @@ def train(
             started by running this program's command line again, so from Python call this where
             that leads here; under ``torchrun`` its numbers count instead.
         nodes: on how many machines; see `mien.together.together`.
-        progress: shows how far an epoch is.
+        progress: shows how far the teachers are asked, and how far an epoch is.
         on_epoch: is told each epoch's entry of the history, in every process.
 
     Raises:

@@ -20,15 +20,13 @@ from pyarrow import fs
 
 from mien.errors import DataError, UsageError
 from mien.images import IMAGE_SUFFIXES
-from mien.places import left_by_writing, locate, whole_file
+from mien.places import DAMAGED, is_lasting, left_by_writing, locate, whole_file
 
-__all__ = ["DAMAGED", "Job", "Part", "Plan", "is_lasting", "part_name", "plan_scores"]
+__all__ = ["Job", "Part", "Plan", "part_name", "plan_scores"]
 
 PART_IMAGES: Final = 2_048
 PLAN_NAME: Final = "_plan.parquet"
 _JOB_KEY: Final = b"mien.job"
-DAMAGED: Final = (OSError, ValueError, pa.ArrowException)
-"""What pyarrow raises where a file is damaged."""
 _SUFFIXES: Final = IMAGE_SUFFIXES | {".parquet"}
 _ROWS: Final = pa.schema(
     # Not every file's name is UTF-8.
@@ -112,25 +110,6 @@ class Plan:
 def part_name(number: int) -> str:
     """Return the name of a part's file."""
     return f"part-{number:06d}.parquet"
-
-
-def is_lasting(error: Exception, files: fs.FileSystem, path: str) -> bool:
-    """Tell a file that is gone or damaged from one that is out of reach for now.
-
-    The latter ends the plan or fails the part, and the same command does it again.
-    """
-    if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
-        return True
-    if error.errno is not None:
-        return False
-    # pyarrow raises the same error for a damaged page and for a store that does not answer.
-    try:
-        with files.open_input_file(os.fsencode(path)) as file:
-            file.seek(max(0, file.size() - 8))
-            file.read(8)
-    except OSError:
-        return False
-    return True
 
 
 def plan_scores(job: Job, out: str) -> Plan:

@@ -17,10 +17,10 @@ from pyarrow import fs
 
 from mien.errors import ImageError
 from mien.images import read_image
-from mien.places import locate, whole_file
+from mien.places import DAMAGED, is_lasting, locate, whole_file
 from mien.predictor import Opened, Recogniser
 from mien.records import Face, show_path
-from mien.score.plan import DAMAGED, Plan, is_lasting, part_name
+from mien.score.plan import Plan, part_name
 
 __all__ = ["SCHEMA", "Tally", "score_part"]
 
