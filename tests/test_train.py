@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from mien.augment import Augmentation
 from mien.checkpoint import BEST_NAME, read_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
@@ -18,9 +19,10 @@ from mien.errors import ConfigError, DataError, DatasetError, ModelError, UsageE
 from mien.export import export_run
 from mien.labelled import Batch
 from mien.losses import Objective
-from mien.networks import Classifier
-from mien.runs import open_run
-from mien.teachers import mean_opinion, write_opinions
+from mien.networks import Classifier, build
+from mien.preprocess import InputSpec
+from mien.runs import open_run, take_weights
+from mien.teachers import mean_opinion, weights_digest, write_opinions
 from mien.train import _Trainer, train
 
 
@@ -68,6 +70,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
             "logit_adjustment": 0.5,
         },
         {"progressive_size": 24, "progressive_share": 0.5, "precision": "bfloat16"},
+        {"varied_at_once": 2, "environment": 0.5},
         {"teachers": ["nano"], "teachers_see": "original", "optimizer": "adamw"},
     ],
     ids=[
@@ -77,6 +80,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
         "emotions",
         "sgd-cutmix",
         "progressive-bfloat16",
+        "varied-two-at-once",
         "taught-adamw",
     ],
 )
@@ -370,3 +374,132 @@ def test_training_learns(tmp_path: Path, drawn_dataset: Dataset, tiny_config: Tr
     # A blind guess among eight gets ln 8 = 2.08; 112 faces can be learnt by heart.
     assert history[0]["train_loss"] > 1.9
     assert history[-1]["train_loss"] < 1.5
+
+
+def test_batches_varied_at_once_are_the_same_batches(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+) -> None:
+    """Without anything to vary, how many go at once changes nothing."""
+    calm = {"flip": 0.0, **dict.fromkeys(("rotation", "shift", "scale"), 0.0)}
+    calm |= dict.fromkeys(("brightness", "contrast", "erasing"), 0.0)
+    sizes: list[int] = []
+    plain = Augmentation.forward
+
+    def counted(self: Augmentation, images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        return plain(self, images)
+
+    monkeypatch.setattr(Augmentation, "forward", counted)
+    losses = []
+    for at_once in (1, 2):
+        settings = tiny_config.model_dump() | calm | {"varied_at_once": at_once, "epochs": 1}
+        config = TrainConfig(**settings)
+        history = train(drawn_dataset, config, tmp_path / str(at_once), device="cpu").history
+        losses.append(history[0]["train_loss"])
+    # 112 images are three batches of 32: one by one; then two, and the one that is left.
+    assert sizes == [32, 32, 32, 64, 32]
+    assert losses[0] == losses[1]
+
+
+def test_no_batch_is_varied_before_a_step_that_the_run_may_stop_at(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+) -> None:
+    """So a run that goes on there draws what it would have drawn."""
+    settings = {"varied_at_once": 8, "checkpoint_steps": 2, "epochs": 1}
+    config = TrainConfig(**(tiny_config.model_dump() | settings))
+    train(drawn_dataset, config, tmp_path / "whole", device="cpu")
+    step, taken = _Trainer._step, []
+
+    def stopped(self: _Trainer, batch: Batch) -> torch.Tensor:
+        taken.append(batch)
+        if len(taken) == 3:
+            raise StopError
+        return step(self, batch)
+
+    monkeypatch.setattr(_Trainer, "_step", stopped)
+    with pytest.raises(StopError):
+        train(drawn_dataset, config, tmp_path / "cut", device="cpu")
+    monkeypatch.undo()
+    train(drawn_dataset, config, tmp_path / "cut", resume=True, device="cpu")
+    whole, cut = (
+        (tmp_path / run / "checkpoints/epoch-0001.safetensors").read_bytes()
+        for run in ("whole", "cut")
+    )
+    assert whole == cut
+
+
+def test_quick_epochs_are_not_each_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+) -> None:
+    """The first and the last are; the others where that takes a small part of the time."""
+    drawn: list[int] = []
+    monkeypatch.setattr("mien.plots.save_curves", lambda _, history: drawn.append(len(history)))
+    clock = itertools.count()
+    monkeypatch.setattr("mien.train.time.monotonic", lambda: float(next(clock)))
+    config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 4}))
+    train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    assert drawn == [1, 4]
+
+
+def test_a_run_goes_on_from_what_another_learnt(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path, tiny_config: TrainConfig
+) -> None:
+    """At a rate of next to nothing it stays what it was."""
+    settings = {"start_from": str(tiny_run), "learning_rate": 1e-12, "ema": 0.0, "epochs": 1}
+    config = TrainConfig(**(tiny_config.model_dump() | settings))
+    train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    told = json.loads((tmp_path / "run/run.json").read_text())
+    assert told["started_from"] == {str(tiny_run): weights_digest(str(tiny_run))}
+    before, after = (read_weights(run / BEST_NAME)[0] for run in (tiny_run, tmp_path / "run"))
+    learnt = [name for name in before if name.endswith("weight")]
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in learnt)
+
+
+def test_emotions_that_the_other_run_does_not_know_start_fresh(tiny_run: Path) -> None:
+    spec = InputSpec(48, 1)
+    network = build("mini", spec=spec, emotions=3)
+    *_, weight, bias = network.state_dict()
+    fresh = network.state_dict()[weight].clone()
+    other = ("surprise", "happiness", "tiredness")
+    take_weights(network, tiny_run, name="mini", spec=spec, emotions=other)
+    taken = network.state_dict()
+    tensors, card = read_weights(tiny_run / BEST_NAME)
+    for row, emotion in enumerate(other[:2]):
+        place = card.labels.index(emotion)
+        assert torch.equal(taken[weight][row], tensors[weight][place])
+        assert torch.equal(taken[bias][row], tensors[bias][place])
+    assert torch.equal(taken[weight][2], fresh[2])
+    shared = tensors.keys() - {weight, bias}
+    assert all(torch.equal(taken[name], tensors[name]) for name in shared)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"network": "residual"}, UsageError, "start_from .*: mini .*expected residual"),
+        ({"size": 32}, UsageError, "start_from .*size=48.*expected mini and .*size=32"),
+        ({"start_from": "no/run"}, ModelError, "no/run: no best.safetensors here"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_run: Path,
+    tiny_config: TrainConfig,
+    changes: dict[str, object],
+    error: type[Exception],
+    says: str,
+) -> None:
+    settings = tiny_config.model_dump() | {"start_from": str(tiny_run)} | changes
+    with pytest.raises(error, match=says):
+        train(drawn_dataset, TrainConfig(**settings), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()

@@ -29,6 +29,10 @@ class TrainConfig(BaseModel):
     channels: Literal[1, 3] = Field(1, description="1 grey, 3 RGB")
     dropout: Share | None = Field(None, description="before the last layer; None: the network's")
 
+    start_from: str | None = Field(
+        None, description="a run of the same network, of any data, to go on from; None: from chance"
+    )
+
     epochs: int = Field(12, ge=1, le=10_000)
     batch_size: int = Field(128, ge=2, le=65_536)
     seed: int = Field(0, ge=0, le=2**31 - 1)
@@ -98,6 +102,9 @@ class TrainConfig(BaseModel):
 
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the network")
     compile: bool = Field(False, description="compile the network first; pays on a GPU")
+    varied_at_once: int = Field(
+        1, ge=1, le=65_536, description="batches whose pictures are varied at once; 32 pay on a GPU"
+    )
 
     flip: Share = Field(0.5, description="probability of mirroring")
     rotation: float = Field(12.0, ge=0, le=180, description="degrees, either way")

@@ -10,12 +10,12 @@ from torch import nn
 
 from mien.card import ModelCard
 from mien.checkpoint import BEST_NAME, read_weights
-from mien.errors import ModelError
+from mien.errors import ModelError, UsageError
 from mien.mirror import plain
-from mien.networks import Answers, build
-from mien.preprocess import to_batch
+from mien.networks import Answers, Classifier, build
+from mien.preprocess import InputSpec, to_batch
 
-__all__ = ["TorchModel", "open_run"]
+__all__ = ["TorchModel", "open_run", "take_weights"]
 
 
 class TorchModel:
@@ -48,6 +48,45 @@ def open_run(run: Path) -> TorchModel:
     Raises:
         ModelError: it is no run folder, it has no finished epoch, or its weights do not fit.
     """
+    network, card = _trained(run)
+    return TorchModel(plain(network), card)
+
+
+def take_weights(
+    network: Classifier, run: Path, *, name: str, spec: InputSpec, emotions: Sequence[str]
+) -> None:
+    """Give a fresh network what a run has learnt.
+
+    Of the last layer, what is of emotions that the run knows; of others it stays fresh.
+
+    Args:
+        network: as `mien.networks.build` makes it of the rest.
+        run: of the same network.
+        name: the network's.
+        spec: what it sees.
+        emotions: what it tells apart.
+
+    Raises:
+        ModelError: there is no such run, it has no finished epoch, or it is damaged.
+        UsageError: the run is of another network, or sees other pictures.
+    """
+    trained, card = _trained(run)
+    if (card.network, card.spec) != (name, spec):
+        raise UsageError(
+            f"start_from {run}: {card.network} that sees {card.spec}; expected {name} and {spec}"
+        )
+    known = [emotion for emotion in emotions if emotion in card.labels]
+    here = [list(emotions).index(emotion) for emotion in known]
+    there = [card.labels.index(emotion) for emotion in known]
+    own, tensors = network.state_dict(), trained.state_dict()
+    *_, weight, bias = own
+    for last in (weight, bias):
+        own[last][here] = tensors[last][there]
+        tensors[last] = own[last]
+    network.load_state_dict(tensors)
+
+
+def _trained(run: Path) -> tuple[Classifier, ModelCard]:
     weights = run / BEST_NAME
     if not weights.exists():
         raise ModelError(
@@ -63,4 +102,4 @@ def open_run(run: Path) -> TorchModel:
         raise ModelError(
             f"{weights}: does not fit network {card.network!r} ({reason[:160]})"
         ) from None
-    return TorchModel(plain(network), card)
+    return network, card

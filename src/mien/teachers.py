@@ -23,7 +23,7 @@ __all__ = [
     "mean_opinion",
     "open_teacher",
     "read_opinions",
-    "teacher_digest",
+    "weights_digest",
     "write_opinions",
 ]
 
@@ -60,8 +60,8 @@ def open_teacher(
     return teacher
 
 
-def teacher_digest(name: str) -> str:
-    """Return what tells a teacher's weights from others: 16 digits of its file's SHA-256."""
+def weights_digest(name: str) -> str:
+    """Return what tells a model's weights from others: 16 digits of its file's SHA-256."""
     folder = Path(name)
     path = folder / BEST_NAME if folder.is_dir() else shipped_models().get(name, folder)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

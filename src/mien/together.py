@@ -83,6 +83,9 @@ def together(
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     strategy = DDPStrategy(timeout=_PATIENCE) if devices * nodes > 1 else "auto"
+    if device != "cpu" and torch.cuda.is_available():
+        # On a GPU convolutions have this precision anyway, and Lightning would advise it at length.
+        torch.set_float32_matmul_precision("high")
     try:
         fabric = Fabric(
             accelerator=device,

@@ -65,13 +65,14 @@ from mien.networks import (
 from mien.optim import make_optimizer, make_schedule
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
+from mien.runs import take_weights
 from mien.streaming import StreamedSplit
 from mien.teachers import (
     Teacher,
     mean_opinion,
     open_teacher,
     read_opinions,
-    teacher_digest,
+    weights_digest,
     write_opinions,
 )
 from mien.together import from_first, gather, mean_of_all, share, share_statistics, together
@@ -132,9 +133,10 @@ def train(
 
     Raises:
         UsageError: the run exists and ``resume`` is not set, it belongs to other data, another
-            recipe or other teachers, or the batch cannot be shared evenly.
+            recipe or other teachers, the run to start from is of another network, or the batch
+            cannot be shared evenly.
         DatasetError: a split is empty, its labels do not fit, or all are of one emotion.
-        ModelError: what there is of the run to resume is damaged.
+        ModelError: what there is of the run to resume, or to start from, is damaged.
         DataError: the loss became infinite or not a number, or another process was lost.
     """
     with together(device, devices, nodes, _PRECISIONS[config.precision]) as fabric:
@@ -215,6 +217,7 @@ class _Trainer:
     epoch: int = 0
     history: History = field(default_factory=list)
     begun: "_Begun | None" = None
+    drawn_again_at: float = 0.0
 
     @classmethod
     def start(
@@ -237,6 +240,10 @@ class _Trainer:
             build(config.network, spec=smaller, emotions=len(emotions))  # Refuses what it must.
         torch.manual_seed(config.seed)
         model = build(config.network, spec=spec, emotions=len(emotions), dropout=config.dropout)
+        if config.start_from is not None:
+            take_weights(
+                model, Path(config.start_from), name=config.network, spec=spec, emotions=emotions
+            )
         if fabric.world_size > 1:
             share_statistics(model)
         model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -256,7 +263,7 @@ class _Trainer:
             augment=Augmentation(config),
             emotions=emotions,
             teachers=teachers,
-            taught_by={name: teacher_digest(name) for name in config.teachers},
+            taught_by={name: weights_digest(name) for name in config.teachers},
         )
 
     def __post_init__(self) -> None:
@@ -296,10 +303,12 @@ class _Trainer:
 
     def description(self) -> dict[str, Any]:
         """Everything needed to do the run again."""
+        start = self.config.start_from
         return {
             "mien": __version__,
             "recipe": self.config.model_dump(mode="json"),
             "teachers": dict(self.taught_by),
+            "started_from": start and {start: weights_digest(start)},
             "dataset": {
                 "fingerprint": self.dataset.info["fingerprint"],
                 "source_format": self.dataset.info["source_format"],
@@ -366,14 +375,12 @@ class _Trainer:
         steps, resumed_at = self.steps_per_epoch, begun.step
         torch.manual_seed(self._seed)
         batches = progress(
-            self._batches(begun.step),
+            self._varied(begun.step),
             total=steps - begun.step,
             doing=f"epoch {self.epoch + 1}/{self.config.epochs}",
         )
         self.model.train()
         for batch in batches:
-            if self._may_stop_before(begun.step):
-                self._draw_anew(begun.step)
             begun.losses.append(self._step(batch))
             begun.step += 1
             if self._may_stop_before(begun.step) and begun.step < steps:
@@ -482,8 +489,14 @@ class _Trainer:
 
     def _write_history(self) -> None:
         write_history(self.run, self.history)
+        # An epoch may take less time than to draw it: then not each of them is drawn.
+        started = time.monotonic()
+        if started < self.drawn_again_at and self.epoch < self.config.epochs:
+            return
         plots.save_curves(self.run / "curves.png", self.history)
         plots.save_emotions(self.run / "emotions.png", self.history)
+        ended = time.monotonic()
+        self.drawn_again_at = ended + 20 * (ended - started)
 
     @property
     def _seed(self) -> int:
@@ -503,6 +516,29 @@ class _Trainer:
             apart = self.fabric.global_rank * 1_000_000_007 + step * 1_000_003
             torch.manual_seed(self._seed + apart)
 
+    def _varied(self, first: int) -> Iterator[Batch]:
+        """Yield the epoch's batches from a step on, their pictures varied.
+
+        That takes about as many operations for many pictures as for few, and on a GPU they are
+        most of a step. So several batches may be varied at once, none of them beyond a step that
+        the run may stop before.
+        """
+        group: list[Batch] = []
+        for after, batch in enumerate(self._batches(first), start=first + 1):
+            group.append(batch)
+            last = after == self.steps_per_epoch or self._may_stop_before(after)
+            if last or len(group) == self.config.varied_at_once:
+                yield from self._vary(group, first=after - len(group))
+                group = []
+
+    def _vary(self, group: list[Batch], first: int) -> list[Batch]:
+        """Vary the pictures of the batches from a step on, with their targets as they are."""
+        if self._may_stop_before(first):
+            self._draw_anew(first)
+        varied = self.augment(torch.cat([batch.pixels for batch in group]))
+        parts = varied.split([len(batch.pixels) for batch in group])
+        return [replace(batch, pixels=pixels) for batch, pixels in zip(group, parts, strict=True)]
+
     def _batches(self, first: int) -> Iterator[Batch]:
         """Yield this process's part of every batch of the epoch from a step on."""
         data, size, steps = self.train_data, self.config.batch_size, self.steps_per_epoch
@@ -521,7 +557,7 @@ class _Trainer:
             yield data.batch(share(self.fabric, order[step * size : (step + 1) * size]))
 
     def _step(self, batch: Batch) -> Tensor:
-        images = self.augment(batch.pixels)
+        images = batch.pixels
         if self.emphasis is not None and batch.positions is not None:
             images = self._vary_again(images, batch.positions)
         images, targets, weights = mix(images, batch.targets, batch.weights, self.config)
