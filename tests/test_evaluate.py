@@ -178,6 +178,30 @@ def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
         assert min(picture.size) > 500
 
 
+@pytest.mark.parametrize(
+    ("before", "unsure"), [("here", False), ("elsewhere", True), ("here, from elsewhere", True)]
+)
+def test_the_model_card_tells_what_a_model_went_on_from(
+    ferplus_dataset: Dataset, before: str, unsure: bool
+) -> None:
+    """Whoever learnt from it before may have seen what is held out now."""
+
+    def trained_on(fingerprint: str) -> dict[str, Any]:
+        described = {"source_format": "ferplus", "fingerprint": fingerprint}
+        return {"model": "mine", "dataset": described | {"train": 9, "valid": 3}}
+
+    here, _, elsewhere = before.partition(", from ")
+    started = trained_on(here) | ({"started_from": trained_on(elsewhere)} if elsewhere else {})
+    model = Remembers(ferplus_dataset, EMOTIONS[:7])
+    training = {"dataset": trained_on("here")["dataset"], "started_from": started}
+    model.card = model.card.model_copy(update={"training": training})
+    card = render_model_card(evaluate(model, ferplus_dataset, "test"))
+    assert "from scratch" not in card
+    told = "goes on from `mine`, which learnt from a dataset in the format `ferplus` (fingerprint `"
+    assert f"{told}{here}`)." in card
+    assert ("Nobody has checked" in card) == unsure
+
+
 def test_the_model_card_tells_figures_and_limits(ferplus_dataset: Dataset) -> None:
     model = Remembers(ferplus_dataset, EMOTIONS[:7], wrong={"fear": "surprise"})
     report = evaluate(model, ferplus_dataset, "test")

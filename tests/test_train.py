@@ -459,7 +459,11 @@ def test_a_run_goes_on_from_what_another_learnt(
     train(drawn_dataset, config, tmp_path / "run", device="cpu")
     told = json.loads((tmp_path / "run/run.json").read_text())
     assert told["started_from"] == {str(tiny_run): weights_digest(str(tiny_run))}
-    before, after = (read_weights(run / BEST_NAME)[0] for run in (tiny_run, tmp_path / "run"))
+    (before, old), (after, new) = (
+        read_weights(run / BEST_NAME) for run in (tiny_run, tmp_path / "run")
+    )
+    lineage = {"model": "tiny", "dataset": old.training["dataset"]}
+    assert new.training["started_from"] == lineage
     learnt = [name for name in before if name.endswith("weight")]
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in learnt)
 

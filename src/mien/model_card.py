@@ -61,6 +61,7 @@ def render_model_card(report: "Report") -> str:
     return environment.from_string(template).render(
         card=card,
         data=data,
+        before=card.training.get("started_from"),
         origin=_ORIGINS.get(family, _UNKNOWN),
         report=report,
         figures=figures,

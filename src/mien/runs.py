@@ -54,8 +54,8 @@ def open_run(run: Path) -> TorchModel:
 
 def take_weights(
     network: Classifier, run: Path, *, name: str, spec: InputSpec, emotions: Sequence[str]
-) -> None:
-    """Give a fresh network what a run has learnt.
+) -> ModelCard:
+    """Give a fresh network what a run has learnt; return the run's card.
 
     Of the last layer, what is of emotions that the run knows; of others it stays fresh.
 
@@ -84,6 +84,7 @@ def take_weights(
         own[last][here] = tensors[last][there]
         tensors[last] = own[last]
     network.load_state_dict(tensors)
+    return card
 
 
 def _trained(run: Path) -> tuple[Classifier, ModelCard]:

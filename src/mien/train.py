@@ -214,6 +214,7 @@ class _Trainer:
     emotions: tuple[str, ...]
     teachers: tuple[Teacher, ...]
     taught_by: Mapping[str, str]
+    origin: ModelCard | None
     epoch: int = 0
     history: History = field(default_factory=list)
     begun: "_Begun | None" = None
@@ -240,8 +241,9 @@ class _Trainer:
             build(config.network, spec=smaller, emotions=len(emotions))  # Refuses what it must.
         torch.manual_seed(config.seed)
         model = build(config.network, spec=spec, emotions=len(emotions), dropout=config.dropout)
+        origin = None
         if config.start_from is not None:
-            take_weights(
+            origin = take_weights(
                 model, Path(config.start_from), name=config.network, spec=spec, emotions=emotions
             )
         if fabric.world_size > 1:
@@ -264,6 +266,7 @@ class _Trainer:
             emotions=emotions,
             teachers=teachers,
             taught_by={name: weights_digest(name) for name in config.teachers},
+            origin=origin,
         )
 
     def __post_init__(self) -> None:
@@ -650,6 +653,7 @@ class _Trainer:
                 "chosen_by": "lowest validation loss"
                 + (", each image by its emotion's worth" if self.config.emotion_based else ""),
                 "date": datetime.now(UTC).date().isoformat(),
+                **({"started_from": _lineage(self.origin)} if self.origin else {}),
             },
             figures={"valid": {key.removeprefix("valid_"): entry[key] for key in kept}},
             mien_version=__version__,
@@ -684,6 +688,14 @@ class _Begun:
     rate: float
     step: int = 0
     losses: list[Tensor] = field(default_factory=list)
+
+
+def _lineage(card: ModelCard) -> dict[str, Any]:
+    """Return what a model learnt from before: it may have seen images that are held out now."""
+    told: dict[str, Any] = {"model": card.name, "dataset": card.training["dataset"]}
+    if "started_from" in card.training:
+        told["started_from"] = card.training["started_from"]
+    return told
 
 
 def _samples(
