@@ -196,7 +196,7 @@ def test_the_model_card_tells_what_a_model_went_on_from(
     training = {"dataset": trained_on("here")["dataset"], "started_from": started}
     model.card = model.card.model_copy(update={"training": training})
     card = render_model_card(evaluate(model, ferplus_dataset, "test"))
-    assert "from scratch" not in card
+    assert "no pretrained weights" not in card
     told = "goes on from `mine`, which learnt from a dataset in the format `ferplus` (fingerprint `"
     assert f"{told}{here}`)." in card
     assert ("Nobody has checked" in card) == unsure
