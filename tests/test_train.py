@@ -25,6 +25,8 @@ from mien.runs import open_run, take_weights
 from mien.teachers import mean_opinion, weights_digest, write_opinions
 from mien.train import _Trainer, train
 
+CALM = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast", "erasing"), 0.0)
+
 
 class StopError(Exception):
     """Ends a run from outside, like a closed lid."""
@@ -120,8 +122,7 @@ def test_teachers_opinions_are_learnt(
     seen: str,
 ) -> None:
     """A student who learns nothing but the teacher's opinion comes to agree with it."""
-    calm = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast", "erasing"), 0.0)
-    settings = tiny_config.model_dump() | calm | {"epochs": 20, "batch_size": 16}
+    settings = tiny_config.model_dump() | CALM | {"epochs": 20, "batch_size": 16}
     model = tiny_run
     if kind == "file":
         model = tmp_path / "teacher.onnx"
@@ -368,8 +369,7 @@ def test_opinions_that_do_not_fit_are_not_learnt(
 
 
 def test_training_learns(tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig) -> None:
-    calm = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast", "erasing"), 0.0)
-    config = TrainConfig(**(tiny_config.model_dump() | calm | {"epochs": 20, "batch_size": 16}))
+    config = TrainConfig(**(tiny_config.model_dump() | CALM | {"epochs": 20, "batch_size": 16}))
     history = train(drawn_dataset, config, tmp_path / "run", device="cpu").history
     # A blind guess among eight gets ln 8 = 2.08; 112 faces can be learnt by heart.
     assert history[0]["train_loss"] > 1.9
@@ -383,8 +383,6 @@ def test_batches_varied_at_once_are_the_same_batches(
     tiny_config: TrainConfig,
 ) -> None:
     """Without anything to vary, how many go at once changes nothing."""
-    calm = {"flip": 0.0, **dict.fromkeys(("rotation", "shift", "scale"), 0.0)}
-    calm |= dict.fromkeys(("brightness", "contrast", "erasing"), 0.0)
     sizes: list[int] = []
     plain = Augmentation.forward
 
@@ -395,8 +393,8 @@ def test_batches_varied_at_once_are_the_same_batches(
     monkeypatch.setattr(Augmentation, "forward", counted)
     losses = []
     for at_once in (1, 2):
-        settings = tiny_config.model_dump() | calm | {"varied_at_once": at_once, "epochs": 1}
-        config = TrainConfig(**settings)
+        changes = {"flip": 0.0, "varied_at_once": at_once, "epochs": 1}
+        config = TrainConfig(**(tiny_config.model_dump() | CALM | changes))
         history = train(drawn_dataset, config, tmp_path / str(at_once), device="cpu").history
         losses.append(history[0]["train_loss"])
     # 112 images are three batches of 32: one by one; then two, and the one that is left.
