@@ -57,7 +57,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("images", "places", "cluster", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
     ("history",),
-    ("errors", "mirror", "version", "progress", "atomic", "quiet"),
+    ("errors", "averaging", "mirror", "version", "progress", "atomic", "quiet"),
 )
 """From the roof to the ground: a module imports from the floors below its own, never above.
 
@@ -66,6 +66,7 @@ The package itself (``mien``) stands below what builds on ``mien.load``.
 
 NEEDS_TORCH = {
     "augment",
+    "averaging",
     "bench",
     "bench.machine",
     "bench.race",

@@ -47,6 +47,23 @@ def test_muon_turns_what_lies_within_and_leaves_the_rest_to_adamw() -> None:
         torch.testing.assert_close(ours[name], theirs[name])
 
 
+def test_muon_turns_weights_of_one_shape_together_as_each_alone() -> None:
+    torch.manual_seed(0)
+    together = nn.Sequential(*(nn.Linear(6, 6) for _ in range(5)))
+    alone = copy.deepcopy(together)
+    config = TrainConfig(optimizer="muon", learning_rate=0.1, weight_decay=0.5)
+    at_once, one_by_one = make_optimizer(together, config), make_optimizer(alone, config)
+    for _ in range(3):
+        gradients = {name: torch.randn(6, 6) for name in ("1.weight", "2.weight", "3.weight")}
+        for name, gradient in gradients.items():
+            together.get_parameter(name).grad = gradient.clone()
+            alone.get_parameter(name).grad = gradient.clone()
+            one_by_one.step()
+        at_once.step()
+    for name, weight in together.named_parameters():
+        torch.testing.assert_close(weight, alone.get_parameter(name))
+
+
 @pytest.mark.parametrize(("name", "kind"), [("adamw", AdamW), ("adamax", Adamax), ("sgd", SGD)])
 def test_optimizer_by_name(name: Literal["adamw", "adamax", "sgd"], kind: type[Optimizer]) -> None:
     optimizer = _optimizer(TrainConfig(optimizer=name, weight_decay=0.3))

@@ -32,35 +32,47 @@ class Muon(AdamW):
         """Take a step; ``closure`` is for AdamW's groups."""
         for group in self.param_groups:
             if group["orthogonal"]:
-                for weight in group["params"]:
-                    if weight.grad is not None:
-                        self._turn(weight, weight.grad, group)
-                        weight.grad = None  # So AdamW passes it by.
+                self._turn(group)
         return super().step(closure)
 
-    def _turn(self, weight: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> None:
+    def _turn(self, group: Mapping[str, Any]) -> None:
+        """Step a group's weights, those of one shape at once: a GPU waits for every launch."""
+        alike: dict[torch.Size, list[Tensor]] = {}
+        for weight in group["params"]:
+            if weight.grad is not None:
+                alike.setdefault(weight.shape, []).append(weight)
+        for shape, weights in alike.items():
+            gradients = [weight.grad for weight in weights if weight.grad is not None]
+            momenta = [self._momentum(weight) for weight in weights]
+            torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+            ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
+            turned = _orthogonal(torch.stack(ahead).flatten(2).to(group["dtype"]))
+            size = 0.2 * math.sqrt(max(turned.shape[1:]))
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            for weight, step in zip(weights, turned, strict=True):
+                weight.add_(step.reshape(shape), alpha=-group["lr"] * size)
+                weight.grad = None  # So AdamW passes it by.
+
+    def _momentum(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
         if not state:
             # AdamW demands a count of steps of whatever has a state.
             state.update(step=torch.tensor(0.0), momentum=torch.zeros_like(weight))
         state["step"] += 1
-        momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(momentum, group["momentum"]).flatten(1).to(group["dtype"])
-        size = 0.2 * math.sqrt(max(ahead.shape))
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(_orthogonal(ahead).reshape(weight.shape), alpha=-group["lr"] * size)
+        momentum: Tensor = state["momentum"]
+        return momentum
 
 
-def _orthogonal(matrix: Tensor) -> Tensor:
-    """Return about the orthogonal factor of a matrix, by Newton-Schulz iteration."""
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    x: Tensor = wide / wide.norm().clamp_min(1e-7)
+def _orthogonal(matrices: Tensor) -> Tensor:
+    """Return about the orthogonal factor of each of some matrices, by Newton-Schulz iteration."""
+    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+    x: Tensor = wide / wide.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     a, b, c = _QUINTIC
     for _ in range(5):
-        square = x @ x.T
-        quartic = torch.addmm(square, square, square, beta=b, alpha=c)
-        x = torch.addmm(x, quartic, x, beta=a)
-    return x if wide is matrix else x.T
+        square = x @ x.mT
+        quartic = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        x = torch.baddbmm(x, quartic, x, beta=a)
+    return x if wide is matrices else x.mT
 
 
 OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = MappingProxyType(

@@ -29,11 +29,11 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien import plots
 from mien.atomic import write_text
 from mien.augment import Augmentation
+from mien.averaging import Averaged
 from mien.calibration import fit_temperature
 from mien.card import ModelCard
 from mien.checkpoint import (
@@ -209,7 +209,7 @@ class _Trainer:
     train_data: Labelled | StreamedSplit
     valid_data: Labelled
     model: Classifier
-    averaged: AveragedModel | None
+    averaged: Averaged | None
     augment: Augmentation
     emotions: tuple[str, ...]
     teachers: tuple[Teacher, ...]
@@ -261,7 +261,7 @@ class _Trainer:
             train_data=train_data,
             valid_data=valid_data,
             model=model,
-            averaged=_averaged(model, config.ema) if config.ema else None,
+            averaged=Averaged(model, config.ema) if config.ema else None,
             augment=Augmentation(config),
             emotions=emotions,
             teachers=teachers,
@@ -733,17 +733,6 @@ def _shrunk(images: Tensor, side: int) -> Tensor:
     if images.shape[-1] == side:
         return images
     return functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
-
-
-def _averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """Keep an exponential moving average of a model's weights and of its norms' statistics."""
-
-    def average(averages: Any, currents: Any, steps: Any) -> None:
-        # A short memory at first: else the random start would weigh on the first epochs.
-        now = min(decay, (1 + int(steps)) / (10 + int(steps)))
-        get_ema_multi_avg_fn(now)(averages, currents, steps)
-
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
