@@ -56,9 +56,8 @@ class Muon(AdamW):
     def _momentum(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
         if not state:
-            # AdamW demands a count of steps of whatever has a state.
+            # AdamW demands a count of steps of whatever has a state; here nothing goes by it.
             state.update(step=torch.tensor(0.0), momentum=torch.zeros_like(weight))
-        state["step"] += 1
         momentum: Tensor = state["momentum"]
         return momentum
 
