@@ -37,12 +37,13 @@ class Muon(AdamW):
 
     def _turn(self, group: Mapping[str, Any]) -> None:
         """Step a group's weights, those of one shape at once: a GPU waits for every launch."""
-        alike: dict[torch.Size, list[Tensor]] = {}
+        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
         for weight in group["params"]:
             if weight.grad is not None:
-                alike.setdefault(weight.shape, []).append(weight)
-        for shape, weights in alike.items():
-            gradients = [weight.grad for weight in weights if weight.grad is not None]
+                alike.setdefault(weight.shape, []).append((weight, weight.grad))
+                weight.grad = None  # So AdamW passes it by.
+        for shape, pairs in alike.items():
+            weights, gradients = zip(*pairs, strict=True)
             momenta = [self._momentum(weight) for weight in weights]
             torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
             ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
@@ -51,7 +52,6 @@ class Muon(AdamW):
             torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
             for weight, step in zip(weights, turned, strict=True):
                 weight.add_(step.reshape(shape), alpha=-group["lr"] * size)
-                weight.grad = None  # So AdamW passes it by.
 
     def _momentum(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
