@@ -1,6 +1,7 @@
 """Optimizers and schedules do what their names say, and go on where they were."""
 
 import copy
+from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -48,20 +49,29 @@ def test_muon_turns_what_lies_within_and_leaves_the_rest_to_adamw() -> None:
 
 
 def test_muon_turns_weights_of_one_shape_together_as_each_alone() -> None:
+    """Every step is the one that its papers describe, worked out by singular values."""
     torch.manual_seed(0)
-    together = nn.Sequential(*(nn.Linear(6, 6) for _ in range(5)))
-    alone = copy.deepcopy(together)
-    config = TrainConfig(optimizer="muon", learning_rate=0.1, weight_decay=0.5)
-    at_once, one_by_one = make_optimizer(together, config), make_optimizer(alone, config)
+    sizes = (6, 6, 6, 6, 9, 4)
+    model = nn.Sequential(*(nn.Linear(*pair) for pair in pairwise(sizes)))
+    config = TrainConfig(optimizer="muon", learning_rate=0.1, weight_decay=0.5, momentum=0.8)
+    optimizer = make_optimizer(model, config)
+    inner = [model.get_parameter(f"{layer}.weight") for layer in (1, 2, 3)]
+    expected = [weight.detach().clone() for weight in inner]
+    momenta = [torch.zeros_like(weight) for weight in inner]
     for _ in range(3):
-        gradients = {name: torch.randn(6, 6) for name in ("1.weight", "2.weight", "3.weight")}
-        for name, gradient in gradients.items():
-            together.get_parameter(name).grad = gradient.clone()
-            alone.get_parameter(name).grad = gradient.clone()
-            one_by_one.step()
-        at_once.step()
-    for name, weight in together.named_parameters():
-        torch.testing.assert_close(weight, alone.get_parameter(name))
+        for i, weight in enumerate(inner):
+            gradient = torch.randn_like(weight)
+            weight.grad = gradient.clone()
+            momenta[i] = 0.8 * momenta[i] + 0.2 * gradient
+            u, stretch, v = torch.linalg.svd(0.8 * momenta[i] + 0.2 * gradient, False)
+            stretch /= stretch.norm()
+            for _ in range(5):
+                stretch = 3.4445 * stretch - 4.775 * stretch**3 + 2.0315 * stretch**5
+            step = 0.1 * 0.2 * max(weight.shape) ** 0.5 * (u * stretch) @ v
+            expected[i] = (1 - 0.1 * 0.5) * expected[i] - step
+        optimizer.step()
+    for weight, want in zip(inner, expected, strict=True):
+        torch.testing.assert_close(weight.detach(), want, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adamw", AdamW), ("adamax", Adamax), ("sgd", SGD)])

@@ -16,7 +16,7 @@ class Averaged(AveragedModel):
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         """Begin with a copy of ``model``; ``decay`` (0 to 1) is what a step leaves of before."""
-        super().__init__(model, use_buffers=True)
+        super().__init__(model)
         self._decay = decay
 
     @torch.no_grad()
