@@ -13,7 +13,7 @@ SOURCE = Path(mien.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("bench", "demo", "search"),
-    ("bench.race", "bench.speed", "crossfit", "export"),
+    ("bench.race", "bench.speed", "crossfit", "export", "soup"),
     ("bench.machine", "train"),
     ("teachers",),
     ("streaming",),
@@ -57,7 +57,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("images", "places", "cluster", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
     ("history",),
-    ("errors", "averaging", "mirror", "version", "progress", "atomic", "quiet"),
+    ("errors", "averaging", "mirror", "sharpness", "version", "progress", "atomic", "quiet"),
 )
 """From the roof to the ground: a module imports from the floors below its own, never above.
 
@@ -86,6 +86,8 @@ NEEDS_TORCH = {
     "robustness",
     "runs",
     "search",
+    "sharpness",
+    "soup",
     "streaming",
     "summary",
     "teachers",

@@ -270,6 +270,20 @@ def test_four_commands_from_votes_to_a_model_file(
     ran = mien("export", run, "--out", file)
     assert ran.status == 0 and file.exists()
 
+    settings += ["--set", f"start_from={run}", "--set", "learning_rate=1e-5"]
+    on, average = tmp_path / "on", tmp_path / "average"
+    ran = mien("train", "--data", dataset, "--out", on, "--device", "cpu", *settings)
+    assert ran.status == 0
+    ran = mien("average", run, on, "--data", dataset, "--out", average, "--device", "cpu")
+    assert ran.status == 0 and str(average) in ran.out
+    assert f"{run}: validation loss" in ran.out and f"{on}: validation loss" in ran.out
+    told = json.loads((average / "average.json").read_text())
+    loss = min(each["averaged"] for each in told["runs"] if each["taken"])
+    found = mien("eval", average, "--data", dataset, "--split", "valid", "--json", "-")
+    assert json.loads(found.out)["nll"] == pytest.approx(loss, abs=1e-5)
+    ran = mien("average", run, on, "--data", dataset, "--out", average)
+    assert ran.status == 2 and "is not empty" in ran.err
+
     of_run = json.loads((run / "eval-test" / "evaluation.json").read_text())
     ran = mien("eval", file, "--data", dataset, "--json", "-")
     of_file = json.loads(ran.out)
@@ -387,7 +401,7 @@ def test_version_and_help(mien: Command) -> None:
     assert mien("--version").out.strip().count(".") == 2
     ran = mien("--help")
     assert ran.status == 0
-    for command in ("predict", "data", "train", "eval", "export", "models", "demo"):
+    for command in ("predict", "data", "train", "average", "eval", "export", "models", "demo"):
         assert command in ran.out
 
 

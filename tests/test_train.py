@@ -74,6 +74,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
         {"progressive_size": 24, "progressive_share": 0.5, "precision": "bfloat16"},
         {"varied_at_once": 2, "environment": 0.5},
         {"teachers": ["nano"], "teachers_see": "original", "optimizer": "adamw"},
+        {"sharpness": 1.0},
     ],
     ids=[
         "muon-cosine-ema",
@@ -84,6 +85,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
         "progressive-bfloat16",
         "varied-two-at-once",
         "taught-adamw",
+        "sharpness",
     ],
 )
 def test_resumed_run_ends_with_the_same_weights_bit_for_bit(

@@ -78,6 +78,15 @@ class ModelCard(BaseModel):
         """What the network sees."""
         return InputSpec(size=self.size, channels=self.channels, margin=self.margin)
 
+    def lineage(self) -> dict[str, Any]:
+        """Return what a model learnt from before another went on from it, or was averaged of it.
+
+        What it has seen may be held out now.
+        """
+        before = ("started_from", "averaged")
+        told = {key: self.training[key] for key in before if key in self.training}
+        return {"model": self.name, "dataset": self.training["dataset"], **told}
+
     @classmethod
     def parse(cls, text: str, *, source: str) -> "ModelCard":
         """Read a card from JSON.

@@ -23,6 +23,7 @@ from mien.card import METADATA_KEY, ModelCard
 from mien.errors import ModelError
 
 __all__ = [
+    "AVERAGE_NAME",
     "BEST_NAME",
     "Checkpoint",
     "latest_checkpoint",
@@ -37,6 +38,8 @@ __all__ = [
 
 
 BEST_NAME = "best.safetensors"
+AVERAGE_NAME = "average.json"
+"""In the folder of an average of runs, which has no epochs (`mien.soup`)."""
 
 _STEM = re.compile(r"epoch-\d{4,}(-step-\d{7,})?")
 

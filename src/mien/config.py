@@ -45,6 +45,13 @@ class TrainConfig(BaseModel):
     learning_rate: float = Field(1e-2, gt=0, le=10)
     momentum: float = Field(0.95, ge=0, lt=1, description="of sgd and muon, after Nesterov")
     weight_decay: float = Field(0.05, ge=0, le=1, description="not on norms and biases")
+    sharpness: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="radius within which the loss is to be low, adaptive; 0: none, else every step "
+        "costs nearly two",
+    )
     clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: any")
     schedule: Literal["cosine", "onecycle", "plateau", "constant"] = "cosine"
     warmup: Share = Field(

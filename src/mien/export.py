@@ -182,7 +182,7 @@ def _put_card(proto: onnx.ModelProto, card: ModelCard) -> None:
 
 def _reported_figures(run: Path, card: ModelCard) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    best = card.training["best_epoch"]
+    best = card.training.get("best_epoch")
     for path in sorted(run.glob(f"eval-*/{REPORT_NAME}")):
         report = json.loads(path.read_text(encoding="utf-8"))
         if report.get("best_epoch", best) == best:

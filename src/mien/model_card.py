@@ -62,6 +62,7 @@ def render_model_card(report: "Report") -> str:
         card=card,
         data=data,
         before=card.training.get("started_from"),
+        averaged=card.training.get("averaged"),
         origin=_ORIGINS.get(family, _UNKNOWN),
         report=report,
         figures=figures,

@@ -15,7 +15,7 @@ from mien.mirror import plain
 from mien.networks import Answers, Classifier, build
 from mien.preprocess import InputSpec, to_batch
 
-__all__ = ["TorchModel", "open_run", "take_weights"]
+__all__ = ["TorchModel", "open_network", "open_run", "take_weights"]
 
 
 class TorchModel:
@@ -48,7 +48,7 @@ def open_run(run: Path) -> TorchModel:
     Raises:
         ModelError: it is no run folder, it has no finished epoch, or its weights do not fit.
     """
-    network, card = _trained(run)
+    network, card = open_network(run)
     return TorchModel(plain(network), card)
 
 
@@ -70,7 +70,7 @@ def take_weights(
         ModelError: there is no such run, it has no finished epoch, or it is damaged.
         UsageError: the run is of another network, or sees other pictures.
     """
-    trained, card = _trained(run)
+    trained, card = open_network(run)
     if (card.network, card.spec) != (name, spec):
         raise UsageError(
             f"start_from {run}: {card.network} that sees {card.spec}; expected {name} and {spec}"
@@ -87,7 +87,12 @@ def take_weights(
     return card
 
 
-def _trained(run: Path) -> tuple[Classifier, ModelCard]:
+def open_network(run: Path) -> tuple[Classifier, ModelCard]:
+    """Open the best epoch of a run as it was trained, and its card.
+
+    Raises:
+        ModelError: it is no run folder, it has no finished epoch, or its weights do not fit.
+    """
     weights = run / BEST_NAME
     if not weights.exists():
         raise ModelError(

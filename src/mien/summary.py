@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mien.checkpoint import BEST_NAME, read_weights
+from mien.checkpoint import AVERAGE_NAME, BEST_NAME, read_weights
 from mien.errors import ModelError
 from mien.history import read_history
 
@@ -87,13 +87,15 @@ class RunSummary:
 def find_runs(folders: Iterable[Path]) -> list[Path]:
     """Return each folder that is a run with a finished epoch, and those directly in the others.
 
+    Averages of runs have no epochs and are passed by.
+
     Raises:
         ModelError: one is no run and holds none.
     """
     found: dict[Path, None] = {}
     for folder in folders:
         inside = sorted(folder.iterdir()) if folder.is_dir() else []
-        runs = [run for run in (folder, *inside) if (run / BEST_NAME).is_file()]
+        runs = [run for run in (folder, *inside) if _has_epochs(run)]
         if not runs:
             raise ModelError(
                 f"{folder}: no run of 'mien train' with a finished epoch here; expected a run "
@@ -133,6 +135,10 @@ def summarise(run: Path) -> RunSummary:
             f"{run}: its history or card is broken ({type(error).__name__}: {error}); expected a "
             "run folder as 'mien train' left it"
         ) from None
+
+
+def _has_epochs(run: Path) -> bool:
+    return (run / BEST_NAME).is_file() and not (run / AVERAGE_NAME).is_file()
 
 
 def _values(history: Sequence[Mapping[str, Any]], key: str) -> tuple[float, ...]:

@@ -66,6 +66,7 @@ from mien.optim import make_optimizer, make_schedule
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
 from mien.runs import take_weights
+from mien.sharpness import uphill
 from mien.streaming import StreamedSplit
 from mien.teachers import (
     Teacher,
@@ -569,8 +570,16 @@ class _Trainer:
             targets = _with_opinions(targets, self._opinions(images), self.config.distillation)
         images = _shrunk(images, self.config.side_in(self.epoch))
         emphasis = None if self.emphasis is None else self.emphasis.weights().to(images.device)
-        loss = self.objective(self.wrapped(images), targets, weights, emphasis)
-        self.fabric.backward(loss)
+
+        def learn() -> Tensor:
+            loss = self.objective(self.wrapped(images), targets, weights, emphasis)
+            self.fabric.backward(loss)
+            return loss.detach()
+
+        loss = learn()
+        if self.config.sharpness:
+            with uphill(self.model, self.config.sharpness):
+                learn()
         if self.config.clip_norm:
             self.fabric.clip_gradients(
                 self.wrapped,
@@ -583,7 +592,7 @@ class _Trainer:
         self.schedule.after_step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
-        return loss.detach()
+        return loss
 
     def _vary_again(self, images: Tensor, positions: Tensor) -> Tensor:
         """Vary an image that a batch has twice or more once more, so that no two are alike."""
@@ -653,7 +662,7 @@ class _Trainer:
                 "chosen_by": "lowest validation loss"
                 + (", each image by its emotion's worth" if self.config.emotion_based else ""),
                 "date": datetime.now(UTC).date().isoformat(),
-                **({"started_from": _lineage(self.origin)} if self.origin else {}),
+                **({"started_from": self.origin.lineage()} if self.origin else {}),
             },
             figures={"valid": {key.removeprefix("valid_"): entry[key] for key in kept}},
             mien_version=__version__,
@@ -688,14 +697,6 @@ class _Begun:
     rate: float
     step: int = 0
     losses: list[Tensor] = field(default_factory=list)
-
-
-def _lineage(card: ModelCard) -> dict[str, Any]:
-    """Return what a model learnt from before: it may have seen images that are held out now."""
-    told: dict[str, Any] = {"model": card.name, "dataset": card.training["dataset"]}
-    if "started_from" in card.training:
-        told["started_from"] = card.training["started_from"]
-    return told
 
 
 def _samples(

@@ -11,6 +11,7 @@ from mien.records import SPLITS, Prediction
 if TYPE_CHECKING:
     from mien.evaluate import Report
     from mien.search import Trial
+    from mien.soup import Tried
     from mien.summary import RunSummary
     from mien.timeline import Timeline
 
@@ -76,6 +77,15 @@ def print_epoch(entry: dict[str, Any]) -> None:
         f"epoch {entry['epoch']:>3}  train loss {entry['train_loss']:.4f}  "
         f"valid loss {entry['valid_loss']:.4f}  accuracy {entry['valid_accuracy']:.2%}  "
         f"macro recall {entry['valid_macro_recall']:.2%}  {entry['seconds']:.0f} s",
+        soft_wrap=True,
+    )
+
+
+def print_tried(run: "Tried") -> None:
+    """Say what became of a run that was to be averaged."""
+    became = "taken" if run.taken else "left out"
+    out_console.print(
+        f"{shown(run.run)}: validation loss {run.alone:.4f}, averaged {run.averaged:.4f}: {became}",
         soft_wrap=True,
     )
 

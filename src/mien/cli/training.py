@@ -1,4 +1,4 @@
-"""Commands that train, and what comes of it: train, export, bench, demo."""
+"""Commands that train, and what comes of it: train, average, export, bench, demo."""
 
 import json
 import time
@@ -18,6 +18,7 @@ from mien.cli.printing import (
     print_runs,
     print_speeds,
     print_trial,
+    print_tried,
 )
 from mien.cli.terminal import (
     FiguresFile,
@@ -34,7 +35,7 @@ from mien.errors import ModelError, UsageError
 from mien.records import Prediction
 from mien.version import __version__
 
-__all__ = ["bench", "demo", "export", "runs", "search", "train"]
+__all__ = ["average", "bench", "demo", "export", "runs", "search", "train"]
 
 
 def train(
@@ -170,6 +171,37 @@ def search(
         f"recipe: {shown(folder / 'best.toml')} (picture: {shown(folder / 'search.png')})",
         soft_wrap=True,
     )
+
+
+def average(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Runs that went on from one.")
+    ],
+    data: Annotated[
+        str, typer.Option(help="What they were trained on; validation decides.", metavar="DATASET")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.", metavar="RUN")],
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Average the weights of runs, of those that help: one model, better than each of them."""
+    from mien.data.stream import open_data
+    from mien.soup import average_runs
+
+    with show_progress() as show:
+        card, tried = average_runs(runs, open_data(data), out, device=device, progress=show)
+    for run in tried:
+        print_tried(run)
+    figures = card.figures["valid"]
+    taken = sum(run.taken for run in tried)
+    out_console.print(
+        f"average of {taken} of {len(tried)} runs: validation loss {figures['loss']:.4f}, "
+        f"accuracy {figures['accuracy']:.2%}, macro recall {figures['macro_recall']:.2%}"
+        if taken > 1
+        else f"no other run helps {shown(tried[0].run)}: the average is that run alone; expected "
+        "runs that went on from the same one (--set start_from=)",
+        soft_wrap=True,
+    )
+    out_console.print(f"run: {shown(out)}", soft_wrap=True)
 
 
 def export(
