@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
 
 from mien import export
 from mien.checkpoint import BEST_NAME, write_weights
@@ -167,6 +169,51 @@ def test_answers_may_be_decided_by_another_worth(
     with pytest.raises(ModelError, match="how many training images each emotion had"):
         export_run(weights.parent, tmp_path / "older.onnx", worth=3.0)
     assert not (tmp_path / "older.onnx").exists()
+
+
+def test_an_answer_may_be_the_mean_of_those_to_nine_views(tiny_run: Path, tmp_path: Path) -> None:
+    sure = tmp_path / "run" / BEST_NAME
+    sure.parent.mkdir()
+    tiny = open_run(tiny_run)
+    # So cold that its answers differ from view to view.
+    write_weights(sure, tiny.network, tiny.card.model_copy(update={"temperature": 0.02}))
+    card, _ = export_run(sure.parent, tmp_path / "views.onnx", views=True)
+    assert (card.views, card.figures, tiny.card.views) == (9, {}, 1)
+    file, run = OnnxModel(tmp_path / "views.onnx"), open_run(sure.parent)
+    assert file.card == card
+    crops = drawn_crops(card.spec, count=24, seed=2)
+    images = np.stack(crops)[..., 0] / 255
+    views = [
+        _answers(run, np.stack([_seen(image, degrees, enlarged) for image in images]))
+        for degrees in (0, -8, 8)
+        for enlarged in (1.0, 1.06, 1.12)
+    ]
+    found = file.probabilities(crops)
+    np.testing.assert_allclose(found, np.mean(views, axis=0), atol=2e-4)
+    np.testing.assert_allclose(file.probabilities(crops[:1]), found[:1], atol=1e-5)
+    assert np.std(views, axis=0).max() > 0.005
+
+    small, agreement = export_int8(sure.parent, tmp_path / "small.onnx", views=True)
+    assert small.views == 9
+    assert agreement > 0.9
+
+
+def _seen(image: NDArray[np.float64], degrees: float, enlarged: float) -> NDArray[np.float64]:
+    """Turn an image about its middle and enlarge it; what lies outside is as its border."""
+    turn, middle = np.radians(degrees), (np.array(image.shape) - 1) / 2
+    matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / enlarged
+    seen: NDArray[np.float64] = affine_transform(
+        image, matrix, middle - matrix @ middle, order=1, mode="nearest"
+    )
+    return seen
+
+
+def _answers(run: TorchModel, images: NDArray[np.float64]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        answers: NDArray[np.float32] = run.answers(
+            torch.from_numpy(images)[:, None].float()
+        ).numpy()
+    return answers
 
 
 def test_what_is_measured_of_a_file_goes_onto_its_card(

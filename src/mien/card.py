@@ -53,6 +53,11 @@ class ModelCard(BaseModel):
         None,
         description="points of macro recall that a point of accuracy is worth in the offsets",
     )
+    views: int = Field(
+        1,
+        ge=1,
+        description="of each face, turned and enlarged a little, whose answers are averaged",
+    )
     parameters: int = Field(description="trained weights")
     training: dict[str, Any] = Field(default_factory=dict, description="data, recipe, epochs")
     figures: dict[str, Any] = Field(default_factory=dict, description="by split, as measured")

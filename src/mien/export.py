@@ -17,6 +17,7 @@ from mien.emphasis import worth_of
 from mien.errors import ModelError
 from mien.evaluate import REPORT_NAME
 from mien.model import OnnxModel
+from mien.networks import Views
 from mien.quantise import drawn_crops, quantise
 from mien.records import Split
 from mien.runs import TorchModel, open_run
@@ -35,7 +36,9 @@ _ON_CARD = ("n", "accuracy", "macro_recall", "nll", "recall", "dataset")
 """What of an evaluation a card tells."""
 
 
-def export_run(run: Path, out: Path, *, worth: float | None = None) -> tuple[ModelCard, float]:
+def export_run(
+    run: Path, out: Path, *, worth: float | None = None, views: bool = False
+) -> tuple[ModelCard, float]:
     """Write a run's best epoch as ONNX with its card inside.
 
     Figures of ``mien eval RUN`` that lie in the run folder go into the card, but for those of
@@ -44,8 +47,10 @@ def export_run(run: Path, out: Path, *, worth: float | None = None) -> tuple[Mod
     Args:
         run: of ``mien.train.train``.
         out: the file.
-        worth: decide answers by macro recall + so many times accuracy, see `mien.emphasis`; then
-            the card has no figures, which are of other answers. None: as the run does.
+        worth: decide answers by macro recall + so many times accuracy, see `mien.emphasis`. None:
+            as the run does.
+        views: average the answers to nine views of each face, see `mien.networks.Views`. With this
+            or ``worth`` the card has no figures, which are of other answers.
 
     Returns:
         The card, and the largest difference found between the file's probabilities and torch's.
@@ -54,16 +59,18 @@ def export_run(run: Path, out: Path, *, worth: float | None = None) -> tuple[Mod
         ModelError: there is no finished run, the file answers otherwise than the original, or
             ``worth`` is given and the card does not tell what it needs.
     """
-    original = open_run(run)
-    if worth is None:
-        figures = dict(original.card.figures) | _reported_figures(run, original.card)
-    else:
-        figures = {}
-        original = TorchModel(original.network, _decided(original.card, worth, run))
-    card = original.card.model_copy(update={"name": out.stem, "figures": figures})
+    opened = open_run(run)
+    card = opened.card
+    figures = dict(card.figures) | _reported_figures(run, card)
+    if worth is not None:
+        card, figures = _decided(card, worth, run), {}
+    if views:
+        card, figures = card.model_copy(update={"views": Views.COUNT}), {}
+    card = card.model_copy(update={"name": out.stem, "figures": figures})
+    original = TorchModel(opened.network, card)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as partial:
-        _write_onnx(original, card, partial)
+        _write_onnx(original, partial)
         difference = _largest_difference(original, OnnxModel(partial))
         if difference > TOLERANCE:
             raise ModelError(
@@ -73,7 +80,9 @@ def export_run(run: Path, out: Path, *, worth: float | None = None) -> tuple[Mod
     return card, difference
 
 
-def export_int8(run: Path, out: Path, *, worth: float | None = None) -> tuple[ModelCard, float]:
+def export_int8(
+    run: Path, out: Path, *, worth: float | None = None, views: bool = False
+) -> tuple[ModelCard, float]:
     """Write a run's best epoch as ONNX with 8 bits inside: a quarter of the size, and quicker.
 
     Its card has no figures: those of the run are of other answers. See ``note_figures``.
@@ -82,6 +91,7 @@ def export_int8(run: Path, out: Path, *, worth: float | None = None) -> tuple[Mo
         run: of ``mien.train.train``.
         out: the file.
         worth: as for `export_run`.
+        views: likewise.
 
     Returns:
         The card, and the share of drawn faces, none of those that set its scales, to which the
@@ -93,7 +103,7 @@ def export_int8(run: Path, out: Path, *, worth: float | None = None) -> tuple[Mo
     # Both at the end of the name: what it is compared with, and what is not finished.
     exact = out.with_name(f".{out.name}.exact")
     try:
-        card, _ = export_run(run, exact, worth=worth)
+        card, _ = export_run(run, exact, worth=worth, views=views)
         card = card.model_copy(update={"name": out.stem, "figures": {}})
         with replacing(out) as partial:
             quantise(exact, partial, card)
@@ -194,7 +204,8 @@ def _for_card(report: Mapping[str, Any]) -> dict[str, Any]:
     return {key: report[key] for key in _ON_CARD}
 
 
-def _write_onnx(original: TorchModel, card: ModelCard, path: Path) -> None:
+def _write_onnx(original: TorchModel, path: Path) -> None:
+    card = original.card
     # Two images, because a batch of one would be taken for a constant.
     example = torch.zeros(2, card.channels, card.size, card.size)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -6,6 +6,7 @@ brightness, so that whoever runs a model feeds plain pixels. To add a network, w
 and name it in `NETWORKS`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -22,6 +23,7 @@ __all__ = [
     "NETWORKS",
     "Answers",
     "Classifier",
+    "Views",
     "build",
     "multiply_adds",
     "parameter_count",
@@ -76,6 +78,43 @@ class Answers(nn.Module):
             logits = logits + self.offsets
         probabilities: Tensor = logits.softmax(dim=1)
         return probabilities
+
+
+class Views(nn.Module):
+    """What is answered to nine views of each face, averaged: turned and enlarged a little.
+
+    Args:
+        answers: maps pixels to probabilities.
+        size: side of the pictures, pixels.
+    """
+
+    COUNT: Final = 9
+
+    def __init__(self, answers: Answers, size: int) -> None:
+        super().__init__()
+        self.answers = answers
+        turns = [math.radians(degrees) for degrees in (0, -8, 8)]
+        views = torch.tensor(
+            [
+                [[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0]]
+                for turn in turns
+            ]
+        )
+        views = torch.cat([views / enlarged for enlarged in (1.0, 1.06, 1.12)])
+        grid = functional.affine_grid(views, [self.COUNT, 1, size, size], align_corners=False)
+        self.register_buffer("grid", grid)
+        self.grid: Tensor
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map pixels, float (N, C, H, W) in 0..1, to probabilities, float32 (N, emotions)."""
+        seen = functional.grid_sample(
+            pixels[:, None].expand(-1, self.COUNT, -1, -1, -1).flatten(0, 1),
+            self.grid.repeat(pixels.shape[0], 1, 1, 1),
+            padding_mode="border",
+            align_corners=False,
+        )
+        mean: Tensor = self.answers(seen).unflatten(0, (-1, self.COUNT)).mean(dim=1)
+        return mean
 
 
 def build(name: str, *, spec: InputSpec, emotions: int, dropout: float | None = None) -> Classifier:

@@ -12,7 +12,7 @@ from mien.card import ModelCard
 from mien.checkpoint import BEST_NAME, read_weights
 from mien.errors import ModelError, UsageError
 from mien.mirror import plain
-from mien.networks import Answers, Classifier, build
+from mien.networks import Answers, Classifier, Views, build
 from mien.preprocess import InputSpec, to_batch
 
 __all__ = ["TorchModel", "open_network", "open_run", "take_weights"]
@@ -23,7 +23,8 @@ class TorchModel:
 
     def __init__(self, network: nn.Module, card: ModelCard) -> None:
         self.network = network
-        self.answers = Answers(network, temperature=card.temperature, offsets=card.offsets).eval()
+        answers = Answers(network, temperature=card.temperature, offsets=card.offsets)
+        self.answers = (Views(answers, card.size) if card.views > 1 else answers).eval()
         self._card = card
 
     @property

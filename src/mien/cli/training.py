@@ -219,16 +219,24 @@ def export(
             "alike, so rare ones are found. As trained if not given.",
         ),
     ] = None,
+    views: Annotated[
+        bool,
+        typer.Option(
+            "--views",
+            help="Answer by nine views of each face, turned and enlarged a little: better, nine "
+            "times as slow.",
+        ),
+    ] = False,
 ) -> None:
     """Write a run's best epoch as a file that runs without torch."""
     from mien.export import export_int8, export_run
 
     started = time.perf_counter()
     if int8:
-        card, agreement = export_int8(run, out, worth=worth)
+        card, agreement = export_int8(run, out, worth=worth, views=views)
         compared = f"answers as the run does for {agreement:.1%} of drawn faces"
     else:
-        card, difference = export_run(run, out, worth=worth)
+        card, difference = export_run(run, out, worth=worth, views=views)
         compared = f"differs from the run by at most {difference:.1e}"
     out_console.print(
         f"{shown(out)}: {card.network}, {card.parameters:,} weights, "
