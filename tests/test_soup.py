@@ -131,6 +131,7 @@ def test_the_folder_tells_what_it_is_of_and_serves_as_a_run(
     page = (out / "eval-test/model_card.md").read_text(encoding="utf-8")
     assert "the mean of the weights of" in page
     assert all(f"`{name}`" in page for name in names)
+    assert "Nobody has checked" not in page
     exported, _ = export_run(out, tmp_path / "average.onnx")
     assert exported.figures["test"]["accuracy"] == report.evaluation.accuracy
     changes = {"start_from": str(out), "teachers": [str(out)], "epochs": 1}
@@ -138,6 +139,28 @@ def test_the_folder_tells_what_it_is_of_and_serves_as_a_run(
     train(drawn_dataset, config, tmp_path / "on", device="cpu")
     _, after = read_weights(tmp_path / "on" / BEST_NAME)
     assert after.training["started_from"] == card.lineage()
+
+
+def test_an_average_of_what_went_on_from_others_says_so(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path
+) -> None:
+    tensors, card = read_weights(tiny_run / BEST_NAME)
+    # As a version of mien left it that did not count the images of each emotion.
+    training = {key: value for key, value in card.training.items() if key != "images"}
+    training["started_from"] = card.lineage()
+    runs = [
+        _written(tmp_path / name, tensors, card.model_copy(update={"training": training}))
+        for name in ("one", "other")
+    ]
+    average, _ = average_runs(runs, drawn_dataset, tmp_path / "average", device="cpu")
+    assert average.training["averaged"] == [
+        {"model": "one", "dataset": training["dataset"], "started_from": card.lineage()}
+    ]
+    report = evaluate(open_run(tmp_path / "average"), drawn_dataset, "test")
+    report.save(tmp_path / "report", drawn_dataset)
+    page = (tmp_path / "report/model_card.md").read_text(encoding="utf-8")
+    assert "weights of 1 run, " in page
+    assert "Nobody has checked" in page
 
 
 def test_runs_of_a_stream_are_judged_by_its_validation(

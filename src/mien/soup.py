@@ -197,14 +197,14 @@ class _Judge:
 
 
 def _card(name: str, taken: Sequence[ModelCard], judged: _Judged) -> ModelCard:
-    figures = judged.figures
+    figures, training = judged.figures, taken[0].training
     return taken[0].model_copy(
         update={
             "name": name,
             "temperature": judged.temperature,
             "training": {
-                "dataset": taken[0].training["dataset"],
-                "images": taken[0].training["images"],
+                # Runs of older versions do not tell how many images each emotion had.
+                **{key: training[key] for key in ("dataset", "images") if key in training},
                 "averaged": [card.lineage() for card in taken],
                 "chosen_by": "lowest validation loss",
                 "date": datetime.now(UTC).date().isoformat(),
