@@ -175,7 +175,7 @@ def search(
 
 def average(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="Runs that went on from one.")
+        list[Path], typer.Argument(metavar="RUN...", help="Runs that went on from one.")
     ],
     data: Annotated[
         str, typer.Option(help="What they were trained on; validation decides.", metavar="DATASET")
