@@ -191,6 +191,8 @@ def test_an_answer_may_be_the_mean_of_those_to_nine_views(tiny_run: Path, tmp_pa
     found = file.probabilities(crops)
     np.testing.assert_allclose(found, np.mean(views, axis=0), atol=2e-4)
     np.testing.assert_allclose(file.probabilities(crops[:1]), found[:1], atol=1e-5)
+    # Nine times as many pictures as faces: they are seen a part at a time.
+    np.testing.assert_allclose(file.probabilities(crops * 5), np.tile(found, (5, 1)), atol=1e-5)
     assert np.std(views, axis=0).max() > 0.005
 
     small, agreement = export_int8(sure.parent, tmp_path / "small.onnx", views=True)
