@@ -88,19 +88,22 @@ class Views(nn.Module):
         size: side of the pictures, pixels.
     """
 
-    COUNT: Final = 9
+    TURNS: Final = (0, -8, 8)
+    """Degrees."""
+    SIZES: Final = (1.0, 1.06, 1.12)
+    COUNT: Final = len(TURNS) * len(SIZES)
 
     def __init__(self, answers: Answers, size: int) -> None:
         super().__init__()
         self.answers = answers
-        turns = [math.radians(degrees) for degrees in (0, -8, 8)]
-        views = torch.tensor(
+        turns = [math.radians(degrees) for degrees in self.TURNS]
+        turned = torch.tensor(
             [
                 [[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0]]
                 for turn in turns
             ]
         )
-        views = torch.cat([views / enlarged for enlarged in (1.0, 1.06, 1.12)])
+        views = torch.cat([turned / enlarged for enlarged in self.SIZES])
         grid = functional.affine_grid(views, [self.COUNT, 1, size, size], align_corners=False)
         self.register_buffer("grid", grid)
         self.grid: Tensor
