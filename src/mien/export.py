@@ -61,11 +61,13 @@ def export_run(
     """
     opened = open_run(run)
     card = opened.card
-    figures = dict(card.figures) | _reported_figures(run, card)
+    figures = {}
+    if worth is None and not views:
+        figures = dict(card.figures) | _reported_figures(run, card)
     if worth is not None:
-        card, figures = _decided(card, worth, run), {}
+        card = _decided(card, worth, run)
     if views:
-        card, figures = card.model_copy(update={"views": Views.COUNT}), {}
+        card = card.model_copy(update={"views": Views.COUNT})
     card = card.model_copy(update={"name": out.stem, "figures": figures})
     original = TorchModel(opened.network, card)
     out.parent.mkdir(parents=True, exist_ok=True)
