@@ -114,29 +114,30 @@ def test_a_run_that_does_not_help_is_left_out(
 
 
 def test_the_folder_tells_what_it_is_of_and_serves_as_a_run(
-    tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path, tiny_config: TrainConfig
+    tmp_path: Path, known_dataset: Dataset, learnt_run: Path, tiny_config: TrainConfig
 ) -> None:
-    runs = [_changed(tiny_run, tmp_path / f"moved-{i}", 0.3, seed=i) for i in range(3)]
+    runs = [_changed(learnt_run, tmp_path / f"moved-{i}", 0.3, seed=i) for i in range(3)]
     out = tmp_path / "average"
-    card, tried = average_runs(runs, drawn_dataset, out, device="cpu")
+    card, tried = average_runs(runs, known_dataset, out, device="cpu")
     told = json.loads((out / AVERAGE_NAME).read_text())
-    assert told["dataset"] == drawn_dataset.info["fingerprint"]
+    assert told["dataset"] == known_dataset.info["fingerprint"]
     assert [each["run"] for each in told["runs"]] == [each.run for each in tried]
     names = [Path(each.run).name for each in tried if each.taken]
+    assert len(names) > 1
     assert card.training["averaged"] == [
         {"model": name, "dataset": card.training["dataset"]} for name in names
     ]
-    report = evaluate(open_run(out), drawn_dataset, "test")
-    report.save(out / "eval-test", drawn_dataset)
-    page = (out / "eval-test/model_card.md").read_text(encoding="utf-8")
+    report = evaluate(open_run(out), known_dataset, "valid")
+    report.save(out / "eval-valid", known_dataset)
+    page = (out / "eval-valid/model_card.md").read_text(encoding="utf-8")
     assert "the mean of the weights of" in page
     assert all(f"`{name}`" in page for name in names)
     assert "Nobody has checked" not in page
     exported, _ = export_run(out, tmp_path / "average.onnx")
-    assert exported.figures["test"]["accuracy"] == report.evaluation.accuracy
+    assert exported.figures["valid"]["accuracy"] == report.evaluation.accuracy
     changes = {"start_from": str(out), "teachers": [str(out)], "epochs": 1}
     config = TrainConfig(**(tiny_config.model_dump() | changes))
-    train(drawn_dataset, config, tmp_path / "on", device="cpu")
+    train(known_dataset, config, tmp_path / "on", device="cpu")
     _, after = read_weights(tmp_path / "on" / BEST_NAME)
     assert after.training["started_from"] == card.lineage()
 
@@ -159,7 +160,7 @@ def test_an_average_of_what_went_on_from_others_says_so(
     report = evaluate(open_run(tmp_path / "average"), drawn_dataset, "test")
     report.save(tmp_path / "report", drawn_dataset)
     page = (tmp_path / "report/model_card.md").read_text(encoding="utf-8")
-    assert "weights of 1 run, " in page
+    assert "weights are those of one run, which no other helped: `one`." in page
     assert "Nobody has checked" in page
 
 
