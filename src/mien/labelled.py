@@ -119,6 +119,24 @@ class Labelled:
             packed=torch.from_numpy(packed).to(device),
         )
 
+    @classmethod
+    def of_validation(
+        cls,
+        data: Dataset | Stream,
+        spec: InputSpec,
+        emotions: tuple[str, ...],
+        *,
+        device: torch.device | str = "cpu",
+    ) -> "Labelled":
+        """Take what to judge by, of a dataset or of a stream.
+
+        Raises:
+            DatasetError: there is nothing usable, or it cannot be read.
+        """
+        if isinstance(data, Dataset):
+            return cls.of(data, "valid", spec, emotions, device=device)
+        return cls.of_stream(data, "valid", spec, device=device)
+
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -174,11 +174,7 @@ class _Judge:
         self._network = network
         self._device = device
         self._emotions = card.labels
-        self._data = (
-            Labelled.of(dataset, "valid", card.spec, card.labels, device=device)
-            if isinstance(dataset, Dataset)
-            else Labelled.of_stream(dataset, "valid", card.spec, device=device)
-        )
+        self._data = Labelled.of_validation(dataset, card.spec, card.labels, device=device)
 
     @torch.inference_mode()
     def __call__(self, weights: Weights, named: Path) -> _Judged:

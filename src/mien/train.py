@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -250,7 +249,8 @@ class _Trainer:
         if fabric.world_size > 1:
             share_statistics(model)
         model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        train_data, valid_data = _samples(dataset, config, spec, fabric.device)
+        train_data = _to_train_on(dataset, config, spec, fabric.device)
+        valid_data = Labelled.of_validation(dataset, spec, emotions, device=fabric.device)
         teachers = tuple(
             open_teacher(name, spec, emotions, fabric.device) for name in config.teachers
         )
@@ -699,13 +699,19 @@ class _Begun:
     losses: list[Tensor] = field(default_factory=list)
 
 
-def _samples(
+def _to_train_on(
     dataset: Dataset | Stream, config: TrainConfig, spec: InputSpec, device: torch.device
-) -> tuple[Labelled | StreamedSplit, Labelled]:
-    """Return what to train on and what to judge by."""
+) -> Labelled | StreamedSplit:
     if isinstance(dataset, Dataset):
-        takes = partial(Labelled.of, dataset, spec=spec, emotions=dataset.emotions, device=device)
-        return takes("train", where=config.where, soft=config.soft_labels), takes("valid")
+        return Labelled.of(
+            dataset,
+            "train",
+            spec,
+            dataset.emotions,
+            where=config.where,
+            soft=config.soft_labels,
+            device=device,
+        )
     for name, asked in (
         ("emotion_based", config.emotion_based),
         ("where", config.where),
@@ -716,8 +722,7 @@ def _samples(
                 f"{name} needs images in any order, and a stream has them in its own: train on "
                 "the dataset folder, or leave it out"
             )
-    of_stream = StreamedSplit(dataset, spec, soft=config.soft_labels, device=device)
-    return of_stream, Labelled.of_stream(dataset, "valid", spec, device=device)
+    return StreamedSplit(dataset, spec, soft=config.soft_labels, device=device)
 
 
 def _with_opinions(targets: Tensor, opinions: Tensor, share: float) -> Tensor:
