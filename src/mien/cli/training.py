@@ -183,7 +183,7 @@ def average(
     out: Annotated[Path, typer.Option(help="The folder to make.", metavar="RUN")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Average the weights of runs, of those that help: one model, better than each of them."""
+    """Average the weights of runs that went on from one, of those that help."""
     from mien.data.stream import open_data
     from mien.soup import average_runs
 
