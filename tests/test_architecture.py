@@ -57,7 +57,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("images", "places", "cluster", "overlay", "video", "preprocess", "config", "data"),
     ("records", "labels", "steady"),
     ("history",),
-    ("errors", "averaging", "mirror", "sharpness", "version", "progress", "atomic", "quiet"),
+    (
+        "errors",
+        "averaging",
+        "compact",
+        "mirror",
+        "sharpness",
+        "version",
+        "progress",
+        "atomic",
+        "quiet",
+    ),
 )
 """From the roof to the ground: a module imports from the floors below its own, never above.
 
@@ -72,6 +82,7 @@ NEEDS_TORCH = {
     "bench.race",
     "bench.speed",
     "checkpoint",
+    "compact",
     "crossfit",
     "demo",
     "emphasis",

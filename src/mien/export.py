@@ -13,6 +13,7 @@ import torch
 
 from mien.atomic import replacing
 from mien.card import METADATA_KEY, ModelCard
+from mien.compact import compact
 from mien.emphasis import worth_of
 from mien.errors import ModelError
 from mien.evaluate import REPORT_NAME
@@ -59,27 +60,12 @@ def export_run(
         ModelError: there is no finished run, the file answers otherwise than the original, or
             ``worth`` is given and the card does not tell what it needs.
     """
-    opened = open_run(run)
-    card = opened.card
-    figures = {}
-    if worth is None and not views:
-        figures = dict(card.figures) | _reported_figures(run, card)
-    if worth is not None:
-        card = _decided(card, worth, run)
-    if views:
-        card = card.model_copy(update={"views": Views.COUNT})
-    card = card.model_copy(update={"name": out.stem, "figures": figures})
-    original = TorchModel(opened.network, card)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    original = _original(run, out, worth=worth, views=views)
     with replacing(out) as partial:
         _write_onnx(original, partial)
-        difference = _largest_difference(original, OnnxModel(partial))
-        if difference > TOLERANCE:
-            raise ModelError(
-                f"{out}: the exported file differs from the run by {difference:.2e}, expected at "
-                f"most {TOLERANCE:.0e}; nothing was written"
-            )
-    return card, difference
+        _finish(partial, original.card)
+        difference = _check(original, partial, out)
+    return original.card, difference
 
 
 def export_int8(
@@ -102,11 +88,13 @@ def export_int8(
     Raises:
         ModelError: there is no finished run, or the file answers otherwise too often.
     """
+    original = _original(run, out, worth=worth, views=views)
+    card = original.card.model_copy(update={"figures": {}})
     # Both at the end of the name: what it is compared with, and what is not finished.
     exact = out.with_name(f".{out.name}.exact")
     try:
-        card, _ = export_run(run, exact, worth=worth, views=views)
-        card = card.model_copy(update={"name": out.stem, "figures": {}})
+        _write_onnx(original, exact)
+        _check(original, exact, out)
         with replacing(out) as partial:
             quantise(exact, partial, card)
             _finish(partial, card)
@@ -142,6 +130,23 @@ def note_figures(path: Path, split: Split, figures: Mapping[str, Any]) -> None:
         onnx.save_model(proto, str(partial))
 
 
+def _original(run: Path, out: Path, *, worth: float | None, views: bool) -> TorchModel:
+    """Open what is to be exported to a file, and make room for that."""
+    opened = open_run(run)
+    card = opened.card
+    figures = {}
+    if worth is None and not views:
+        figures = dict(card.figures) | _reported_figures(run, card)
+    if worth is not None:
+        card = _decided(card, worth, run)
+    if views:
+        card = card.model_copy(update={"views": Views.COUNT})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return TorchModel(
+        opened.network, card.model_copy(update={"name": out.stem, "figures": figures})
+    )
+
+
 def _decided(card: ModelCard, worth: float, run: Path) -> ModelCard:
     """Return the card of a model whose answers are decided by another worth of accuracy."""
     images = card.training.get("images")
@@ -158,31 +163,10 @@ def _decided(card: ModelCard, worth: float, run: Path) -> ModelCard:
     return card.model_copy(update={"worth": worth, "offsets": tuple(offsets.tolist())})
 
 
-def _shorten(graph: onnx.GraphProto) -> None:
-    """Leave out what nobody needs to run a model: long names inside, and shapes that follow.
-
-    Quantisation adds hundreds of small tensors whose names are longer than they are.
-    """
-    names: dict[str, str] = {value.name: value.name for value in (*graph.input, *graph.output)} | {
-        "": ""
-    }
-
-    def short(name: str) -> str:
-        return names.setdefault(name, f"{len(names):x}")
-
-    for tensor in graph.initializer:
-        tensor.name = short(tensor.name)
-    for node in graph.node:
-        node.name = ""
-        node.input[:] = [short(name) for name in node.input]
-        node.output[:] = [short(name) for name in node.output]
-    del graph.value_info[:]
-
-
 def _finish(path: Path, card: ModelCard) -> None:
     """Make a file as small as it can be, and put the card inside."""
     proto = onnx.load_model(str(path))
-    _shorten(proto.graph)
+    compact(proto.graph)
     _put_card(proto, card)
     onnx.save_model(proto, str(path))
 
@@ -233,6 +217,17 @@ def _write_onnx(original: TorchModel, path: Path) -> None:
         del node.metadata_props[:]
         node.doc_string = ""
     onnx.save_model(proto, str(path))
+
+
+def _check(original: TorchModel, path: Path, out: Path) -> float:
+    """Return by how much the answers of an exact file differ, which is to become ``out``."""
+    difference = _largest_difference(original, OnnxModel(path))
+    if difference > TOLERANCE:
+        raise ModelError(
+            f"{out}: the exported file differs from the run by {difference:.2e}, expected at "
+            f"most {TOLERANCE:.0e}; nothing was written"
+        )
+    return difference
 
 
 def _largest_difference(original: TorchModel, exported: OnnxModel) -> float:
