@@ -94,6 +94,7 @@ NEEDS_TORCH = {
     "mixing",
     "networks",
     "optim",
+    "quicken",
     "robustness",
     "runs",
     "search",

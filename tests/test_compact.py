@@ -112,4 +112,5 @@ def test_a_file_of_a_mirrored_network_holds_what_was_learnt(
     assert _weights(small) - first == (_weights(whole) - first) / 2
     assert _answer(small).tobytes() == _answer(whole).tobytes()
     learnt = 0.38e6 * bits / 8
-    assert (tmp_path / "small.onnx").stat().st_size < learnt + 80_000
+    # Besides: scales, the card, and shortcuts that average 2x2 pixels by four equal weights.
+    assert (tmp_path / "small.onnx").stat().st_size < 1.1 * learnt + 50_000

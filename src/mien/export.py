@@ -20,6 +20,7 @@ from mien.evaluate import REPORT_NAME
 from mien.model import OnnxModel
 from mien.networks import Views
 from mien.quantise import drawn_crops, quantise
+from mien.quicken import quicken
 from mien.records import Split
 from mien.runs import TorchModel, open_run
 
@@ -211,6 +212,7 @@ def _write_onnx(original: TorchModel, path: Path) -> None:
     if program is None:
         raise ModelError(f"{path}: torch gave no ONNX program")
     proto = program.model_proto
+    quicken(proto.graph)
     _put_card(proto, card)
     for node in proto.graph.node:
         # Names of source files and lines of the machine that exported: nobody's business.

@@ -29,7 +29,7 @@ __all__ = ["drawn_crops", "quantise"]
 
 _FACES: Final = 256
 _BATCH: Final = 32
-_LAYERS: Final = ("Conv", "Gemm", "MatMul", "Add", "Relu")
+_LAYERS: Final = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Relu")
 """The normalisation before them and the softmax after them stay as they are."""
 
 
