@@ -23,7 +23,7 @@ _ACROSS: Final = np.array([3])
 
 
 def compact(graph: onnx.GraphProto) -> None:
-    """Leave out of a graph the halves of filters that follow from the others, and what is unused.
+    """Leave out of a graph the halves of filters that follow from the others, and long names.
 
     Args:
         graph: changed in place; its inputs and outputs keep their names.
@@ -69,14 +69,10 @@ def _mirrored(name: str) -> Iterator[onnx.NodeProto]:
 
 
 def _shorten(graph: onnx.GraphProto) -> None:
-    """Leave out what nobody needs to run a model: unused numbers, long names, shapes that follow.
+    """Leave out what nobody needs to run a model: long names inside, and shapes that follow.
 
     Quantisation adds hundreds of small tensors whose names are longer than they are.
     """
-    used = {name for node in graph.node for name in node.input}
-    for tensor in list(graph.initializer):
-        if tensor.name not in used:
-            graph.initializer.remove(tensor)
     names: dict[str, str] = {value.name: value.name for value in (*graph.input, *graph.output)} | {
         "": ""
     }

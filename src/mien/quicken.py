@@ -19,7 +19,7 @@ def quicken(graph: onnx.GraphProto) -> None:
     """Rewrite a network's graph, as exported and not quantised yet, in place.
 
     The mean of a map becomes one operation that exists for 8 bits, too. The mean of 2x2 pixels
-    and the 1x1 convolution after it become one convolution of 2x2 pixels.
+    and the 1x1 convolution after it become one convolution of 2x2 pixels. What nothing uses goes.
     """
     for node in graph.node:
         if _is_mean_of_map(node, graph):
@@ -38,6 +38,10 @@ def quicken(graph: onnx.GraphProto) -> None:
             inputs, two = [pool.input[0], *conv.input[1:]], [2, 2]
             conv.CopyFrom(make_node("Conv", inputs, conv.output, kernel_shape=two, strides=two))
             graph.node.remove(pool)
+    used = Counter(name for node in graph.node for name in node.input)
+    for tensor in list(graph.initializer):
+        if tensor.name not in used:
+            graph.initializer.remove(tensor)
     # The exporter noted the shapes of all tensors, as they were.
     del graph.value_info[:]
 
