@@ -179,7 +179,14 @@ def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "unsure"), [("here", False), ("elsewhere", True), ("here, from elsewhere", True)]
+    ("before", "unsure"),
+    [
+        ("here", False),
+        ("here, from here", False),
+        ("elsewhere", True),
+        ("here, from elsewhere", True),
+        ("elsewhere, from here", True),
+    ],
 )
 def test_the_model_card_tells_what_a_model_went_on_from(
     ferplus_dataset: Dataset, before: str, unsure: bool

@@ -142,26 +142,30 @@ def test_the_folder_tells_what_it_is_of_and_serves_as_a_run(
     assert after.training["started_from"] == card.lineage()
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["of-the-same-data", "of-other-data"])
 def test_an_average_of_what_went_on_from_others_says_so(
-    tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path
+    elsewhere: bool, tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path
 ) -> None:
     tensors, card = read_weights(tiny_run / BEST_NAME)
     # As a version of mien left it that did not count the images of each emotion.
     training = {key: value for key, value in card.training.items() if key != "images"}
-    training["started_from"] = card.lineage()
+    before = card.lineage()
+    if elsewhere:
+        before["dataset"] = before["dataset"] | {"fingerprint": "other"}
+    training["started_from"] = before
     runs = [
         _written(tmp_path / name, tensors, card.model_copy(update={"training": training}))
         for name in ("one", "other")
     ]
     average, _ = average_runs(runs, drawn_dataset, tmp_path / "average", device="cpu")
     assert average.training["averaged"] == [
-        {"model": "one", "dataset": training["dataset"], "started_from": card.lineage()}
+        {"model": "one", "dataset": training["dataset"], "started_from": before}
     ]
     report = evaluate(open_run(tmp_path / "average"), drawn_dataset, "test")
     report.save(tmp_path / "report", drawn_dataset)
     page = (tmp_path / "report/model_card.md").read_text(encoding="utf-8")
     assert "weights are those of one run, which no other helped: `one`." in page
-    assert "Nobody has checked" in page
+    assert ("Nobody has checked" in page) == elsewhere
 
 
 def test_runs_of_a_stream_are_judged_by_its_validation(
