@@ -66,6 +66,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "version",
         "progress",
         "atomic",
+        "quicken",
         "quiet",
     ),
 )
