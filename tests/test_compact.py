@@ -78,7 +78,7 @@ def test_one_weight_that_differs_is_enough_to_keep_all() -> None:
 def test_names_inside_are_short_and_those_outside_stay() -> None:
     model = _conv(np.ones((3, 1, 3, 3), np.float32))
     compact(model.graph)
-    assert [tensor.name for tensor in model.graph.initializer] != ["a_long_name"]
+    assert len(model.graph.initializer[0].name) <= 2
     assert (model.graph.input[0].name, model.graph.output[0].name) == ("x", "y")
 
 

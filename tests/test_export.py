@@ -113,6 +113,20 @@ def test_every_network_exports(name: str, tiny_run: Path, tmp_path: Path) -> Non
     assert difference <= TOLERANCE
 
 
+def test_brightness_is_evened_out_in_full_precision(tiny_run: Path, tmp_path: Path) -> None:
+    export_int8(tiny_run, tmp_path / "m.onnx")
+    made_by = {name: n for n in onnx.load(tmp_path / "m.onnx").graph.node for name in n.output}
+    before = set()
+    asked = list(next(node for node in made_by.values() if node.op_type == "Div").input)
+    while asked:
+        node = made_by.get(asked.pop())
+        if node is not None:
+            before.add(node.op_type)
+            asked += node.input
+    assert {"ReduceMean", "Sub", "Sqrt"} <= before
+    assert not before & {"QuantizeLinear", "DequantizeLinear"}
+
+
 def test_a_file_of_8_bits_is_small_and_answers_alike(tiny_run: Path, tmp_path: Path) -> None:
     export_run(tiny_run, tmp_path / "exact.onnx")
     card, agreement = export_int8(tiny_run, tmp_path / "small.onnx")

@@ -82,6 +82,7 @@ def test_halving_and_the_convolution_after_it_become_one() -> None:
         [_pool(), _conv("grouped", group=2)],
         [_pool(ceil_mode=1), _conv()],
         [_pool(pads=[1, 1, 1, 1]), _conv()],
+        [_pool(auto_pad="SAME_UPPER"), _conv()],
         [_pool(strides=[1, 1]), _conv()],
         [_pool(kernel_shape=[3, 3]), _conv()],
         [make_node("MaxPool", ["x"], ["pooled"], kernel_shape=[2, 2], strides=[2, 2]), _conv()],
@@ -97,6 +98,7 @@ def test_halving_and_the_convolution_after_it_become_one() -> None:
         "grouped",
         "odd-sides-end-otherwise",
         "padded-pool",
+        "automatically-padded-pool",
         "overlapping-pool",
         "larger-pool",
         "of-the-largest",
@@ -111,6 +113,14 @@ def test_what_only_looks_like_it_is_left_alone(nodes: Sequence[onnx.NodeProto]) 
     quicken(model.graph)
     assert _kinds(model) == kinds
     np.testing.assert_array_equal(_answer(model), before)
+
+
+@pytest.mark.parametrize("name", ["pooled", "w"])
+def test_what_a_graph_gives_out_stays(name: str) -> None:
+    model = _model(_pool(), _conv())
+    model.graph.output.append(make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    quicken(model.graph)
+    assert _kinds(model) == ["AveragePool", "Conv"]
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,9 @@ def test_an_average_of_what_went_on_from_others_says_so(
     report = evaluate(open_run(tmp_path / "average"), drawn_dataset, "test")
     report.save(tmp_path / "report", drawn_dataset)
     page = (tmp_path / "report/model_card.md").read_text(encoding="utf-8")
-    assert "weights are those of one run, which no other helped: `one`." in page
+    assert (
+        "weights are those of one run, which no other helped: `one` (which goes on from `" in page
+    )
     assert ("Nobody has checked" in page) == elsewhere
 
 

@@ -3,6 +3,7 @@
 Half of the filters of a mirrored network (`mien.mirror`) are mirror images of the other half, in
 whole numbers of 8 bits as in float32. The file keeps one half, and the operations that make the
 other of it. They depend on nothing but weights, so ONNX Runtime does them once, on opening it.
+The few of the first layer stay as they are.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """A graph that answers alike in fewer and quicker operations.
 
-For patterns that `mien.networks` has and ONNX Runtime does not take up by itself. With whole
-numbers of 8 bits they take a fifth of the time of a small network.
+For patterns that `mien.networks` has and ONNX Runtime does not take up by itself. In 8 bits they
+cost a small network a fifth of its time.
 """
 
 from collections import Counter
@@ -20,11 +20,14 @@ def quicken(graph: onnx.GraphProto) -> None:
 
     The mean of a map becomes one operation that exists for 8 bits, too. The mean of 2x2 pixels
     and the 1x1 convolution after it become one convolution of 2x2 pixels. What nothing uses goes.
+
+    Args:
+        graph: of a network of pictures: a mean over two axes is taken for one of (N, C, H, W).
     """
     for node in graph.node:
         if _is_mean_of_map(node, graph):
             node.CopyFrom(make_node("GlobalAveragePool", node.input[:1], node.output))
-    used = Counter(name for node in graph.node for name in node.input)
+    used = _uses(graph)
     made_by = {name: node for node in graph.node for name in node.output}
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for conv in list(graph.node):
@@ -38,12 +41,18 @@ def quicken(graph: onnx.GraphProto) -> None:
             inputs, two = [pool.input[0], *conv.input[1:]], [2, 2]
             conv.CopyFrom(make_node("Conv", inputs, conv.output, kernel_shape=two, strides=two))
             graph.node.remove(pool)
-    used = Counter(name for node in graph.node for name in node.input)
+    used = _uses(graph)
     for tensor in list(graph.initializer):
         if tensor.name not in used:
             graph.initializer.remove(tensor)
     # The exporter noted the shapes of all tensors, as they were.
     del graph.value_info[:]
+
+
+def _uses(graph: onnx.GraphProto) -> Counter[str]:
+    """Count how often each tensor is used."""
+    by_nodes = Counter(name for node in graph.node for name in node.input)
+    return by_nodes + Counter(output.name for output in graph.output)
 
 
 def _is_mean_of_map(node: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
@@ -62,6 +71,7 @@ def _is_halving(node: onnx.NodeProto) -> bool:
         and list(_attribute(node, "strides", ())) == [2, 2]
         and not any(_attribute(node, "pads", ()))
         and not _attribute(node, "ceil_mode", 0)
+        and _attribute(node, "auto_pad", b"NOTSET") == b"NOTSET"
     )
 
 
