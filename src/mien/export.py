@@ -63,8 +63,9 @@ def export_run(
     """
     original = _original(run, out, worth=worth, views=views)
     with replacing(out) as partial:
-        _write_onnx(original, partial)
-        _finish(partial, original.card)
+        proto = _exported(original, out)
+        compact(proto.graph)
+        _save(proto, original.card, partial)
         difference = _check(original, partial, out)
     return original.card, difference
 
@@ -94,11 +95,13 @@ def export_int8(
     # Both at the end of the name: what it is compared with, and what is not finished.
     exact = out.with_name(f".{out.name}.exact")
     try:
-        _write_onnx(original, exact)
+        _save(_exported(original, out), card, exact)
         _check(original, exact, out)
         with replacing(out) as partial:
             quantise(exact, partial, card)
-            _finish(partial, card)
+            proto = onnx.load_model(str(partial))
+            compact(proto.graph)
+            _save(proto, card, partial)
             crops = drawn_crops(card.spec, count=_COMPARED, seed=1)
             before, after = (OnnxModel(file).probabilities(crops) for file in (exact, partial))
             agreement = float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
@@ -126,9 +129,8 @@ def note_figures(path: Path, split: Split, figures: Mapping[str, Any]) -> None:
     card = OnnxModel(path).card
     card = card.model_copy(update={"figures": {**card.figures, split: _for_card(figures)}})
     proto = onnx.load_model(str(path))
-    _put_card(proto, card)
     with replacing(path) as partial:
-        onnx.save_model(proto, str(partial))
+        _save(proto, card, partial)
 
 
 def _original(run: Path, out: Path, *, worth: float | None, views: bool) -> TorchModel:
@@ -164,17 +166,11 @@ def _decided(card: ModelCard, worth: float, run: Path) -> ModelCard:
     return card.model_copy(update={"worth": worth, "offsets": tuple(offsets.tolist())})
 
 
-def _finish(path: Path, card: ModelCard) -> None:
-    """Make a file as small as it can be, and put the card inside."""
-    proto = onnx.load_model(str(path))
-    compact(proto.graph)
-    _put_card(proto, card)
-    onnx.save_model(proto, str(path))
-
-
-def _put_card(proto: onnx.ModelProto, card: ModelCard) -> None:
+def _save(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+    """Write a model with its card inside."""
     del proto.metadata_props[:]
     proto.metadata_props.add(key=METADATA_KEY, value=card.model_dump_json())
+    onnx.save_model(proto, str(path))
 
 
 def _reported_figures(run: Path, card: ModelCard) -> dict[str, Any]:
@@ -191,7 +187,8 @@ def _for_card(report: Mapping[str, Any]) -> dict[str, Any]:
     return {key: report[key] for key in _ON_CARD}
 
 
-def _write_onnx(original: TorchModel, path: Path) -> None:
+def _exported(original: TorchModel, out: Path) -> onnx.ModelProto:
+    """Return what ONNX has to say of a network that is to become a file."""
     card = original.card
     # Two images, because a batch of one would be taken for a constant.
     example = torch.zeros(2, card.channels, card.size, card.size)
@@ -210,15 +207,14 @@ def _write_onnx(original: TorchModel, path: Path) -> None:
             verbose=False,
         )
     if program is None:
-        raise ModelError(f"{path}: torch gave no ONNX program")
+        raise ModelError(f"{out}: torch gave no ONNX program")
     proto = program.model_proto
     quicken(proto.graph)
-    _put_card(proto, card)
     for node in proto.graph.node:
         # Names of source files and lines of the machine that exported: nobody's business.
         del node.metadata_props[:]
         node.doc_string = ""
-    onnx.save_model(proto, str(path))
+    return proto
 
 
 def _check(original: TorchModel, path: Path, out: Path) -> float:
