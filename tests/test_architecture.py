@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("bench", "demo", "search"),
     ("bench.race", "bench.speed", "crossfit", "export", "soup"),
     ("bench.machine", "train"),
-    ("teachers",),
+    ("reopen", "teachers"),
     ("streaming",),
     ("compare", "runs", "labelled", "robustness", "summary"),
     (
@@ -96,6 +96,7 @@ NEEDS_TORCH = {
     "networks",
     "optim",
     "quicken",
+    "reopen",
     "robustness",
     "runs",
     "search",

@@ -21,7 +21,8 @@ from mien.labelled import Batch
 from mien.losses import Objective
 from mien.networks import Classifier, build
 from mien.preprocess import InputSpec
-from mien.runs import open_run, take_weights
+from mien.reopen import take_weights
+from mien.runs import open_run
 from mien.teachers import mean_opinion, weights_digest, write_opinions
 from mien.train import _Trainer, train
 
@@ -75,6 +76,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
         {"varied_at_once": 2, "environment": 0.5},
         {"teachers": ["nano"], "teachers_see": "original", "optimizer": "adamw"},
         {"sharpness": 1.0},
+        {"start_from": "nano", "network": "mirror-s"},
     ],
     ids=[
         "muon-cosine-ema",
@@ -86,6 +88,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
         "varied-two-at-once",
         "taught-adamw",
         "sharpness",
+        "from-a-file",
     ],
 )
 def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
@@ -474,7 +477,7 @@ def test_emotions_that_the_other_run_does_not_know_start_fresh(tiny_run: Path) -
     *_, weight, bias = network.state_dict()
     fresh = network.state_dict()[weight].clone()
     other = ("surprise", "happiness", "tiredness")
-    take_weights(network, tiny_run, name="mini", spec=spec, emotions=other)
+    take_weights(network, str(tiny_run), name="mini", spec=spec, emotions=other)
     taken = network.state_dict()
     tensors, card = read_weights(tiny_run / BEST_NAME)
     for row, emotion in enumerate(other[:2]):
@@ -491,7 +494,7 @@ def test_emotions_that_the_other_run_does_not_know_start_fresh(tiny_run: Path) -
     [
         ({"network": "residual"}, UsageError, "start_from .*: mini .*expected residual"),
         ({"size": 32}, UsageError, "start_from .*size=48.*expected mini and .*size=32"),
-        ({"start_from": "no/run"}, ModelError, "no/run: no best.safetensors here"),
+        ({"start_from": "no/run"}, ModelError, "no model 'no/run'"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(

@@ -30,7 +30,9 @@ class TrainConfig(BaseModel):
     dropout: Share | None = Field(None, description="before the last layer; None: the network's")
 
     start_from: str | None = Field(
-        None, description="a run of the same network, of any data, to go on from; None: from chance"
+        None,
+        description="a run or a model file of the same network, of any data, to go on from; None: "
+        "from chance",
     )
 
     epochs: int = Field(12, ge=1, le=10_000)

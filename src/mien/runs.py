@@ -10,12 +10,12 @@ from torch import nn
 
 from mien.card import ModelCard
 from mien.checkpoint import BEST_NAME, read_weights
-from mien.errors import ModelError, UsageError
+from mien.errors import ModelError
 from mien.mirror import plain
 from mien.networks import Answers, Classifier, Views, build
-from mien.preprocess import InputSpec, to_batch
+from mien.preprocess import to_batch
 
-__all__ = ["TorchModel", "open_network", "open_run", "take_weights"]
+__all__ = ["TorchModel", "open_network", "open_run"]
 
 
 class TorchModel:
@@ -51,41 +51,6 @@ def open_run(run: Path) -> TorchModel:
     """
     network, card = open_network(run)
     return TorchModel(plain(network), card)
-
-
-def take_weights(
-    network: Classifier, run: Path, *, name: str, spec: InputSpec, emotions: Sequence[str]
-) -> ModelCard:
-    """Give a fresh network what a run has learnt; return the run's card.
-
-    Of the last layer, what is of emotions that the run knows; of others it stays fresh.
-
-    Args:
-        network: as `mien.networks.build` makes it of the rest.
-        run: of the same network.
-        name: the network's.
-        spec: what it sees.
-        emotions: what it tells apart.
-
-    Raises:
-        ModelError: there is no such run, it has no finished epoch, or it is damaged.
-        UsageError: the run is of another network, or sees other pictures.
-    """
-    trained, card = open_network(run)
-    if (card.network, card.spec) != (name, spec):
-        raise UsageError(
-            f"start_from {run}: {card.network} that sees {card.spec}; expected {name} and {spec}"
-        )
-    known = [emotion for emotion in emotions if emotion in card.labels]
-    here = [list(emotions).index(emotion) for emotion in known]
-    there = [card.labels.index(emotion) for emotion in known]
-    own, tensors = network.state_dict(), trained.state_dict()
-    *_, weight, bias = own
-    for last in (weight, bias):
-        own[last][here] = tensors[last][there]
-        tensors[last] = own[last]
-    network.load_state_dict(tensors)
-    return card
 
 
 def open_network(run: Path) -> tuple[Classifier, ModelCard]:

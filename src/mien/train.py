@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -64,7 +65,7 @@ from mien.networks import (
 from mien.optim import make_optimizer, make_schedule
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
-from mien.runs import take_weights
+from mien.reopen import settle_norms, take_weights
 from mien.sharpness import uphill
 from mien.streaming import StreamedSplit
 from mien.teachers import (
@@ -86,6 +87,8 @@ _PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed"]] = MappingProxyType(
     {"float32": "32-true", "bfloat16": "bf16-mixed"}
 )
 _BATCH: Final = 512
+_TO_SETTLE: Final = 1024
+"""Pictures whose statistics norms begin with, where they had none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,8 @@ def train(
         trainer.ask_teachers(progress)
         if last is not None:
             trainer.restore(last)
+        elif config.start_from is not None and not Path(config.start_from).is_dir():
+            trainer.settle()
         while trainer.epoch < config.epochs:
             entry = trainer.run_epoch(progress)
             trainer.save()
@@ -244,7 +249,7 @@ class _Trainer:
         origin = None
         if config.start_from is not None:
             origin = take_weights(
-                model, Path(config.start_from), name=config.network, spec=spec, emotions=emotions
+                model, config.start_from, name=config.network, spec=spec, emotions=emotions
             )
         if fabric.world_size > 1:
             share_statistics(model)
@@ -337,6 +342,12 @@ class _Trainer:
                 "processes": self.fabric.world_size,
             },
         }
+
+    def settle(self) -> None:
+        """Ready a network that was opened from a file for learning."""
+        torch.manual_seed(self._seed)
+        batches = islice(self._varied(0), -(-_TO_SETTLE // self.config.batch_size))
+        settle_norms(self.model, (batch.pixels for batch in batches))
 
     def ask_teachers(self, progress: Progress) -> None:
         """Ask the teachers now, where they are to see the pictures as they are and their mirrors.
