@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kornia.augmentation import RandomErasing
 
 from mien.augment import Augmentation
 from mien.checkpoint import BEST_NAME, read_weights
@@ -73,7 +74,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
             "logit_adjustment": 0.5,
         },
         {"progressive_size": 24, "progressive_share": 0.5, "precision": "bfloat16"},
-        {"varied_at_once": 2, "environment": 0.5},
+        {"varied_at_once": 2, "environment": 0.5, "calm": 0.5},
         {"teachers": ["nano"], "teachers_see": "original", "optimizer": "adamw"},
         {"sharpness": 1.0},
         {"start_from": "nano", "network": "mirror-s"},
@@ -85,7 +86,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
         "emotions",
         "sgd-cutmix",
         "progressive-bfloat16",
-        "varied-two-at-once",
+        "varied-two-at-once-then-calm",
         "taught-adamw",
         "sharpness",
         "from-a-file",
@@ -451,6 +452,24 @@ def test_quick_epochs_are_not_each_drawn(
     config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 4}))
     train(drawn_dataset, config, tmp_path / "run", device="cpu")
     assert drawn == [1, 4]
+
+
+def test_the_last_epochs_see_calmer_pictures(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+) -> None:
+    blanked: list[bool] = []
+
+    def noted(self: Augmentation, images: torch.Tensor) -> torch.Tensor:
+        blanked.append(any(isinstance(step, RandomErasing) for step in self.steps))
+        return images
+
+    monkeypatch.setattr(Augmentation, "forward", noted)
+    config = TrainConfig(**(tiny_config.model_dump() | {"calm": 0.4}))
+    train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    assert blanked == 6 * [True] + 3 * [False]
 
 
 def test_a_run_goes_on_from_what_another_learnt(
