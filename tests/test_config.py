@@ -32,19 +32,6 @@ def test_config_is_frozen() -> None:
         TrainConfig().epochs = 3  # type: ignore[misc]
 
 
-def test_the_last_epochs_are_calm() -> None:
-    config = TrainConfig(epochs=10, calm=0.3, environment=0.2)
-    changes = [config.changes_in(epoch) for epoch in range(10)]
-    assert changes[:7] == [config] * 7
-    assert changes[7:] == [changes[9]] * 3
-    halved = {"rotation", "shift", "scale", "brightness", "contrast", "environment"}
-    before, after = config.model_dump(), changes[9].model_dump()
-    assert {name for name in before if before[name] != after[name]} == halved | {"erasing"}
-    assert all(after[name] == before[name] / 2 for name in halved)
-    assert after["erasing"] == 0
-    assert TrainConfig(epochs=10).changes_in(9) == TrainConfig(epochs=10)
-
-
 def test_recipe_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('network = "mini"\nepochs = 3 # few\nlearning_rate = 1\n', encoding="utf-8")

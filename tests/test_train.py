@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kornia.augmentation import RandomErasing
 
 from mien.augment import Augmentation
 from mien.checkpoint import BEST_NAME, read_weights
@@ -74,7 +73,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
             "logit_adjustment": 0.5,
         },
         {"progressive_size": 24, "progressive_share": 0.5, "precision": "bfloat16"},
-        {"varied_at_once": 2, "environment": 0.5, "calm": 0.5},
+        {"varied_at_once": 2, "environment": 0.5},
         {"teachers": ["nano"], "teachers_see": "original", "optimizer": "adamw"},
         {"sharpness": 1.0},
         {"start_from": "nano", "network": "mirror-s"},
@@ -86,7 +85,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
         "emotions",
         "sgd-cutmix",
         "progressive-bfloat16",
-        "varied-two-at-once-then-calm",
+        "varied-two-at-once",
         "taught-adamw",
         "sharpness",
         "from-a-file",
@@ -454,24 +453,6 @@ def test_quick_epochs_are_not_each_drawn(
     assert drawn == [1, 4]
 
 
-def test_the_last_epochs_see_calmer_pictures(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    drawn_dataset: Dataset,
-    tiny_config: TrainConfig,
-) -> None:
-    blanked: list[bool] = []
-
-    def noted(self: Augmentation, images: torch.Tensor) -> torch.Tensor:
-        blanked.append(any(isinstance(step, RandomErasing) for step in self.steps))
-        return images
-
-    monkeypatch.setattr(Augmentation, "forward", noted)
-    config = TrainConfig(**(tiny_config.model_dump() | {"calm": 0.4}))
-    train(drawn_dataset, config, tmp_path / "run", device="cpu")
-    assert blanked == 6 * [True] + 3 * [False]
-
-
 def test_a_run_goes_on_from_what_another_learnt(
     tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path, tiny_config: TrainConfig
 ) -> None:
@@ -513,7 +494,11 @@ def test_emotions_that_the_other_run_does_not_know_start_fresh(tiny_run: Path) -
     [
         ({"network": "residual"}, UsageError, "start_from .*: mini .*expected residual"),
         ({"size": 32}, UsageError, "start_from .*size=48.*expected mini and .*size=32"),
-        ({"start_from": "no/run"}, ModelError, "no model 'no/run'"),
+        (
+            {"start_from": "no/run"},
+            ModelError,
+            "start_from no/run: .*expected a run folder, a file",
+        ),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(

@@ -126,24 +126,11 @@ class TrainConfig(BaseModel):
     )
     erasing: Share = Field(0.3, description="probability of blanking a rectangle")
     erasing_area: Share = Field(0.2, description="largest share of the picture blanked")
-    calm: Share = Field(
-        0.0,
-        description="share of the epochs, the last, whose changes of the picture are half as "
-        "strong and blank nothing",
-    )
 
     def side_in(self, epoch: int) -> int:
         """Return the side of the pictures that an epoch, from 0, learns from, in pixels."""
         small = self.progressive_size and epoch < self.progressive_share * self.epochs
         return self.progressive_size if small else self.size
-
-    def changes_in(self, epoch: int) -> "TrainConfig":
-        """Return the settings whose changes of the picture an epoch, from 0, learns from."""
-        if epoch < (1 - self.calm) * self.epochs:
-            return self
-        halved = ("rotation", "shift", "scale", "brightness", "contrast", "environment")
-        update = {name: getattr(self, name) / 2 for name in halved}
-        return self.model_copy(update=update | {"erasing": 0.0})
 
     @field_validator("cutmix")
     @classmethod

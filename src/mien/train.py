@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -136,7 +135,7 @@ def train(
 
     Raises:
         UsageError: the run exists and ``resume`` is not set, it belongs to other data, another
-            recipe or other teachers, the run to start from is of another network, or the batch
+            recipe or other teachers, the model to start from is of another network, or the batch
             cannot be shared evenly.
         DatasetError: a split is empty, its labels do not fit, or all are of one emotion.
         ModelError: what there is of the run to resume, or to start from, is damaged.
@@ -148,7 +147,7 @@ def train(
         trainer.ask_teachers(progress)
         if last is not None:
             trainer.restore(last)
-        elif config.start_from is not None and not Path(config.start_from).is_dir():
+        elif trainer.opened_file:
             trainer.settle()
         while trainer.epoch < config.epochs:
             entry = trainer.run_epoch(progress)
@@ -179,9 +178,10 @@ def _checkpoint_to_resume(
         )
     try:
         told = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        # Runs of before the teachers' weights were noted go on with those that are there.
-        told = {"teachers": description["teachers"]} | told
-        before = {key: dict(told[key]) for key in ("recipe", "dataset", "teachers")}
+        # Runs of before weights of other models were noted go on with those that are there.
+        others = ("teachers", "started_from")
+        told = {key: description[key] for key in others} | told
+        before = {key: dict(told[key] or {}) for key in ("recipe", "dataset", *others)}
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(
             f"{run / 'run.json'}: damaged ({error}); choose another --out, or remove the run"
@@ -220,6 +220,8 @@ class _Trainer:
     teachers: tuple[Teacher, ...]
     taught_by: Mapping[str, str]
     origin: ModelCard | None
+    started_from: Mapping[str, str]
+    opened_file: bool
     epoch: int = 0
     history: History = field(default_factory=list)
     begun: "_Begun | None" = None
@@ -246,11 +248,12 @@ class _Trainer:
             build(config.network, spec=smaller, emotions=len(emotions))  # Refuses what it must.
         torch.manual_seed(config.seed)
         model = build(config.network, spec=spec, emotions=len(emotions), dropout=config.dropout)
-        origin = None
-        if config.start_from is not None:
-            origin = take_weights(
-                model, config.start_from, name=config.network, spec=spec, emotions=emotions
-            )
+        origin, started_from, opened_file = None, {}, False
+        if (start := config.start_from) is not None:
+            if Path(start).resolve() == run.resolve():
+                raise UsageError(f"start_from {start}: that is --out itself: choose another")
+            origin = take_weights(model, start, name=config.network, spec=spec, emotions=emotions)
+            started_from, opened_file = {start: weights_digest(start)}, not Path(start).is_dir()
         if fabric.world_size > 1:
             share_statistics(model)
         model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -273,6 +276,8 @@ class _Trainer:
             teachers=teachers,
             taught_by={name: weights_digest(name) for name in config.teachers},
             origin=origin,
+            started_from=started_from,
+            opened_file=opened_file,
         )
 
     def __post_init__(self) -> None:
@@ -312,12 +317,11 @@ class _Trainer:
 
     def description(self) -> dict[str, Any]:
         """Everything needed to do the run again."""
-        start = self.config.start_from
         return {
             "mien": __version__,
             "recipe": self.config.model_dump(mode="json"),
             "teachers": dict(self.taught_by),
-            "started_from": start and {start: weights_digest(start)},
+            "started_from": dict(self.started_from),
             "dataset": {
                 "fingerprint": self.dataset.info["fingerprint"],
                 "source_format": self.dataset.info["source_format"],
@@ -346,8 +350,8 @@ class _Trainer:
     def settle(self) -> None:
         """Ready a network that was opened from a file for learning."""
         torch.manual_seed(self._seed)
-        batches = islice(self._varied(0), -(-_TO_SETTLE // self.config.batch_size))
-        settle_norms(self.model, (batch.pixels for batch in batches))
+        steps = min(-(-_TO_SETTLE // self.config.batch_size), self.steps_per_epoch)
+        settle_norms(self.model, (batch.pixels for batch in self._varied(0, steps)))
 
     def ask_teachers(self, progress: Progress) -> None:
         """Ask the teachers now, where they are to see the pictures as they are and their mirrors.
@@ -388,10 +392,9 @@ class _Trainer:
         begun = self.begun or _Begun(rate=self.optimizer.param_groups[0]["lr"])
         self.begun = None
         steps, resumed_at = self.steps_per_epoch, begun.step
-        self.augment = Augmentation(self.config.changes_in(self.epoch))
         torch.manual_seed(self._seed)
         batches = progress(
-            self._varied(begun.step),
+            self._varied(begun.step, steps),
             total=steps - begun.step,
             doing=f"epoch {self.epoch + 1}/{self.config.epochs}",
         )
@@ -532,17 +535,17 @@ class _Trainer:
             apart = self.fabric.global_rank * 1_000_000_007 + step * 1_000_003
             torch.manual_seed(self._seed + apart)
 
-    def _varied(self, first: int) -> Iterator[Batch]:
-        """Yield the epoch's batches from a step on, their pictures varied.
+    def _varied(self, first: int, steps: int) -> Iterator[Batch]:
+        """Yield the epoch's batches of some of its steps, their pictures varied.
 
         That takes about as many operations for many pictures as for few, and on a GPU they are
         most of a step. So several batches may be varied at once, none of them beyond a step that
         the run may stop before.
         """
         group: list[Batch] = []
-        for after, batch in enumerate(self._batches(first), start=first + 1):
+        for after, batch in enumerate(self._batches(first, steps), start=first + 1):
             group.append(batch)
-            last = after == self.steps_per_epoch or self._may_stop_before(after)
+            last = after == steps or self._may_stop_before(after)
             if last or len(group) == self.config.varied_at_once:
                 yield from self._vary(group, first=after - len(group))
                 group = []
@@ -555,9 +558,9 @@ class _Trainer:
         parts = varied.split([len(batch.pixels) for batch in group])
         return [replace(batch, pixels=pixels) for batch, pixels in zip(group, parts, strict=True)]
 
-    def _batches(self, first: int) -> Iterator[Batch]:
-        """Yield this process's part of every batch of the epoch from a step on."""
-        data, size, steps = self.train_data, self.config.batch_size, self.steps_per_epoch
+    def _batches(self, first: int, steps: int) -> Iterator[Batch]:
+        """Yield this process's part of the epoch's batches from step ``first`` to ``steps``."""
+        data, size = self.train_data, self.config.batch_size
         if isinstance(data, StreamedSplit):
             yield from data.batches(
                 size,
