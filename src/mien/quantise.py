@@ -31,7 +31,8 @@ from mien.preprocess import InputSpec, fit, to_batch
 __all__ = ["drawn_crops", "quantise"]
 
 _FACES: Final = 256
-_BATCH: Final = 32
+_BATCH: Final = 8
+"""Faces at once: what all layers answer to them is held in memory."""
 _KEPT: Final = 99.999
 """Per cent of a layer's values within its range."""
 _LAYERS: Final = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Relu")
@@ -61,7 +62,7 @@ def quantise(exact: Path, out: Path, card: ModelCard) -> None:
             reduce_range=True,
             op_types_to_quantize=list(_LAYERS),
             calibrate_method=CalibrationMethod.Percentile,
-            extra_options={"CalibPercentile": _KEPT},
+            extra_options={"CalibPercentile": _KEPT, "CalibStridedMinMax": 1},
         )
 
 
@@ -75,16 +76,21 @@ def drawn_crops(spec: InputSpec, *, count: int, seed: int) -> list[NDArray[np.ui
 
 
 class _Faces(CalibrationDataReader):  # type: ignore[misc]
-    """Gives faces in batches, as ONNX Runtime asks for them."""
+    """Gives faces in batches, of which ONNX Runtime asks for a range at a time."""
 
     def __init__(self, crops: list[NDArray[np.uint8]], spec: InputSpec) -> None:
-        self._batches = (
-            {"pixels": to_batch(crops[start : start + _BATCH], spec)}
-            for start in range(0, len(crops), _BATCH)
-        )
+        self._crops = [crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH)]
+        self._spec = spec
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._asked = iter(self._crops[start_index:end_index])
 
     def get_next(self) -> dict[str, Any] | None:
-        return next(self._batches, None)
+        crops = next(self._asked, None)
+        return None if crops is None else {"pixels": to_batch(crops, self._spec)}
 
 
 @contextmanager
