@@ -20,6 +20,7 @@ from mien.export import export_run
 from mien.mirror import plain
 from mien.model import load_model, shipped_models
 from mien.networks import Classifier, build
+from mien.preprocess import to_batch
 from mien.quantise import drawn_crops
 from mien.reopen import open_file, settle_norms
 from mien.runs import TorchModel, open_network, open_run
@@ -51,7 +52,7 @@ def test_what_is_opened_answers_as_what_was_exported(
     opened, found = open_file(str(tmp_path / "odd.onnx"))
     assert (found.network, found.labels) == (name, card.labels)
     crops = drawn_crops(card.spec, count=24, seed=2)
-    pixels = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2)).float() / 255
+    pixels = torch.from_numpy(to_batch(crops, card.spec))
     with torch.no_grad():
         torch.testing.assert_close(opened(pixels), network(pixels), rtol=1e-3, atol=1e-3)
 
@@ -70,7 +71,7 @@ def test_norms_settle_on_pictures_without_a_change_of_answers() -> None:
     """In training, by the statistics of the same pictures, they answer so too."""
     network, card = open_file("nano")
     crops = drawn_crops(card.spec, count=64, seed=2)
-    pixels = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2)).float() / 255
+    pixels = torch.from_numpy(to_batch(crops, card.spec))
     for dropout in network.modules():
         if isinstance(dropout, torch.nn.Dropout):
             dropout.p = 0.0
@@ -99,8 +100,8 @@ def test_a_run_goes_on_from_a_file(
     run = open_run(tmp_path / "run")
     assert run.card.training["started_from"]["model"] == "nano"
     opened, _ = open_file("nano")
-    pixels = torch.from_numpy(np.stack(drawn_crops(card.spec, count=64, seed=2)))
-    pixels = pixels.permute(0, 3, 1, 2).float() / 255
+    crops = drawn_crops(card.spec, count=64, seed=2)
+    pixels = torch.from_numpy(to_batch(crops, card.spec))
     with torch.no_grad():
         before, after = opened(pixels), run.network(pixels)
     # The statistics of norms went on, and those of training pictures are about the same.

@@ -17,20 +17,17 @@ from mien.compact import compact
 from mien.emphasis import worth_of
 from mien.errors import ModelError
 from mien.evaluate import REPORT_NAME
-from mien.model import OnnxModel
+from mien.model import AGREEMENT, OnnxModel, agreement
 from mien.networks import Views
 from mien.quantise import drawn_crops, quantise
 from mien.quicken import quicken
 from mien.records import Split
 from mien.runs import TorchModel, open_run
 
-__all__ = ["AGREEMENT", "TOLERANCE", "export_int8", "export_run", "note_figures"]
+__all__ = ["TOLERANCE", "export_int8", "export_run", "note_figures"]
 
 TOLERANCE = 1e-4
 """Largest difference allowed between a probability of the file and of the original."""
-
-AGREEMENT = 0.9
-"""Smallest share of drawn faces to which a file of 8 bits must answer as the original does."""
 
 _COMPARED = 512
 
@@ -103,16 +100,15 @@ def export_int8(
             compact(proto.graph)
             _save(proto, card, partial)
             crops = drawn_crops(card.spec, count=_COMPARED, seed=1)
-            before, after = (OnnxModel(file).probabilities(crops) for file in (exact, partial))
-            agreement = float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
-            if agreement < AGREEMENT:
+            agreed = agreement(OnnxModel(exact), OnnxModel(partial), crops)
+            if agreed < AGREEMENT:
                 raise ModelError(
-                    f"{out}: with 8 bits it answers as the run does for {agreement:.0%} of "
+                    f"{out}: with 8 bits it answers as the run does for {agreed:.0%} of "
                     f"{_COMPARED} drawn faces, expected {AGREEMENT:.0%}; nothing was written"
                 )
     finally:
         exact.unlink(missing_ok=True)
-    return card, agreement
+    return card, agreed
 
 
 def note_figures(path: Path, split: Split, figures: Mapping[str, Any]) -> None:

@@ -18,9 +18,23 @@ from mien.card import METADATA_KEY, ModelCard
 from mien.errors import ModelError, UsageError
 from mien.preprocess import to_batch
 
-__all__ = ["DEFAULT_MODEL", "EmotionModel", "OnnxModel", "load_model", "shipped_models"]
+__all__ = [
+    "AGREEMENT",
+    "DEFAULT_MODEL",
+    "EmotionModel",
+    "OnnxModel",
+    "agreement",
+    "load_model",
+    "shipped_models",
+]
 
 DEFAULT_MODEL = "base"
+
+AGREEMENT = 0.9
+"""Smallest share of drawn faces to which a file and the network beside it must answer alike."""
+
+_COMPARED: Final = 16
+"""Faces in one call, where models are compared: a face may be large and have many views."""
 _AT_ONCE: Final = 512
 """Pictures in one call, all views of a face counted: more takes memory and is no quicker."""
 
@@ -111,6 +125,16 @@ class OnnxModel:
                 f"{path}: takes {ins[0].shape} and gives {outs[0].shape}, but its card says "
                 f"(n, {', '.join(map(str, expected[0]))}) and (n, {expected[1][0]})"
             )
+
+
+def agreement(one: EmotionModel, other: EmotionModel, crops: Sequence[NDArray[np.uint8]]) -> float:
+    """Return the share of fitted faces to which two models give the same name."""
+    parts = [crops[start : start + _COMPARED] for start in range(0, len(crops), _COMPARED)]
+    of_one, of_other = (
+        np.concatenate([model.probabilities(part).argmax(axis=1) for part in parts])
+        for model in (one, other)
+    )
+    return float((of_one == of_other).mean())
 
 
 def shipped_models() -> dict[str, Path]:

@@ -32,7 +32,6 @@ __all__ = ["drawn_crops", "quantise"]
 
 _FACES: Final = 256
 _BATCH: Final = 8
-"""Faces at once: what all layers answer to them is held in memory."""
 _KEPT: Final = 99.999
 """Per cent of a layer's values within its range."""
 _LAYERS: Final = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Relu")
@@ -62,6 +61,8 @@ def quantise(exact: Path, out: Path, card: ModelCard) -> None:
             reduce_range=True,
             op_types_to_quantize=list(_LAYERS),
             calibrate_method=CalibrationMethod.Percentile,
+            # The stride is named for another method and counts for this one, too: a batch at a
+            # time, or what all layers answer to all faces would be held at once.
             extra_options={"CalibPercentile": _KEPT, "CalibStridedMinMax": 1},
         )
 

@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mien.card import ModelCard
 from mien.errors import ConfigError, ModelError, UsageError
 from mien.mirror import MirrorConv, plain
-from mien.model import OnnxModel, load_model, shipped_models
+from mien.model import AGREEMENT, OnnxModel, agreement, load_model, shipped_models
 from mien.networks import Classifier, build
 from mien.preprocess import InputSpec
 from mien.quantise import drawn_crops
@@ -32,9 +32,6 @@ from mien.together import mean_of_all
 __all__ = ["open_file", "settle_norms", "take_weights"]
 
 _FACES: Final = 128
-_AT_ONCE: Final = 16
-_AGREEMENT: Final = 0.9
-"""Smallest share of drawn faces to which what was read must answer as the file does."""
 
 _SIZE: Final = 0.2
 """Root mean square of filters before a norm, about that to which Muon brings them.
@@ -107,25 +104,14 @@ def open_file(name: str) -> tuple[Classifier, ModelCard]:
         raise ModelError(
             f"{model.path}: does not fit network {card.network!r} of this version ({error})"
         ) from None
-    agreement = _agreement(TorchModel(plain(network), card), model)
-    if agreement < _AGREEMENT:
+    crops = drawn_crops(card.spec, count=_FACES, seed=1)
+    agreed = agreement(TorchModel(plain(network), card), model, crops)
+    if agreed < AGREEMENT:
         raise ModelError(
-            f"{model.path}: what could be read of it answers as it does for {agreement:.0%} of "
-            f"{_FACES} drawn faces, expected {_AGREEMENT:.0%}"
+            f"{model.path}: what could be read of it answers as it does for {agreed:.0%} of "
+            f"{_FACES} drawn faces, expected {AGREEMENT:.0%}"
         )
     return network, card
-
-
-def _agreement(opened: TorchModel, model: OnnxModel) -> float:
-    """Return the share of drawn faces to which both answer alike."""
-    crops = drawn_crops(model.card.spec, count=_FACES, seed=1)
-    # A few at a time, because a face may be large and have nine views.
-    parts = [crops[start : start + _AT_ONCE] for start in range(0, _FACES, _AT_ONCE)]
-    names = [
-        np.concatenate([of.probabilities(part) for part in parts]).argmax(axis=1)
-        for of in (opened, model)
-    ]
-    return float((names[0] == names[1]).mean())
 
 
 class _MisfitError(Exception):
