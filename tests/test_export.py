@@ -1,6 +1,7 @@
 """A model file answers as its run does, carries its card, and never stands half written."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,14 @@ from mien.networks import NETWORKS, build
 from mien.preprocess import InputSpec
 from mien.quantise import drawn_crops
 from mien.runs import TorchModel, open_run
+
+
+@pytest.fixture(scope="module")
+def small_onnx(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
+    """The finished run as a file of 8 bits."""
+    out = tmp_path_factory.mktemp("small") / "small.onnx"
+    export_int8(tiny_run, out)
+    return out
 
 
 def test_file_answers_as_the_run_does(tiny_run: Path, tiny_onnx: Path) -> None:
@@ -113,9 +122,8 @@ def test_every_network_exports(name: str, tiny_run: Path, tmp_path: Path) -> Non
     assert difference <= TOLERANCE
 
 
-def test_brightness_is_evened_out_in_full_precision(tiny_run: Path, tmp_path: Path) -> None:
-    export_int8(tiny_run, tmp_path / "m.onnx")
-    made_by = {name: n for n in onnx.load(tmp_path / "m.onnx").graph.node for name in n.output}
+def test_brightness_is_evened_out_in_full_precision(small_onnx: Path) -> None:
+    made_by = {name: n for n in onnx.load(small_onnx).graph.node for name in n.output}
     before = set()
     asked = list(next(node for node in made_by.values() if node.op_type == "Div").input)
     while asked:
@@ -239,11 +247,11 @@ def _answers(run: TorchModel, images: NDArray[np.float64]) -> NDArray[np.float32
 
 
 def test_what_is_measured_of_a_file_goes_onto_its_card(
-    tiny_run: Path, tmp_path: Path, drawn_dataset: Dataset
+    small_onnx: Path, tmp_path: Path, drawn_dataset: Dataset
 ) -> None:
-    card, _ = export_int8(tiny_run, tmp_path / "small.onnx")
+    before = OnnxModel(shutil.copy(small_onnx, tmp_path / "small.onnx"))
+    card = before.card
     crops = drawn_crops(card.spec, count=16, seed=3)
-    before = OnnxModel(tmp_path / "small.onnx")
     report = evaluate(before, drawn_dataset, "test")
     note_figures(before.path, "test", report.to_json())
     after = OnnxModel(before.path)

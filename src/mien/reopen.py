@@ -160,8 +160,6 @@ def _fill(network: Classifier, card: ModelCard, weights: list[Weights]) -> None:
         learnt = layer.bias if norm is None else norm.bias
         if added is not None and learnt is not None:
             learnt.copy_(torch.from_numpy(added))
-    if weights:
-        raise _MisfitError(f"{len(weights)} layers are left over")
 
 
 def _take_first(weights: list[Weights], layer: Layer) -> Weights:
