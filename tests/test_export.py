@@ -249,7 +249,7 @@ def _answers(run: TorchModel, images: NDArray[np.float64]) -> NDArray[np.float32
 def test_what_is_measured_of_a_file_goes_onto_its_card(
     small_onnx: Path, tmp_path: Path, drawn_dataset: Dataset
 ) -> None:
-    before = OnnxModel(shutil.copy(small_onnx, tmp_path / "small.onnx"))
+    before = OnnxModel(Path(shutil.copy(small_onnx, tmp_path)))
     card = before.card
     crops = drawn_crops(card.spec, count=16, seed=3)
     report = evaluate(before, drawn_dataset, "test")
