@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import distributed, nn
 
 from mien.data.dataset import Dataset
@@ -19,6 +20,7 @@ from mien.errors import UsageError
 from mien.history import read_history
 from mien.networks import build
 from mien.preprocess import InputSpec
+from mien.reopen import open_file, settle_norms
 from mien.together import share_statistics, together
 
 MIEN = Path(sys.executable).with_name("mien")
@@ -61,6 +63,24 @@ main()
 """
 """What is still to be exchanged as it ends is known to Python, whose lock frees it."""
 
+SETTLING = """
+import sys
+import torch
+from safetensors.torch import load_file, save_file
+from mien.reopen import open_file, settle_norms
+from mien.together import share_statistics, together
+
+def main():
+    model, pixels, out = sys.argv[1:]
+    with together("cpu", 2, 1, "32-true") as fabric:
+        network, _ = open_file(model)
+        share_statistics(network)
+        settle_norms(network, load_file(pixels)["pixels"].chunk(2)[fabric.global_rank].split(8))
+        save_file(network.state_dict(), f"{out}/{fabric.global_rank}.safetensors")
+
+main()
+"""
+
 
 def command(dataset: Dataset, recipe: Path, run: Path, *more: str) -> list[str | Path]:
     data: list[str | Path] = ["train", "--data", dataset.path, "--recipe", recipe]
@@ -95,12 +115,14 @@ def calm(tmp_path: Path) -> Path:
 
 
 def test_two_processes_find_the_losses_of_one(
-    tmp_path: Path, calm: Path, drawn_dataset: Dataset
+    tmp_path: Path, calm: Path, drawn_dataset: Dataset, tiny_onnx: Path
 ) -> None:
     """Started by us or by torchrun, with the same batch: but for what training makes of rounding.
 
-    In 64 bits they are the same to 1e-7; statistics of half a batch put them 4e-3 apart.
+    In 64 bits they are the same to 1e-7; statistics of half a batch put them 4e-3 apart. They go
+    on from a file, whose norms begin with statistics of the pictures of both.
     """
+    calm.write_text(f'start_from = "{tiny_onnx}"\n{CALM}')
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     ways: dict[str, tuple[Sequence[str | Path], Sequence[str]]] = {
         "one": ([MIEN], ()),
@@ -149,6 +171,21 @@ def test_a_lost_process_ends_the_run_and_it_resumes_exactly(
         done = trained(command(drawn_dataset, calm, run, *TWO, *more))
         assert done.returncode == 0, done.stderr
     assert history(cut) == history(whole)
+
+
+def test_norms_settle_on_the_pictures_of_all_processes(tmp_path: Path, tiny_onnx: Path) -> None:
+    script, pixels = tmp_path / "settling.py", tmp_path / "pixels.safetensors"
+    script.write_text(SETTLING)
+    pictures = torch.rand(32, 1, 48, 48)
+    pictures[16:] /= 2  # What one process has differs from what the other has.
+    save_file({"pixels": pictures}, pixels)
+    done = trained([script, tiny_onnx, pixels, tmp_path], starter=[sys.executable])
+    assert done.returncode == 0, done.stderr
+    alone, _ = open_file(str(tiny_onnx))
+    settle_norms(alone, pictures.split(8))
+    for process in range(2):
+        found = load_file(tmp_path / f"{process}.safetensors")
+        torch.testing.assert_close(found, dict(alone.state_dict()), rtol=1e-4, atol=1e-5)
 
 
 def test_no_thread_of_the_group_is_left_when_python_ends(tmp_path: Path) -> None:
