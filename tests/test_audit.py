@@ -167,7 +167,7 @@ def test_command_writes_page_and_json(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out, file = tmp_path / "out", tmp_path / "a.json"
+    out, file = tmp_path / "out", tmp_path / "out" / "json" / "a.json"
     arguments = ["data", "audit", str(planted.path), "--out", str(out), "--json", str(file)]
     monkeypatch.setattr(sys, "argv", ["mien", *arguments])
     with pytest.raises(SystemExit) as ended:

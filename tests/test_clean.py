@@ -1,6 +1,7 @@
 """Tests of cleaning: each rule, the record, and that cleaning twice changes nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +262,7 @@ def _predictions(dataset: Dataset, wrong: str) -> OutOfFold:
         emotions=EMOTIONS,
         given=given,
         probabilities=(np.eye(8)[seen] * 0.92 + 0.01).astype(np.float32),
-        about={},
+        about={"fingerprint": dataset.info["fingerprint"]},
     )
 
 
@@ -280,6 +281,42 @@ def test_networks_correct_or_remove_labels(dirty: Dataset, tmp_path: Path, rules
     assert kept == ({"anger"} if rules.label_from else set())
     _, changes = clean_dataset(once, tmp_path / "twice", rules, predictions=predictions)
     assert changes == {}
+
+
+def test_answers_about_other_images_are_refused(dirty: Dataset, tmp_path: Path) -> None:
+    """Images of another source may have the same paths, and so the same ids."""
+    predictions = replace(_predictions(dirty, "Train/surprise"), about={"fingerprint": "f" * 16})
+    with pytest.raises(UsageError, match=r"--predictions: of dataset ffff.*; expected those of "):
+        clean_dataset(dirty, tmp_path / "out", Rules(label_from="model"), predictions=predictions)
+
+
+def _labelled_by_votes(root: Path, *rows: str) -> Dataset:
+    for number in range(len(rows)):
+        write_image(root / f"{number}.png", _face(number))
+    lines = ["path,label,box,votes", *(f"{number}.png,{row}" for number, row in enumerate(rows))]
+    (root / "t.csv").write_text("\n".join(lines) + "\n")
+    import_dataset("csv", root, root / "dataset")
+    return Dataset.open(root / "dataset")
+
+
+def test_votes_of_merged_emotions_count_together(tmp_path: Path) -> None:
+    dataset = _labelled_by_votes(tmp_path, *["fear,,0 0 3 3 4 0 0 0"] * 9)
+    rules = Rules(label_from="votes", merge={"surprise": "sadness"})
+    once, _ = _clean(dataset, tmp_path / "once", rules)
+    assert set(once.column("label")) == {"sadness"}
+    _, changes = _clean(once, tmp_path / "twice", rules)
+    assert changes == []
+
+
+def test_a_vote_gives_a_label_but_no_box(tmp_path: Path) -> None:
+    whole = ["happy,,0 9 0 0 0 0 0 0"] * 9
+    dataset = _labelled_by_votes(
+        tmp_path, *whole, "happy,1 2 3,0 1 5 0 0 0 0 0", "grin,,0 1 5 0 0 0 0 0"
+    )
+    cleaned, _ = _clean(dataset, tmp_path / "out", Rules(label_from="votes"))
+    *_, boxless, unnamed = cleaned.manifest.to_pylist()
+    assert (boxless["label"], boxless["excluded"]) == ("sadness", "its face box is no box")
+    assert (unnamed["label"], unnamed["excluded"], unnamed["problem"]) == ("sadness", None, None)
 
 
 def test_asking_networks_needs_their_answers(dirty: Dataset, tmp_path: Path) -> None:

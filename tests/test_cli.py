@@ -181,7 +181,7 @@ def test_predict_takes_any_file_name(
         (["{photo}", "--model", "huge"], 1, "no model 'huge'"),
         (["{photo}", "--detector", "yolo"], 2, "unknown detector 'yolo'"),
         (["{photo}", "--device", "tpu"], 2, "device 'tpu'"),
-        (["{photo}", "--json", "{tmp}/nowhere/a.jsonl"], 1, "nowhere/a.jsonl"),
+        (["{photo}", "--json", "{tmp}/text.onnx/a.jsonl"], 1, "text.onnx"),
     ],
     ids=["empty folder", "glob", "no model", "unknown model", "detector", "device", "json folder"],
 )

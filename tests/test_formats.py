@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from mien.data.formats import FORMATS
 from mien.data.importers import import_dataset, recognise
 from mien.errors import DatasetError
 from mien.images import write_image
-from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
+from mien.labels import AFFECTNET_YOLO_CODES, EMOTIONS, FERPLUS_VOTE_COLUMNS
 
 Pixels = NDArray[np.uint8]
 LANDMARKS = ";".join(f"{i}.5;{i}.25" for i in range(68))
@@ -433,11 +434,19 @@ def test_accents_are_the_same_however_they_are_composed(tmp_path: Path) -> None:
     assert Dataset.open(tmp_path / "d").column("excluded") == [None] * 4
 
 
-def test_a_quote_that_nothing_closes_swallows_no_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(['1.png,"sad', "2.png,sad", "3.png,sad"], id="never closed"),
+        pytest.param(['"1.png,sad', "2.png,sad", '3".png,sad'], id="closed in another row"),
+        pytest.param(['1.png,"sad'], id="in the last row"),
+    ],
+)
+def test_a_stray_quote_swallows_no_rows(tmp_path: Path, rows: list[str]) -> None:
     for number in range(4):
         _image(tmp_path / f"s/{number}.png", number)
-    _text(tmp_path / "s/t.csv", "path,label", "0.png,happy", '1.png,"sad', "2.png,sad", "3.png,sad")
-    with pytest.raises(DatasetError, match=r"t\.csv: broken csv: a quote in .* line 3 is never"):
+    _text(tmp_path / "s/t.csv", "path,label", "0.png,happy", *rows)
+    with pytest.raises(DatasetError, match=r"t\.csv: broken csv in the row .* line 3 "):
         import_dataset("csv", tmp_path / "s", tmp_path / "d")
 
 
@@ -449,3 +458,46 @@ def test_quotes_within_and_any_end_of_a_csv(tmp_path: Path, end: str) -> None:
     (tmp_path / "s/t.csv").write_text("\n".join([*rows, "2.png,fear,"]) + end, encoding="utf-8")
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     assert Dataset.open(tmp_path / "d").column("label") == ["happiness", "sadness", "fear"]
+
+
+@pytest.mark.parametrize("where", ["folders", "archives"])
+def test_splits_with_a_blank_or_in_the_names_of_archives(tmp_path: Path, where: str) -> None:
+    names = [("Training Set", 12), ("Test-Set", 6)]
+    number = 0
+    for name, count in names:
+        for _ in range(count):
+            label = EMOTIONS[number % 2]
+            _image(tmp_path / f"s/{name}/{label}/{number:02d}.png", number)
+            number += 1
+        if where == "archives":
+            shutil.make_archive(str(tmp_path / "s" / name), "zip", tmp_path / "s" / name)
+            shutil.rmtree(tmp_path / "s" / name)
+    import_dataset("folder", tmp_path / "s", tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    is_test = [int(path[-6:-4]) >= 12 for path in dataset.column("path")]
+    assert [split == "test" for split in dataset.column("split")] == is_test
+
+
+def test_affectnet_yolo_tells_names_apart_by_case(tmp_path: Path) -> None:
+    for number, name in enumerate(("A", "a", "B")):
+        _image(tmp_path / f"s/train/images/{name}.png", number)
+    for name, code in (("A", 4), ("a", 6), ("b", 1)):
+        _text(tmp_path / f"s/train/labels/{name}.txt", f"{code} 0.5 0.5 0.9 0.9")
+    import_dataset("affectnet-yolo", tmp_path / "s", tmp_path / "d")
+    rows = {row["path"]: row["label"] for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
+    labels = {
+        f"train/images/{n}.png": AFFECTNET_YOLO_CODES[c] for n, c in (("A", 4), ("a", 6), ("B", 1))
+    }
+    assert rows == labels
+
+
+def test_a_file_whose_name_is_no_images_is_not_called_missing(tmp_path: Path) -> None:
+    for number in range(3):
+        _image(tmp_path / f"s/{number}.png", number)
+    (tmp_path / "s/0.png").rename(tmp_path / "s/0.jp2")
+    _text(tmp_path / "s/t.csv", "path,label", "0.jp2,happy", "1.png,sad", "2.png,sad", "3.png,sad")
+    import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
+    assert rows["0.jp2"]["problem"] == "unreadable"
+    assert rows["0.jp2"]["excluded"].startswith("unreadable: its name ends in none of .avif")
+    assert rows["3.png"]["problem"] == "missing"

@@ -1,7 +1,8 @@
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from mien.labelled import Batch, Labelled
 from mien.preprocess import InputSpec
 from mien.streaming import StreamedSplit
 from mien.train import _Trainer, train
+
+_Part = TypeVar("_Part")
 
 SPEC = InputSpec(size=48, channels=1)
 CPU = torch.device("cpu")
@@ -225,14 +228,29 @@ def test_what_needs_images_in_any_order_is_refused(
 def test_what_a_broken_off_writing_left_is_written_anew(
     tmp_path: Path, ferplus_dataset: Dataset, stream: Stream
 ) -> None:
-    for name in ("train-000000.tar", "train-000077.tar", "_valid-000000.tar.7.tmp"):
-        (tmp_path / name).write_text("half")
+    def broken_off(items: Iterable[_Part], *, total: int, doing: str) -> Iterator[_Part]:
+        yield from itertools.islice(items, 2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_stream(ferplus_dataset, str(tmp_path), images_per_shard=5, progress=broken_off)
+    assert (tmp_path / "train-000001.tar").exists()
+    (tmp_path / "train-000077.tar").write_text("of more images")
+    (tmp_path / "_valid-000000.tar.7.tmp").write_text("half")
     again = write_stream(ferplus_dataset, str(tmp_path), images_per_shard=7)
     assert again.shards("train") == stream.shards("train")
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {path.name for path in Path(stream.place).iterdir()}
     for name in names:
         assert (tmp_path / name).read_bytes() == (Path(stream.place) / name).read_bytes()
+
+
+def test_tar_files_of_others_are_not_touched(tmp_path: Path, ferplus_dataset: Dataset) -> None:
+    theirs = tmp_path / "train-000000.tar"
+    theirs.write_text("of somebody else")
+    with pytest.raises(UsageError, match="is not empty"):
+        write_stream(ferplus_dataset, str(tmp_path))
+    assert theirs.read_text() == "of somebody else"
 
 
 def test_damage_is_said_in_one_line(tmp_path: Path, ferplus_dataset: Dataset) -> None:

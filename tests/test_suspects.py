@@ -83,13 +83,22 @@ def test_rows_of_which_nothing_is_known_are_passed_over(
 
 def test_sure_emotions_are_right() -> None:
     made, wrong = _noisy(True)
-    sure = made.sure(0.95)
+    sure = made.sure(0.95, {})
     agree = [
         sure[made.ids[i]] == EMOTIONS[made.given[i]]
         for i in np.flatnonzero(~wrong)[:500]
         if made.ids[i] in sure
     ]
     assert np.mean(agree) > 0.97
+
+
+def test_merged_emotions_are_sure_together() -> None:
+    found = np.array([[0.55, 0, 0, 0, 0.4, 0, 0, 0.05], [0.9, 0.1, 0, 0, 0, 0, 0, 0]], np.float32)
+    made = OutOfFold(("a", "b"), EMOTIONS, np.array([0, 0]), found, {})
+    unmerged = made.true_emotion[0]
+    assert unmerged.max() < 0.9 < unmerged[0] + unmerged[4]
+    assert made.sure(0.9, {}).keys() == {"b"}
+    assert made.sure(0.9, {EMOTIONS[0]: EMOTIONS[4]}) == {"a": EMOTIONS[4], "b": EMOTIONS[4]}
 
 
 def test_labels_that_nothing_is_sure_of() -> None:

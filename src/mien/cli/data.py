@@ -93,6 +93,11 @@ def data_audit(
                 on_epoch=print_epoch,
             )
         audit = audit_dataset(opened, predictions=predictions, progress=show)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        page = out / "audit.html"
+        write_text(page, render_page(audit, opened))
+        err_console.print(f"wrote {shown(page)}", soft_wrap=True)
     hand_out(json_file, json.dumps(audit.to_json(), indent=2) + "\n")
     if json_file != "-":
         table = Table("finding", "n", "what it is", box=None)
@@ -100,11 +105,6 @@ def data_audit(
         for kind, count in audit.summary.items():
             table.add_row(kind, f"{count:,}", KINDS[kind].says, style=None if count else "dim")
         out_console.print(table)
-    if out:
-        out.mkdir(parents=True, exist_ok=True)
-        page = out / "audit.html"
-        write_text(page, render_page(audit, opened))
-        err_console.print(f"wrote {shown(page)}", soft_wrap=True)
 
 
 @data_app.command("clean")

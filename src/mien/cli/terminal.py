@@ -64,6 +64,7 @@ def json_lines(target: str | None) -> Iterator[IO[str] | None]:
     elif target == "-":
         yield sys.stdout
     else:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
         with Path(target).open("w", encoding="utf-8") as file:
             yield file
 
@@ -80,6 +81,7 @@ def hand_out(target: str | None, text: str) -> None:
         with path.open("w", encoding="utf-8") as file:
             file.write(text)
     else:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
 
 

@@ -59,8 +59,8 @@ def clean_dataset(
         The content of its ``dataset.json``, and how many changes of each sort there were.
 
     Raises:
-        UsageError: ``out`` exists, a condition names a column that is no number, or rules ask
-            networks and there are no predictions.
+        UsageError: ``out`` exists, a condition names a column that is no number, rules ask
+            networks and there are no predictions, or these are of other images.
         DatasetError: no usable row is left.
     """
     if rules.ask_networks and predictions is None:
@@ -68,6 +68,8 @@ def clean_dataset(
             "these rules ask networks: expected --predictions FILE, which 'mien data audit "
             "--suspects' writes"
         )
+    if predictions is not None:
+        _expect_same_images(dataset, predictions)
     with new_folder(out) as folder:
         cleaning = _Cleaning(dataset, rules, predictions, progress)
         cleaning.apply()
@@ -83,6 +85,18 @@ def clean_dataset(
             for change in cleaning.changes:
                 file.write(json.dumps(change, ensure_ascii=False) + "\n")
     return info, dict(Counter(change["change"] for change in cleaning.changes))
+
+
+def _expect_same_images(dataset: Dataset, predictions: OutOfFold) -> None:
+    """Images of two sources can have the same ids: these follow from their paths."""
+    before = [step["from"] for step in dataset.info.get("cleaned", ())]
+    asked = predictions.about.get("fingerprint")
+    if asked not in (dataset.info["fingerprint"], *before):
+        raise UsageError(
+            f"--predictions: of dataset {asked}; expected those of {dataset.path} "
+            f"({dataset.info['fingerprint']}), or of what it was cleaned from: run "
+            "'mien data audit --suspects' on it"
+        )
 
 
 class _Cleaning:
@@ -124,28 +138,33 @@ class _Cleaning:
             )
 
     def _choose_labels(self, source: Literal["folder", "votes", "model"]) -> None:
-        read = self._read_by_model() if source == "model" else {}
+        read = {}
+        if source == "model" and self.predictions:
+            read = self.predictions.sure(self.rules.confidence, self.rules.merge)
         for row in self.rows:
             match source:
                 case "folder":
                     label = row["folder_label"]
                 case "votes":
-                    label = _voted(row)
+                    label = self._voted(row["votes"])
                 case "model":
                     label = read.get(row["id"])
             if label is None or label == row["label"]:
                 continue
-            self._change(row, "relabel", row["label"], label, f"the {source} says so")
-            row["label"] = label
-            # A file without a row, or with a label that nobody knows, has one now.
-            if row["problem"] in {"unlisted", "bad_label"} and row["shard"] is not None:
+            old, row["label"] = row["label"], label
+            self._change(row, "relabel", old, label, f"the {source} says so")
+            # A file without a row, or with a label that nobody knows, has one now. What had one was
+            # left out for its box or its weight.
+            bare = old is None and row["shard"] is not None
+            if bare and row["problem"] in {"unlisted", "bad_label"}:
                 row["problem"] = row["excluded"] = None
 
-    def _read_by_model(self) -> dict[str, str]:
-        """Return the emotion of each image of which the networks are sure enough, by id."""
-        assert self.predictions is not None
-        found = self.predictions.sure(self.rules.confidence)
-        return {key: self.rules.merge.get(emotion, emotion) for key, emotion in found.items()}
+    def _voted(self, votes: list[float] | None) -> str | None:
+        """Return the emotion with the most votes, those of merged ones taken together."""
+        if not votes:
+            return None
+        merged = _merged(votes, self.rules.merge)
+        return EMOTIONS[merged.index(max(merged))]
 
     def _merge(self) -> None:
         for row in self.rows:
@@ -253,11 +272,6 @@ class _Cleaning:
     def _remove(self, rows: list[Row]) -> None:
         gone = {id(row) for row in rows}
         self.rows = [row for row in self.rows if id(row) not in gone]
-
-
-def _voted(row: Row) -> str | None:
-    votes = row["votes"]
-    return EMOTIONS[votes.index(max(votes))] if votes else None
 
 
 def _merged(votes: list[float], merge: Mapping[str, str]) -> list[float]:

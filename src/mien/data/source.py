@@ -63,6 +63,7 @@ class FileTree:
         self._archives: list[zipfile.ZipFile] = []
         # A file that lies in the folder itself is None: its path says where.
         self._members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo] | None] = {}
+        self._no_images: set[str] = set()
         self._suffixes = IMAGE_SUFFIXES | frozenset(also)
         self.notes: list[str] = []
         try:
@@ -92,13 +93,20 @@ class FileTree:
         """Return a file's place as messages name it."""
         return str(self._folder / path)
 
+    def archive(self, path: str) -> str:
+        """Return the name, without ``.zip``, of the folder's archive that a file is in, if any."""
+        member = self._members.get(path)
+        return Path(str(member[0].filename)).stem if member and self.root.is_dir() else ""
+
     def read(self, path: str) -> bytes:
         """Return the content of one of ``images`` or ``others``.
 
         Raises:
             MissingImageError: there is no such file.
-            ImageError: it is damaged.
+            ImageError: it is damaged, or no image by its name.
         """
+        if path in self._no_images:
+            raise ImageError(f"its name ends in none of {', '.join(sorted(IMAGE_SUFFIXES))}")
         if path not in self._members:
             raise MissingImageError("no such image in the source")
         member = self._members[path]
@@ -179,6 +187,8 @@ class FileTree:
             for name in names:
                 if self._wanted(before + name):
                     self._members[before + name] = None
+                elif _suffix(name) not in self._suffixes:
+                    self._no_images.add(before + name)
             for name in sorted(inner_folders):
                 if (link := Path(folder, name)).is_symlink():
                     self.notes.append(f"{link}: a link to a folder, which is not followed")
@@ -204,8 +214,12 @@ class FileTree:
         members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
         for info in archive.infolist():
             name = info.filename.replace("\\", "/")  # as some Windows programs write them
-            if not info.is_dir() and self._wanted(name):
+            if info.is_dir():
+                continue
+            if self._wanted(name):
                 members.setdefault(name, (archive, info))
+            elif _suffix(name) not in self._suffixes:
+                self._no_images.add(name)
         return members
 
     def _wanted(self, path: str) -> bool:

@@ -10,7 +10,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -48,7 +48,10 @@ _SEED: Final = 20_130_722
 """Of the one order in which samples are written, so that every file holds of everything."""
 
 _SHARD: Final = r"(?:train|valid)-\d{6}\.tar"
-_WRITTEN: Final = rf"{_SHARD}|stream\.json"
+_BEGUN: Final = "_begun"
+"""Says that the files beside it are of `write_stream`, until all are there."""
+
+_WRITTEN: Final = rf"{_SHARD}|stream\.json|{_BEGUN}"
 
 
 class Shard(BaseModel):
@@ -212,15 +215,19 @@ def write_stream(
     """
     files, root = locate(place)
     there = files.get_file_info(fs.FileSelector(root, allow_not_found=True))
-    if not all(_broken_off(info.base_name) for info in there):
+    if not _broken_off({info.base_name for info in there}):
         raise UsageError(f"{place} is not empty: choose another --out, or remove it first")
-    for info in there:
-        files.delete_file(info.path)
     chance = np.random.default_rng(_SEED)
     rows = {split: chance.permutation(dataset.usable(split)) for split in STREAMED_SPLITS}
     if not all(len(of) for of in rows.values()):
         raise DatasetError(f"{dataset.path}: train and valid need usable images to make a stream")
     files.create_dir(root)
+    begun = f"{root}/{_BEGUN}"
+    with whole_file(files, begun) as file:
+        file.write(b"'mien data stream' is writing here, or was broken off.\n")
+    for info in there:
+        if info.base_name != _BEGUN:
+            files.delete_file(info.path)
     parts = [
         (split, number, of[start : start + images_per_shard])
         for split, of in rows.items()
@@ -244,12 +251,16 @@ def write_stream(
     )
     with whole_file(files, f"{root}/{STREAM_NAME}") as file:
         file.write(description.model_dump_json(indent=1).encode() + b"\n")
+    files.delete_file(begun)
     return Stream(place)
 
 
-def _broken_off(name: str) -> bool:
-    """Tell whether a file may be there before ``stream.json`` is."""
-    return bool(re.fullmatch(_SHARD, name)) or left_by_writing(name, _WRITTEN)
+def _broken_off(names: Set[str]) -> bool:
+    """Tell whether all files of a folder are what a broken-off writing left there."""
+    whole = {name for name in names if not left_by_writing(name, _WRITTEN)}
+    if not whole:
+        return True
+    return _BEGUN in whole and all(re.fullmatch(_SHARD, name) for name in whole - {_BEGUN})
 
 
 def _packed(dataset: Dataset, rows: NDArray[np.int64]) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from mien.data.formats.finding import Finder
 from mien.data.formats.reading import (
     Format,
     Item,
@@ -47,6 +48,7 @@ class _Image(NamedTuple):
 
 
 _UNLISTED = (_Face(excluded="no label file for this image", problem="unlisted"),)
+_SEVERAL = (_Face(excluded="several label files fit this image", problem="bad_label"),)
 _NO_FACE = (_Face(excluded="no face marked"),)
 
 
@@ -70,16 +72,16 @@ def _read(source: Path) -> Reading:
 
 
 def _images(tree: FileTree) -> Iterator[_Image]:
-    labels = {path.lower(): path for path in tree.others if _LABELS.fullmatch(path)}
-    used = set()
+    labels = [path for path in tree.others if _LABELS.fullmatch(path)]
+    finder, used = Finder(labels), set[str]()
     for path in tree.images:
         if match := _IMAGE.fullmatch(path):
-            key = f"{match[1]}/labels/{match[3]}.txt".lower()
-            used.add(key)
-            faces = _faces(tree, labels[key]) if key in labels else _UNLISTED
+            found = finder.at(f"{match[1]}/labels/{match[3]}.txt")
+            used.update(found)
+            faces = _faces(tree, found[0]) if len(found) == 1 else _SEVERAL if found else _UNLISTED
             yield _Image(path, split_named(match[2]), faces)
-    for key, path in labels.items():
-        if key not in used and (match := _LABELS.fullmatch(path)):
+    for path in labels:
+        if path not in used and (match := _LABELS.fullmatch(path)):
             lost = f"{match[1]}/images/{match[3]}.jpg"
             yield _Image(lost, split_named(match[2]), _faces(tree, path))
 

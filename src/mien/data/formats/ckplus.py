@@ -13,7 +13,7 @@ from mien.data.formats.reading import (
     emotion_of_folder,
     image_loader,
     open_tree,
-    split_of_folder,
+    split_of,
 )
 from mien.data.formats.tables import Table, header
 from mien.data.source import FileTree
@@ -45,7 +45,7 @@ def _read(source: Path) -> Reading:
                     "The table names no persons: frames of one person may lie in several splits.",
                 )
             return reading
-        samples = [_sample(path) for path in tree.images]
+        samples = [_sample(tree, path) for path in tree.images]
         if not any(sample.label for sample in samples):
             raise DatasetError(
                 f"{source}: neither a csv with emotion and pixels nor images in folders named "
@@ -55,12 +55,12 @@ def _read(source: Path) -> Reading:
         return Reading(len(samples), ((s, load(s.path)) for s in samples), tree)
 
 
-def _sample(path: str) -> Sample:
+def _sample(tree: FileTree, path: str) -> Sample:
     emotion = emotion_of_folder(path)
     frame = _FRAME.fullmatch(path.rpartition("/")[2])
     return Sample(
         path,
-        split_of_folder(path),
+        split_of(tree, path),
         emotion,
         excluded=None if emotion else "not in an emotion's folder",
         subject=frame[1].upper() if frame else None,

@@ -120,12 +120,12 @@ class Images:
     def _place(self, named: str, found: Sequence[str]) -> Place:
         if len(found) == 1:
             return Place(found[0], "path", self._load(found[0]))
-        return Place(named, None, missing(_SEVERAL) if found else missing())
+        return Place(named, None, missing(_SEVERAL) if found else self._load(named))
 
     def _nowhere(self, name: str) -> Place:
         named = inside(name)
         if named is not None:
-            return Place(named, None, missing())
+            return Place(named, None, self._load(named))
         if not name.strip():
             return Place("(a row without a path)", None, missing("its row names no file"))
         return Place(name, None, missing(OUTSIDE))

@@ -8,7 +8,7 @@ from mien.data.formats.reading import (
     Reading,
     emotion_of_folder,
     image_loader,
-    split_of_folder,
+    split_of,
 )
 from mien.data.source import FileTree
 from mien.errors import DatasetError
@@ -21,7 +21,7 @@ __all__ = ["FOLDER"]
 def _read(source: Path) -> Reading:
     tree = FileTree(source)
     load = image_loader(tree)
-    samples = [_sample(path) for path in tree.images]
+    samples = [_sample(tree, path) for path in tree.images]
     if not any(sample.label for sample in samples):
         raise DatasetError(
             f"{source}: {len(samples)} images, none in a folder named after an emotion; expected "
@@ -31,10 +31,10 @@ def _read(source: Path) -> Reading:
     return Reading(len(samples), ((s, load(s.path)) for s in samples), tree)
 
 
-def _sample(path: str) -> Sample:
-    split, emotion = split_of_folder(path), emotion_of_folder(path)
+def _sample(tree: FileTree, path: str) -> Sample:
+    emotion = emotion_of_folder(path)
     excluded = None if emotion else "not in an emotion's folder"
-    return Sample(path, split, emotion, excluded=excluded)
+    return Sample(path, split_of(tree, path), emotion, excluded=excluded)
 
 
 def _recognise(tree: FileTree) -> str | None:

@@ -18,7 +18,7 @@ from mien.data.formats.reading import (
     open_tree,
     shown,
     split_named,
-    split_of_folder,
+    split_of,
 )
 from mien.data.source import FileTree
 from mien.errors import DatasetError
@@ -78,7 +78,7 @@ def _open(tree: FileTree, path: str) -> _File:
             f"{where}: column {image!r} is {shown(str(schema.field(image).type))}, expected the "
             "bytes of image files, or a struct with them"
         )
-    return _File(path, rows, image, label, _label_names(schema, label, where), _split(path))
+    return _File(path, rows, image, label, _label_names(schema, label, where), _split(tree, path))
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
@@ -112,9 +112,9 @@ def _class_names(schema: pa.Schema, label: str) -> Sequence[str] | None:
     return names if isinstance(names, list) and all(isinstance(n, str) for n in names) else None
 
 
-def _split(path: str) -> Split | None:
+def _split(tree: FileTree, path: str) -> Split | None:
     name = path.rpartition("/")[2].removesuffix(".parquet")
-    return split_named(name.partition("-")[0]) or split_of_folder(path)
+    return split_named(name.partition("-")[0]) or split_of(tree, path)
 
 
 def _items(tree: FileTree, files: Sequence[_File]) -> Iterator[Item]:

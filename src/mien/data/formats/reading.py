@@ -1,5 +1,6 @@
 """What every reader of a format shares: what it gives, split names, loaders."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ __all__ = [
     "open_tree",
     "shown",
     "split_named",
+    "split_of",
     "split_of_folder",
 ]
 
@@ -144,8 +146,8 @@ def shown(cell: str) -> str:
 
 
 def split_named(name: str) -> Split | None:
-    """Return the split that a name means (``val_set``, ``Training``), in any case, or None."""
-    return _SPLIT_NAMES.get(name.strip().lower())
+    """Return the split that a name means (``val_set``, ``Test Set``), in any case, or None."""
+    return _SPLIT_NAMES.get(re.sub(r"[\s_-]+", "_", name.strip().lower()))
 
 
 def split_of_folder(path: str) -> Split | None:
@@ -154,6 +156,11 @@ def split_of_folder(path: str) -> Split | None:
         if split := split_named(part):
             return split
     return None
+
+
+def split_of(tree: FileTree, path: str) -> Split | None:
+    """Return the split that a file's folders name, else its archive (test.zip), or None."""
+    return split_of_folder(path) or split_named(tree.archive(path))
 
 
 def emotion_of_folder(path: str) -> str | None:

@@ -5,7 +5,6 @@ import io
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
 
 from mien.data.formats.reading import shown, split_named
 from mien.data.source import FileTree
@@ -15,8 +14,6 @@ from mien.records import Box, Split
 __all__ = ["Table", "box_of", "find_table", "header", "lines", "number", "numbers"]
 
 _FAR = 1e6  # No image is that wide.
-_END = "\x03"
-"""Put after a csv's last line, where a quote that nothing closes swallows it, and all above it."""
 
 
 class Table:
@@ -87,26 +84,36 @@ class Table:
             self._tree.open(self._path) as file,
             io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
         ):
-            reader = csv.reader(chain(text, (_END,)))
+            read: list[str] = []  # the lines of the row in hand
+            reader = csv.reader(_noted(text, read))
             begins = 1
             try:
                 for row in reader:
-                    if row == [_END]:
-                        return
-                    if row and row[-1].endswith(_END):
-                        raise DatasetError(
-                            f"{self.where}: broken csv: a quote in the row that begins at line "
-                            f"{begins} is never closed"
-                        )
+                    if len(read) > 1 or read[0].count('"') % 2:
+                        _expect_closed_quotes(read)
                     if any(map(str.strip, row)):
                         yield reader.line_num, row
                     begins = reader.line_num + 1
+                    read.clear()
             except UnicodeDecodeError as error:
                 raise _no_text(self.where, error) from None
             except csv.Error as error:
                 raise DatasetError(
-                    f"{self.where}: broken csv at line {reader.line_num} ({error})"
+                    f"{self.where}: broken csv in the row that begins at line {begins} ({error}): "
+                    "check its quotes"
                 ) from None
+
+
+def _noted(text: Iterable[str], read: list[str]) -> Iterator[str]:
+    for line in text:
+        read.append(line)
+        yield line
+
+
+def _expect_closed_quotes(row: Sequence[str]) -> None:
+    """Raise `csv.Error` where a stray quote has swallowed the rows up to another, or to the end."""
+    for _ in csv.reader(row, strict=True):
+        pass
 
 
 def lines(tree: FileTree, path: str) -> Iterator[tuple[int, list[str]]]:
