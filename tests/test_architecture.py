@@ -60,6 +60,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "errors",
         "averaging",
+        "editlist",
         "compact",
         "mirror",
         "sharpness",

@@ -138,6 +138,31 @@ def test_live_without_a_window(mien: Command, clip: Path, tmp_path: Path) -> Non
         assert len(list(video)) >= 1
 
 
+def test_live_does_not_record_over_its_source(mien: Command, clip: Path) -> None:
+    before = clip.read_bytes()
+    ran = mien("live", "--source", clip, "--no-window", "--max-frames", "2", "--record", clip)
+    assert ran.status == 2
+    assert "that is the source itself" in ran.err
+    assert clip.read_bytes() == before
+
+
+def test_predict_goes_on_where_a_copy_cannot_be_written(
+    mien: Command, clip: Path, tmp_path: Path
+) -> None:
+    long = clip.with_name(f"{'a' * 240}.mp4")
+    clip.rename(long)
+    out = tmp_path / "out"
+    assert mien("predict", long, "--out", out).status == 0
+    assert sorted(path.suffix for path in out.iterdir()) == [".html", ".mp4", ".png"]
+    photo = tmp_path / "photo.png"
+    write_image(photo, np.zeros((64, 64, 3), np.uint8))
+    (out / "photo.jpg").mkdir()
+    ran = mien("predict", photo, long, "--out", out, "--json", "-")
+    assert ran.status == 1
+    assert "Is a directory" in ran.err
+    assert {json.loads(line)["source"] for line in ran.out.splitlines()} == {str(photo), str(long)}
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [

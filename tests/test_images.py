@@ -202,6 +202,11 @@ def test_first_frame_of_an_animation() -> None:
     [
         pytest.param(b"", "not a readable image", id="0-bytes"),
         pytest.param(b"I am a text.\n", "of no known image format", id="text-named-jpg"),
+        pytest.param(
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n",
+            "of no known image format",
+            id="program",
+        ),
         pytest.param(_encode(Image.fromarray(RGB), "JPEG")[:-200], "not a readable", id="cut-jpeg"),
         pytest.param(_encode(Image.fromarray(RGB), "PNG")[:-60], "truncated", id="cut-png"),
         pytest.param(_encode(Image.fromarray(RGB), "PNG")[:12], "not a readable", id="only-header"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -246,6 +247,12 @@ def test_without_a_window_a_lost_camera_ends_the_run(monkeypatch: pytest.MonkeyP
     assert result.problem is not None and "there is none" in result.problem
 
 
+def test_who_quits_while_the_camera_is_away_has_no_problem() -> None:
+    camera = Scripted([0, 0.1, *[None] * 100])
+    result = Live(Seer(), camera, Screen({10: "q"})).run()
+    assert (result.frames, result.problem) == (2, None)
+
+
 def test_a_missing_file_is_told_at_once() -> None:
     began = time.monotonic()
     camera = Camera("gone.mp4", backoff=(60.0,))
@@ -258,6 +265,28 @@ def test_leaving_ends_the_thread(clip: Path) -> None:
     with Camera(str(clip)) as camera:
         assert camera.newest(timeout_s=2.0) is not None
     assert not camera._thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("code", "key"),
+    [
+        (-1, None),
+        (ord("q"), "q"),
+        (0x10_0000 | ord("R"), "R"),
+        (0x1B, "quit"),
+        (0xFF1B, "quit"),
+        *((arrow, None) for arrow in (0xFF50, 0xFF51, 0xFF52, 0xFF53, 0x25_0000, 0xF700)),
+    ],
+)
+def test_only_characters_and_escape_are_keys(
+    monkeypatch: pytest.MonkeyPatch, code: int, key: str | None
+) -> None:
+    """An arrow of X11 ends in the byte of a letter: R would record, Q quit."""
+    for name in ("resizeWindow", "imshow"):
+        monkeypatch.setattr(cv2, name, lambda *_: None)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
+    monkeypatch.setattr(cv2, "waitKeyEx", lambda _: code)
+    assert Window().show(np.zeros((8, 8, 3), np.uint8)) == key
 
 
 def test_no_screen_no_window(monkeypatch: pytest.MonkeyPatch) -> None:

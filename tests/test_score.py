@@ -71,7 +71,7 @@ def folder(tmp_path: Path, pictures: list[bytes]) -> Path:
 
 
 def job_of(source: Path | str, **changes: Any) -> Job:
-    return replace(Job(str(source), "image", "base", "f", "none"), **changes)
+    return replace(Job(str(source), "image", "base", "f", "none", "none (Whole)"), **changes)
 
 
 def run(plan: Plan, model: bytes, engine: str = "local") -> list[dict[str, Any]]:
@@ -189,16 +189,22 @@ def test_a_row_group_with_fewer_rows_than_it_should_have() -> None:
         assert "x.parquet (fewer rows than it should have)" in str(found[lost][2])
 
 
-@pytest.mark.parametrize("answers", [0, 1], ids=["at-opening", "within"])
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [("a.parquet", 0), ("a.parquet", 1), ("a.png", 0)],
+    ids=["at-opening", "within", "image"],
+)
 def test_a_store_that_does_not_answer_leaves_its_part_to_do(
     tmp_path: Path,
     pictures: list[bytes],
     model: bytes,
     monkeypatch: pytest.MonkeyPatch,
+    name: str,
     answers: int,
 ) -> None:
     pq.write_table(pa.table({"image": pictures[:3]}), tmp_path / "a.parquet")
-    plan = plan_scores(job_of(tmp_path / "a.parquet"), str(tmp_path / "out"))
+    (tmp_path / "a.png").write_bytes(pictures[0])
+    plan = plan_scores(job_of(tmp_path / name), str(tmp_path / "out"))
 
     class Away:
         def __init__(self) -> None:
@@ -266,7 +272,7 @@ def test_a_store_that_does_not_answer_leaves_no_plan(
     monkeypatch.setattr(pq, "ParquetFile", away)
     with pytest.raises(PermissionError):
         plan_scores(job_of(source), str(tmp_path / "out"))
-    assert not (tmp_path / "out" / "_plan.parquet").exists()
+    assert not (tmp_path / "out" / "_plan").exists()
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path, pictures: list[bytes], model: bytes) -> None:
@@ -323,11 +329,11 @@ def test_engines_agree_and_go_on_where_they_stopped(
 def test_a_plan_that_was_broken_off_is_no_obstacle(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "__plan.parquet.123.tmp").write_text("half")
+    (out / "__plan.123.tmp").write_text("half")
     assert plan_scores(job_of(folder), str(out)).missing()
-    assert [path.name for path in out.iterdir()] == ["_plan.parquet"]
+    assert [path.name for path in out.iterdir()] == ["_plan"]
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "__plan.parquet.txt").write_text("somebody's")
+    (tmp_path / "other" / "__plan.txt").write_text("somebody's")
     with pytest.raises(UsageError, match="holds other files"):
         plan_scores(job_of(folder), str(tmp_path / "other"))
 
@@ -345,8 +351,18 @@ def test_results_of_two_jobs_do_not_mix(folder: Path, tmp_path: Path) -> None:
     plan_scores(job_of(folder), out)
     with pytest.raises(UsageError, match="begun with detector 'none', not 'fast'"):
         plan_scores(job_of(folder, detector="fast"), out)
+    with pytest.raises(UsageError, match=r"begun with found_by .*, not 'auto .Haar.'"):
+        plan_scores(job_of(folder, found_by="auto (Haar)"), out)
     with pytest.raises(UsageError, match="holds other files"):
         plan_scores(job_of(folder), str(folder))
+
+
+def test_a_machine_with_another_detector_is_refused(
+    folder: Path, tmp_path: Path, model: bytes
+) -> None:
+    plan = plan_scores(job_of(folder, found_by="none (Other)"), str(tmp_path / "out"))
+    with pytest.raises(DataError, match=r"detector 'none' is none \(Whole\) on this machine"):
+        score_part(plan, 0, model)
 
 
 class _Store:
@@ -425,7 +441,7 @@ def test_a_wrong_source_gets_one_line(
     with pytest.raises(error, match=words) as caught:
         plan_scores(job_of(make(tmp_path)), str(tmp_path / "out"))
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out" / "_plan.parquet").exists()
+    assert not (tmp_path / "out" / "_plan").exists()
 
 
 def _tables(folder: Path, images: list[bytes], *names: str) -> Path:
@@ -516,18 +532,18 @@ def test_the_command_tells_what_could_not_be_read(folder: Path, tmp_path: Path) 
     assert "13 images, 0 of them done before; now 13 with 12 faces" in ran.stdout
     assert "1 could not be read" in ran.stderr
     again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert (again.returncode, "13 of them done before" in again.stdout) == (0, True)
-    assert not again.stderr
+    assert (again.returncode, "13 of them done before" in again.stdout) == (1, True)
+    assert again.stderr == ran.stderr
     (folder / "new.png").write_bytes(b"")
     after = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert (after.returncode, after.stdout.split(";")[0]) == (0, again.stdout.split(";")[0])
-    (line,) = after.stderr.splitlines()
+    assert (after.returncode, after.stdout.split(";")[0]) == (1, again.stdout.split(";")[0])
+    line, _ = after.stderr.splitlines()
     assert "1 new files" in line
     assert "a new --out scores them" in line
 
 
 def test_the_plan_is_readable_by_others(folder: Path, tmp_path: Path) -> None:
     plan = plan_scores(job_of(folder), str(tmp_path / "out"))
-    table = pq.read_table(tmp_path / "out" / "_plan.parquet")
+    table = pq.read_table(tmp_path / "out" / "_plan")
     assert json.loads(table.schema.metadata[b"mien.job"])["detector"] == "none"
     assert table.num_rows == np.sum(plan.sizes)

@@ -212,6 +212,16 @@ def test_too_many_requests_are_told_when_to_come_back(base: EmotionModel) -> Non
     assert refused.headers["retry-after"] == "2"
 
 
+@pytest.mark.parametrize(("token", "status"), [(None, 200), ("secret", 429)])
+def test_the_parts_of_the_page_are_no_requests_too_many(
+    base: EmotionModel, token: str | None, status: int
+) -> None:
+    """Unless whoever asks for them may be guessing the token."""
+    with client_of(base, Limits(rate=1), token=token) as client:
+        answers = [client.get("/page/stream.js").status_code for _ in range(12)]
+    assert answers[-1] == status
+
+
 def test_rates_are_counted_for_each_client_and_recover() -> None:
     now = 0.0
     rates = Rates(2.0, clock=lambda: now)

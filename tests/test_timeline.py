@@ -45,6 +45,17 @@ def test_it_knows_who_was_seen_how_long_and_how(fps: float) -> None:
     assert second.seen_s == pytest.approx(1, abs=1 / fps)
 
 
+@pytest.mark.parametrize("fps", [0.5, 2, 3])
+def test_who_is_seen_in_every_frame_of_a_slow_film_is_not_out_of_sight(fps: float) -> None:
+    timeline = Timeline("a")
+    for number in range(40):
+        now = number / fps
+        timeline.add(Prediction("a", 1, 1, (_face(1, "fear"),), time_s=now), PIXELS)
+    times, rows = timeline.series(timeline.people()[0])
+    assert len(times) == 40
+    assert not np.isnan(rows).any()
+
+
 def test_series_hold_the_probabilities_and_gaps() -> None:
     timeline = Timeline("a")
     for now in (0.0, 0.1, 0.2, 2.0, 2.1):

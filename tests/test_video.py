@@ -1,5 +1,7 @@
 """Tests of video in and out, on films that are drawn, cut off, turned and slowed down here."""
 
+import os
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ import pytest
 import mien
 import mien.video
 from filmed import Actor, Pixels, film
+from mien.editlist import shown_seconds
 from mien.errors import UsageError, VideoError
 from mien.quiet import quiet_opencv
 from mien.records import Box, Detection
@@ -202,6 +205,65 @@ def test_what_cannot_be_opened_is_told_in_a_line(
         Video(tmp_path / name)
     assert "\n" not in str(raised.value)
     assert capfd.readouterr().err == "", "OpenCV and FFmpeg are silent"
+
+
+def test_any_name_that_is_utf_8_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    numbered(Path("clip.mp4")).rename("2026-11-24T12:30:00.mp4")
+    with Video("2026-11-24T12:30:00.mp4") as video:
+        assert len(list(video)) == video.expected_frames > 0
+    shutil.copy("2026-11-24T12:30:00.mp4", odd := os.fsdecode(b"caf\xe9.mp4"))
+    with pytest.raises(VideoError, match="not UTF-8, so OpenCV cannot open it: rename it"):
+        Video(odd)
+    Path(folder := os.fsdecode(b"o\xe9")).mkdir()
+    with (
+        VideoCopy(Path(folder, "a.mp4"), rate=25) as copy,
+        pytest.raises(VideoError, match="not UTF-8"),
+    ):
+        copy.add(np.zeros((8, 8, 3), np.uint8), 0.0)
+
+
+def _trimmed(path: Path, begins_s: float, lasts_s: float) -> None:
+    """Change which of its frames a film shows, as trimming without encoding does."""
+    data = bytearray(path.read_bytes())
+    movie, track, edits = (data.index(kind) + 4 for kind in (b"mvhd", b"mdhd", b"elst"))
+    of_movie, of_track = (struct.unpack_from(">I", data, p + 12)[0] for p in (movie, track))
+    shown = round(lasts_s * of_movie), round(begins_s * of_track)
+    struct.pack_into(">Ii", data, edits + 8, *shown)
+    path.write_bytes(data)
+
+
+def test_a_trimmed_film_is_not_taken_for_cut_off(tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    with VideoCopy(film, rate=25) as copy:
+        for number in range(150):
+            copy.add(np.full((64, 64, 3), number, np.uint8), number / 25)
+    _trimmed(film, 3, 3)
+    assert shown_seconds(film) == pytest.approx(3)
+    with Video(film) as video:
+        assert len(list(video)) < 100
+        assert video.ends_early is None
+    # Cut off, though: fewer frames than the list shows.
+    _trimmed(film, 3, 30)
+    with Video(film) as video:
+        list(video)
+        assert video.ends_early
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\0\x20ftypmp42", b"\0\0\0\x10moov" + b"\1" * 8])
+def test_files_without_a_list_of_what_is_shown(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.mp4").write_bytes(content)
+    assert shown_seconds(tmp_path / "a.mp4") is None
+
+
+@pytest.mark.parametrize("rate", [73.213, 119.88012, 23.976024])
+def test_any_rate_is_written(tmp_path: Path, rate: float) -> None:
+    with VideoCopy(tmp_path / "a.mp4", rate=rate) as copy:
+        for number in range(30):
+            copy.add(np.zeros((64, 64, 3), np.uint8), number / rate)
+    with Video(tmp_path / "a.mp4") as video:
+        assert video.expected_frames == 30
+        assert video.rate == pytest.approx(rate, rel=1e-3)
 
 
 def test_a_film_without_frames_says_so(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def read_image(
             warnings.filterwarnings("ignore", module=r"PIL\.")
             if isinstance(source, Image.Image):
                 return _to_array(source, max_pixels)
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else name) as image:
+            held = io.BytesIO(source) if isinstance(source, bytes) else name
+            with Image.open(held, formats=_formats()) as image:
                 return _to_array(image, max_pixels)
     except FileNotFoundError:
         raise ImageError(f"no such file: {name!r}") from None
@@ -98,6 +99,15 @@ def read_image(
         # Pillow raises all of these for damaged files, each with its own wording.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"not a readable image: {name} ({reason})") from None
+
+
+def _formats() -> list[str]:
+    """Return Pillow's names of the formats that are read.
+
+    It knows others: for PostScript it starts a program that runs what is in the file.
+    """
+    known = Image.registered_extensions()
+    return sorted({known[suffix] for suffix in IMAGE_SUFFIXES & known.keys()})
 
 
 def write_image(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:

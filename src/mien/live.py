@@ -147,8 +147,8 @@ class Live:
                     self._copy.pause()
                 if not self._present(problem):
                     break
-        problem = self.camera.problem
-        if not frames and problem and self.camera.ended:
+        problem = self.camera.problem if self.camera.ended else None
+        if not frames and problem:
             raise VideoError(problem)
         return LiveResult(frames, last_s - first_s, problem, tuple(self._files))
 

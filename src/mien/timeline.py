@@ -115,8 +115,9 @@ class Timeline:
         times: list[float] = []
         rows: list[NDArray[np.float64]] = []
         before: int | None = None
-        # A low frame rate leaves every other bin empty; a gap is more than a quarter second.
-        gap = max(2, round(0.25 / self._bin_s) + 1)
+        # A low frame rate leaves bins empty; a gap is more than a quarter second, and than a frame.
+        usual_s = self.duration_s / max(self.frames, 1)
+        gap = max(2, round(max(0.25, 1.5 * usual_s) / self._bin_s) + 1)
         for index in sorted(person.bins):
             if before is not None and index - before > gap:
                 times.append((before + 1) * self._bin_s)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.editlist import shown_seconds
 from mien.errors import UsageError, VideoError
 from mien.quiet import quiet_opencv
 
@@ -142,6 +143,8 @@ class Video:
         """After the last frame: a line on a file that is cut off, else None."""
         # Not `rate`, which is kept within what a copy can have: slow motion goes beyond.
         expected = self.expected_frames / (self._capture.get(cv2.CAP_PROP_FPS) or self.rate)
+        if not is_address(self.name) and (shown := shown_seconds(Path(self.name))):
+            expected = min(expected, shown)
         got = self._last_s + 1 / self.rate
         if got >= expected * (1 - _SHORTFALL) or got >= expected - _SHORTFALL_S:
             return None
@@ -177,6 +180,7 @@ class VideoCopy:
         most_repeats: how often in a row a frame is repeated.
 
     Attributes:
+        rate: frames a second, rounded to what the encodings can say.
         frames: how many were written, repeated ones among them.
 
     Raises:
@@ -191,7 +195,8 @@ class VideoCopy:
                 f"of {', '.join(CODECS)}"
             )
         self.path = path
-        self.rate = rate
+        # MPEG-4 counts time in at most 65,535 steps a second.
+        self.rate = round(rate, 3 if rate < 65 else 2)
         self.frames = 0
         # OpenCV chooses the container by the suffix. Short, as a name may be as long as it can be.
         told_apart = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
@@ -262,7 +267,11 @@ class VideoCopy:
     def _open(self) -> cv2.VideoWriter:
         if self.path.is_dir():
             raise VideoError(f"{self.path}: a folder; expected the name of a file")
-        code, name = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()]), str(self._partial)
+        _check_name(self._partial)
+        code, name = (
+            cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()]),
+            str(self._partial.absolute()),
+        )
         with quiet_opencv():
             writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, code, self.rate, self._size)
         if not writer.isOpened():
@@ -309,6 +318,7 @@ def _grow(path: Path) -> None:
 
 def _check_file(name: str) -> None:
     path = Path(name)
+    _check_name(path)
     if not path.exists():
         raise VideoError(f"no such file: {name!r}")
     if path.is_dir():
@@ -317,10 +327,21 @@ def _check_file(name: str) -> None:
         raise VideoError(f"{name}: the file is empty")
 
 
+def _check_name(path: Path) -> None:
+    """OpenCV ends the process where it is given a name that is not UTF-8."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise VideoError(f"{path}: not UTF-8, so OpenCV cannot open it: rename it") from None
+
+
 def _open(source: str | os.PathLike[str] | int) -> cv2.VideoCapture:
     if isinstance(source, int):
         return cv2.VideoCapture(source)
-    return cv2.VideoCapture(os.fspath(source), cv2.CAP_FFMPEG)
+    name = os.fspath(source)
+    # Whole, as FFmpeg takes what stands before a colon for the kind of an address.
+    whole = name if is_address(name) else str(Path(name).absolute())
+    return cv2.VideoCapture(whole, cv2.CAP_FFMPEG)
 
 
 def _why_closed(name: str, source: str | os.PathLike[str] | int) -> str:

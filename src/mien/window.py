@@ -12,7 +12,8 @@ from mien.errors import UsageError
 
 __all__ = ["Window"]
 
-_ESCAPE: Final = 27
+_ESCAPES: Final = frozenset({0x1B, 0xFF1B})
+"""Escape, as a character and as X11 names the key."""
 
 
 class Window:
@@ -57,9 +58,18 @@ class Window:
             self._sized = True
             cv2.resizeWindow(self._title, pixels.shape[1], pixels.shape[0])
         cv2.imshow(self._title, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-        code = cv2.waitKey(1)
+        code = cv2.waitKeyEx(1)
         if cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
             return "quit"
-        if code < 0:
-            return None
-        return "quit" if code & 0xFF == _ESCAPE else chr(code & 0xFF)
+        return _key(code)
+
+
+def _key(code: int) -> str | None:
+    """Return what OpenCV's code of a key means; None: no key, or one that is no character.
+
+    Without the upper byte of an arrow's code, the arrow would be a letter.
+    """
+    code = -1 if code < 0 else code & 0xFFFF  # above that stand shift and the like
+    if code in _ESCAPES:
+        return "quit"
+    return chr(code) if 0 < code <= 0xFF else None

@@ -5,10 +5,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
@@ -36,6 +37,9 @@ from mien.cli.terminal import (
 )
 
 __all__ = ["live", "models", "predict", "score", "serve"]
+
+_LONGEST_STEM: Final = 200
+"""Bytes of a name without its suffix: file systems take 255, with what is put behind it."""
 
 
 def predict(
@@ -103,6 +107,8 @@ def live(
     from mien.window import Window
 
     number = int(source) if source.isdecimal() else None
+    if record and (file := _file_at(record)) and file == _file_at(Path(source)):
+        raise UsageError(f"--record {record}: that is the source itself: choose another file")
     recogniser = load(model, detector=detector, device=device, threads=1)
     with (
         nullcontext(None) if no_window else Window() as window,
@@ -191,14 +197,20 @@ def score(
     detector: Annotated[str, typer.Option(help="A detector, see 'mien predict'.")] = "auto",
 ) -> None:
     """Read faces in very many images; killed at any moment, the same command goes on."""
-    from mien.detect import make_detector
+    from mien.detect import detector_identity
     from mien.model import load_model
-    from mien.score import Job, plan_scores, run_parts
+    from mien.score import Job, plan_scores, run_parts, unreadable_in
 
     opened = load_model(model)
-    make_detector(detector)
     file = opened.path.read_bytes()
-    job = Job(source, column, opened.card.name, sha256(file).hexdigest()[:16], detector)
+    job = Job(
+        source=source if "://" in source else str(Path(source).absolute()),
+        column=column,
+        model=opened.card.name,
+        fingerprint=sha256(file).hexdigest()[:16],
+        detector=detector,
+        found_by=detector_identity(detector),
+    )
     plan = plan_scores(job, out)
     if plan.new_files:
         complain(
@@ -206,12 +218,14 @@ def score(
             "--out scores them"
         )
     left = plan.missing()
-    before = plan.images - sum(plan.sizes[number] for number in left)
+    earlier = sorted(set(range(len(plan.sizes))) - set(left))
+    before = sum(plan.sizes[number] for number in earlier)
     began = time.monotonic()
     with show_progress() as show:
         parts = run_parts(plan, file, engine=engine, workers=workers or os.cpu_count() or 1)
         done = list(show(parts, total=len(left), doing="scoring parts"))
-    images, unreadable = (sum(getattr(t, k) for t in done) for k in ("images", "unreadable"))
+    images = sum(tally.images for tally in done)
+    unreadable = unreadable_in(plan, earlier) + sum(tally.unreadable for tally in done)
     rate = images / max(time.monotonic() - began, 1e-9)
     out_console.print(
         f"{plan.images:,} images, {before:,} of them done before; now {images:,} with "
@@ -264,7 +278,7 @@ class _Reports:
             if self._say:
                 print_prediction(prediction)
             if self._copies and pixels is not None:
-                self._copies.add(prediction, pixels)
+                fine &= _written(partial(self._copies.add, prediction, pixels))
         return fine
 
     def video(self, recogniser: "Recogniser", path: str, show: "Progress") -> bool:
@@ -290,7 +304,7 @@ class _Reports:
         if self._say:
             print_timeline(timeline)
         if self._copies:
-            self._copies.add_timeline(timeline)
+            fine &= _written(partial(self._copies.add_timeline, timeline))
         return fine
 
     def nothing(self, source: str, problem: str) -> None:
@@ -362,6 +376,8 @@ class _Copies:
     def take(self, source: str, suffix: str, *, of: str = "") -> Path:
         """Return a name that nothing else has, for what is made of a source."""
         stem = Path(source.partition("?")[0]).stem or "stream"
+        while len(os.fsencode(stem)) > _LONGEST_STEM:
+            stem = stem[:-1]
         stem = f"{stem}-{of}" if of else stem
         name, number = f"{stem}{suffix}", 1
         while name in self._taken or _file_at(self._folder / name) in self._read:
@@ -369,6 +385,16 @@ class _Copies:
             name = f"{stem}-{number}{suffix}"
         self._taken.add(name)
         return self._folder / name
+
+
+def _written(write: Callable[[], None]) -> bool:
+    """Write a copy; where it cannot be, say why, so that reading goes on."""
+    try:
+        write()
+    except OSError as error:
+        complain(f"{error.strerror or error}: {error.filename or 'while writing a copy'}")
+        return False
+    return True
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ network's boxes differ. To add one, write a class with a ``__call__`` and name i
 Knows nothing of emotions.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +32,7 @@ __all__ = [
     "Haar",
     "Whole",
     "YuNet",
+    "detector_identity",
     "make_detector",
 ]
 
@@ -81,6 +83,20 @@ DETECTORS: Mapping[str, Callable[[], Detector]] = MappingProxyType(
     }
 )
 """Every detector by name."""
+
+
+def detector_identity(name: str) -> str:
+    """Tell what a name or file means on this machine: ``auto`` is what is installed.
+
+    Raises:
+        UsageError: as `make_detector`.
+        ModelError: as `make_detector`.
+    """
+    detector = make_detector(name)
+    kind = type(detector.look if isinstance(detector, Auto) else detector).__name__
+    if name in DETECTORS:
+        return f"{name} ({kind})"
+    return f"{kind} {hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16]}"
 
 
 def make_detector(name: str) -> Detector:

@@ -7,6 +7,15 @@ continues, and the finished output has every image once.
 
 from mien.score.engines import ENGINES, run_parts
 from mien.score.plan import Job, Plan, plan_scores
-from mien.score.work import SCHEMA, score_part
+from mien.score.work import SCHEMA, score_part, unreadable_in
 
-__all__ = ["ENGINES", "SCHEMA", "Job", "Plan", "plan_scores", "run_parts", "score_part"]
+__all__ = [
+    "ENGINES",
+    "SCHEMA",
+    "Job",
+    "Plan",
+    "plan_scores",
+    "run_parts",
+    "score_part",
+    "unreadable_in",
+]

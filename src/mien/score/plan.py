@@ -25,7 +25,7 @@ from mien.places import DAMAGED, is_lasting, left_by_writing, locate, whole_file
 __all__ = ["Job", "Part", "Plan", "part_name", "plan_scores"]
 
 PART_IMAGES: Final = 2_048
-PLAN_NAME: Final = "_plan.parquet"
+PLAN_NAME: Final = "_plan"
 _JOB_KEY: Final = b"mien.job"
 _SUFFIXES: Final = IMAGE_SUFFIXES | {".parquet"}
 _ROWS: Final = pa.schema(
@@ -39,11 +39,13 @@ class Job:
     """What is to be done with every image. Results of two different jobs never mix.
 
     Attributes:
-        source: as the user named it.
+        source: a path, absolute, or an address.
         column: of a Parquet source, the column that holds the images' bytes.
         model: its name, told in the results' metadata.
         fingerprint: of the model's file.
         detector: a name or file that finds the faces.
+        found_by: what that name or file means, by `mien.detect.detector_identity`: another machine
+            may have others installed.
     """
 
     source: str
@@ -51,6 +53,7 @@ class Job:
     model: str
     fingerprint: str
     detector: str
+    found_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,14 +248,16 @@ def _local_files(root: str) -> Iterator[str]:
 
 def _wanted(paths: Iterable[str], root: str) -> list[str]:
     """Choose the images and tables of a folder that are neither hidden nor results, in order."""
-    found = sorted(path for path in paths if PurePosixPath(path).suffix.lower() in _SUFFIXES)
+    found = sorted(paths)
     results = tuple(
         path.removesuffix(PLAN_NAME) for path in found if path.endswith(f"/{PLAN_NAME}")
     )
     return [
         path
         for path in found
-        if not path.startswith(results) and not _is_hidden(path.removeprefix(root))
+        if PurePosixPath(path).suffix.lower() in _SUFFIXES
+        and not path.startswith(results)
+        and not _is_hidden(path.removeprefix(root))
     ]
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,14 +15,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from mien.errors import ImageError
+from mien.detect import detector_identity
+from mien.errors import DataError, ImageError
 from mien.images import read_image
 from mien.places import DAMAGED, is_lasting, locate, whole_file
 from mien.predictor import Opened, Recogniser
 from mien.records import Face, show_path
-from mien.score.plan import Plan, part_name
+from mien.score.plan import Job, Plan, part_name
 
-__all__ = ["SCHEMA", "Tally", "score_part"]
+__all__ = ["SCHEMA", "Tally", "score_part", "unreadable_in"]
 
 _FACE: Final = pa.struct(
     [
@@ -77,7 +78,7 @@ def score_part(plan: Plan, number: int, model: bytes) -> Tally:
             entries.append(row)
             yield show_path(source), _decoded(held)
 
-    seen = [found for found, _ in _recogniser(model, plan.job.detector).predict_opened(opened())]
+    seen = [found for found, _ in _recogniser(model, plan.job).predict_opened(opened())]
     rows = [
         {
             "source": found.source,
@@ -96,6 +97,20 @@ def score_part(plan: Plan, number: int, model: bytes) -> Tally:
         sum(len(found.faces) for found in seen),
         sum(found.error is not None for found in seen),
     )
+
+
+def unreadable_in(plan: Plan, numbers: Iterable[int]) -> int:
+    """Count the images of finished parts that could not be read."""
+    files, root = locate(plan.out)
+    count = 0
+    for number in numbers:
+        with files.open_input_file(f"{root}/{part_name(number)}") as file:
+            about = pq.ParquetFile(file).metadata
+        for group in map(about.row_group, range(about.num_row_groups)):
+            columns = map(group.column, range(group.num_columns))
+            errors = next(column for column in columns if column.path_in_schema == "error")
+            count += group.num_rows - errors.statistics.null_count
+    return count
 
 
 def _images(plan: Plan, number: int) -> Iterator[tuple[str, int | None, bytes | ImageError]]:
@@ -123,6 +138,8 @@ def _file_bytes(files: fs.FileSystem, path: str) -> bytes | ImageError:
         with files.open_input_file(os.fsencode(path)) as file:
             held: bytes = file.read()
     except OSError as error:
+        if error.errno is None and not is_lasting(error, files, path):
+            raise  # the store does not answer: the part is to be done again
         return _unreadable(path, error)
     return held
 
@@ -197,14 +214,19 @@ def _write(plan: Plan, number: int, table: pa.Table) -> None:
 
 
 @lru_cache(maxsize=1)
-def _recogniser(model: bytes, detector: str) -> Recogniser:
+def _recogniser(model: bytes, job: Job) -> Recogniser:
     from mien import load
 
+    if (here := detector_identity(job.detector)) != job.found_by:
+        raise DataError(
+            f"detector {job.detector!r} is {here} on this machine, and was {job.found_by} when the "
+            "plan was made: install the same on all of them"
+        )
     folder = Path(tempfile.mkdtemp(prefix="mien-"))
     file = folder / f"{hashlib.sha256(model).hexdigest()[:16]}.onnx"
     file.write_bytes(model)
     try:
-        return load(file, detector=detector, threads=1)
+        return load(file, detector=job.detector, threads=1)
     finally:
         file.unlink()
         folder.rmdir()
