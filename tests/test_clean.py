@@ -308,6 +308,26 @@ def test_votes_of_merged_emotions_count_together(tmp_path: Path) -> None:
     assert changes == []
 
 
+def test_votes_against_a_new_label_go_as_they_would_be_learnt(tmp_path: Path) -> None:
+    rows = ["fear,,0 1 0 0 9 0 0 0"] * 8 + ["fear,,0 9 0 0 1 0 0 0"] * 2
+    dataset = _labelled_by_votes(tmp_path, *rows)
+    ids, happy = dataset.column("id"), EMOTIONS.index("happiness")
+    predictions = OutOfFold(
+        ids=tuple(ids),
+        emotions=EMOTIONS,
+        given=np.full(10, EMOTIONS.index("fear")),
+        probabilities=np.tile((np.eye(8)[happy] * 0.92 + 0.01).astype(np.float32), (10, 1)),
+        about={"fingerprint": dataset.info["fingerprint"]},
+    )
+    rules = Rules(label_from="model", confidence=0.8)
+    clean_dataset(dataset, tmp_path / "out", rules, predictions=predictions)
+    cleaned = Dataset.open(tmp_path / "out")
+    assert set(cleaned.column("label")) == {"happiness"}
+    assert [votes is None for votes in cleaned.column("votes")] == [True] * 8 + [False] * 2
+    targets = cleaned.targets(np.arange(10), EMOTIONS)
+    assert targets.argmax(axis=1).tolist() == [happy] * 10
+
+
 def test_a_vote_gives_a_label_but_no_box(tmp_path: Path) -> None:
     whole = ["happy,,0 9 0 0 0 0 0 0"] * 9
     dataset = _labelled_by_votes(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.config import load_recipe
+from mien.config import TrainConfig, load_recipe
 from mien.crossfit import PREDICTIONS_NAME, cross_fit
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
@@ -34,6 +34,20 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             write_image(folder / f"{number:03d}-twin.png", face[:, ::-1])
     import_dataset("folder", root / "source", root / "dataset")
     return Dataset.open(root / "dataset")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"start_from": "nano"}, {"teachers": ["nano"]}, {"emotion_based": True}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_recipes_that_know_the_images_already_are_refused(
+    dataset: Dataset, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    recipe = TrainConfig(**(QUICK.model_dump() | changes))
+    with pytest.raises(UsageError, match=f"--recipe with {next(iter(changes))}"):
+        cross_fit(dataset, recipe, tmp_path / "fit")
+    assert not (tmp_path / "fit").exists()
 
 
 def test_every_usable_image_is_judged_by_a_stranger(

@@ -29,7 +29,8 @@ IMAGES = RANDOM.integers(0, 256, (10, 16, 16, 3), dtype=np.uint8)
 def _write(out: Path, samples: list[Sample | None] | None = None) -> dict[str, Any]:
     """Ten images and, in the middle, one row without; samples given replace the first ones."""
     with new_folder(out) as folder:
-        writer = DatasetWriter(folder, source_format="folder", spec=SPEC)
+        values = tuple(samples[0].values) if samples and samples[0] else ()
+        writer = DatasetWriter(folder, source_format="folder", spec=SPEC, values=values)
         for i, image in enumerate(IMAGES):
             sample = Sample(f"{i}.png", "train" if i < 8 else "test", EMOTIONS[i % 3])
             if samples and i < len(samples):
@@ -95,6 +96,12 @@ def test_description(tmp_path: Path) -> None:
         pytest.param(Sample("0.png", "train", "neutral", excluded="no"), False, id="excluded"),
         pytest.param(
             Sample("0.png", "train", "neutral", votes=(1.0, *(0.0,) * 7)), False, id="votes"
+        ),
+        pytest.param(
+            Sample("0.png", "train", "neutral", box=Box(1, 2, 3, 4)), False, id="other-box"
+        ),
+        pytest.param(
+            Sample("0.png", "train", "neutral", values={"relFCs": 0.5}), False, id="other-number"
         ),
     ],
 )

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mien.card import ModelCard
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
-from mien.emphasis import Emphasis
+from mien.emphasis import Emphasis, undecided
 from mien.metrics import negative_log_likelihood
 from mien.runs import open_run
 from mien.train import train
@@ -135,6 +136,32 @@ def test_answers_are_decided_by_what_they_are_worth(worth: float, left: float) -
             other = torch.tensor(offsets)
             other[emotion] += shift
             assert decided >= _gain(logits / temperature + other, labels, worth) - 1e-3
+
+
+CARD = ModelCard(
+    name="a",
+    network="mini",
+    labels=NAMES,
+    size=48,
+    channels=1,
+    parameters=1,
+    training={"images": {"neutral": 700, "happiness": 280, "fear": 20}},
+)
+
+
+def test_what_decides_answers_can_be_taken_out_of_them() -> None:
+    """What is left tells the probabilities that the faces have."""
+    tilt = torch.tensor([1.0, 2.0, 6.0]).log()
+    emphasis = Emphasis(TrainConfig(emotion_based=True, emotion_worth=2.0), LABELS, NAMES)
+    emphasis.load_state_dict({"neutral": 1.0, "happiness": 2.0, "fear": 6.0})
+    logits, labels = _faces(tilt)
+    temperature, offsets = emphasis.decide(logits.numpy(), labels)
+    card = CARD.model_copy(update={"worth": 2.0, "offsets": offsets})
+    told = (logits / temperature + torch.from_numpy(undecided(card))).softmax(dim=1)
+    found = told.double().mean(dim=0)
+    assert found.numpy() == pytest.approx(np.bincount(labels) / len(labels), rel=0.1)
+    assert undecided(CARD).tolist() == [0, 0, 0]
+    assert undecided(CARD.model_copy(update={"tilt": (0.5, 0, -1)})).tolist() == [-0.5, 0, 1]
 
 
 def test_an_emotion_that_nothing_was_learnt_of_is_not_worth_more() -> None:

@@ -189,6 +189,14 @@ def test_answers_may_be_decided_by_another_worth(
     found = OnnxModel(tmp_path / "again.onnx").probabilities(crops)
     np.testing.assert_allclose(found, expected(3.0), atol=1e-4)
 
+    # What training had added besides is taken out first.
+    tilt = np.linspace(-1, 1, 8)
+    tilted = card.model_copy(update={"tilt": tuple(tilt), "offsets": tuple(tilt)})
+    write_weights(weights, run.network, tilted)
+    plainly, _ = export_run(weights.parent, tmp_path / "tilted.onnx", worth=3.0)
+    assert plainly.tilt == ()
+    assert np.ptp(np.array(plainly.offsets) + tilt - np.array(again.offsets)) < 1e-6
+
     older = {key: value for key, value in card.training.items() if key != "images"}
     write_weights(weights, run.network, card.model_copy(update={"training": older}))
     with pytest.raises(ModelError, match="how many training images each emotion had"):

@@ -12,18 +12,20 @@ import pytest
 import torch
 
 from mien.augment import Augmentation
-from mien.checkpoint import BEST_NAME, read_weights
+from mien.checkpoint import BEST_NAME, read_weights, write_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
+from mien.emphasis import counts_of, worth_of
 from mien.errors import ConfigError, DataError, DatasetError, ModelError, UsageError
-from mien.export import export_run
+from mien.export import export_run, note_figures
 from mien.labelled import Batch
 from mien.losses import Objective
+from mien.model import load_model
 from mien.networks import Classifier, build
 from mien.preprocess import InputSpec
 from mien.reopen import take_weights
 from mien.runs import open_run
-from mien.teachers import mean_opinion, weights_digest, write_opinions
+from mien.teachers import mean_opinion, open_teacher, weights_digest, write_opinions
 from mien.train import _Trainer, train
 
 CALM = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast", "erasing"), 0.0)
@@ -140,6 +142,41 @@ def test_teachers_opinions_are_learnt(
         open_run(run).probabilities(list(crops)) for run in (tiny_run, tmp_path / "student")
     )
     assert np.abs(teacher - student).mean() < 0.05
+
+
+@pytest.mark.parametrize("kind", ["run", "file"])
+def test_what_decides_a_teachers_answers_is_not_learnt(
+    tmp_path: Path, tiny_run: Path, kind: str
+) -> None:
+    """The student would learn it, and be decided by it once more."""
+    _, card = read_weights(tiny_run / BEST_NAME)
+    images = dict(zip(card.labels, (400, 300, 120, 80, 50, 30, 19, 1), strict=True))
+    card = card.model_copy(update={"training": {**card.training, "images": images}})
+    offsets = tuple(np.log(worth_of(counts_of(card), 2.0)).tolist())
+    decided = tmp_path / "decided"
+    decided.mkdir()
+    network = open_run(tiny_run).network
+    write_weights(
+        decided / BEST_NAME, network, card.model_copy(update={"worth": 2.0, "offsets": offsets})
+    )
+    name = decided
+    if kind == "file":
+        export_run(decided, name := tmp_path / "decided.onnx")
+    cpu, pixels = torch.device("cpu"), torch.rand(16, 1, 48, 48)
+    plain, taught = (
+        open_teacher(str(model), card.spec, card.labels, cpu)(pixels) for model in (tiny_run, name)
+    )
+    torch.testing.assert_close(taught, plain, rtol=1e-3, atol=1e-5)
+    assert (open_run(decided).answers(pixels) - plain).abs().max() > 0.01
+
+
+def test_a_card_that_tells_more_is_no_other_teacher(tmp_path: Path, tiny_onnx: Path) -> None:
+    file = Path(shutil.copy(tiny_onnx, tmp_path / "a.onnx"))
+    before = weights_digest(str(file))
+    told = ("n", "accuracy", "macro_recall", "nll", "recall", "dataset")
+    note_figures(file, "test", dict.fromkeys(told, 0.5))
+    assert load_model(str(file)).card.figures["test"]["nll"] == 0.5
+    assert weights_digest(str(file)) == before != weights_digest("nano")
 
 
 def test_a_teacher_who_sees_other_pictures_is_refused(
@@ -274,8 +311,27 @@ def test_divergence_leaves_the_last_good_checkpoint(
         patched.setattr(Objective, "__call__", stumble)
         with pytest.raises(DataError, match=r"diverged in epoch 2 .* last good epoch is kept"):
             train(drawn_dataset, config, tmp_path / "run", device="cpu")
-    assert (tmp_path / "run/checkpoints/epoch-0001-step-0000002.json").exists()
-    assert len(train(drawn_dataset, config, tmp_path / "run", resume=True).history) == 2
+    state = tmp_path / "run/checkpoints/epoch-0001-step-0000002.json"
+    told = json.loads(state.read_text())
+    assert 0 < told["begun"]["seconds"] < 100
+    told["begun"]["seconds"] = 1000.0
+    state.write_text(json.dumps(told))
+    _, second = train(drawn_dataset, config, tmp_path / "run", resume=True).history
+    assert 1000 < second["seconds"] < 1100, "what came before counts, too"
+
+
+def test_too_little_memory_is_said_in_a_line(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(Objective, "__call__", full)
+    with pytest.raises(DataError, match=r"not enough memory .* batch_size 32 .*: try a smaller"):
+        train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
 
 
 def test_one_emotion_alone_is_refused(

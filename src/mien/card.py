@@ -49,6 +49,11 @@ class ModelCard(BaseModel):
         description="then added to the logits, one for each label, so that rare emotions count; "
         "none: nothing was",
     )
+    tilt: tuple[FiniteFloat, ...] = Field(
+        (),
+        description="what counting some emotions more in training has added to the divided logits, "
+        "one for each label; none: nothing, or the offsets take it out",
+    )
     worth: float | None = Field(
         None,
         description="points of macro recall that a point of accuracy is worth in the offsets",
@@ -70,9 +75,9 @@ class ModelCard(BaseModel):
             raise ValueError("expected each label once")
         return labels
 
-    @field_validator("offsets")
+    @field_validator("offsets", "tilt")
     @classmethod
-    def _offset_each(cls, offsets: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+    def _one_each(cls, offsets: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
         labels = info.data.get("labels", offsets)  # Absent where they are broken themselves.
         if len(offsets) not in (0, len(labels)):
             raise ValueError(f"expected none or {len(labels)}, one for each label")

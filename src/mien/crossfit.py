@@ -18,7 +18,7 @@ from mien.data.audit.auditor import audit_dataset, keep_together
 from mien.data.audit.suspects import OutOfFold
 from mien.data.dataset import Dataset
 from mien.data.splits import draw_splits
-from mien.errors import DatasetError
+from mien.errors import DatasetError, UsageError
 from mien.evaluate import ask_for_rows
 from mien.progress import Progress, silent
 from mien.records import SPLITS, Split
@@ -57,8 +57,15 @@ def cross_fit(
 
     Raises:
         DatasetError: there are too few images.
-        UsageError: the folder holds runs of other data or another recipe.
+        UsageError: the folder holds runs of other data or another recipe, or the recipe brings
+            knowledge of the images that are to be judged, or decides answers by more than them.
     """
+    for name in ("start_from", "teachers", "emotion_based"):
+        if getattr(config, name):
+            raise UsageError(
+                f"--recipe with {name}: expected one whose networks begin from chance, learn from "
+                "their own folds alone, and answer with probabilities"
+            )
     config = config.model_copy(update={"soft_labels": False})
     about = {
         "fingerprint": dataset.info["fingerprint"],

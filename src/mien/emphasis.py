@@ -24,9 +24,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from mien.calibration import fit_tilt
+from mien.card import ModelCard
 from mien.config import TrainConfig
+from mien.errors import ModelError
 
-__all__ = ["Emphasis", "worth_of"]
+__all__ = ["Emphasis", "counts_of", "undecided", "worth_of"]
 
 _MEMORY: Final = 0.6
 """How much of the epoch before stays: with few validation images recall jumps."""
@@ -154,6 +156,35 @@ def worth_of(counts: NDArray[np.int64], worth: float) -> NDArray[np.float64]:
     learnt = counts > 0
     balanced[learnt] = counts[learnt].mean() / counts[learnt]
     return worth + balanced
+
+
+def counts_of(card: ModelCard) -> NDArray[np.int64]:
+    """Return how many training images each emotion of a model had, (k,).
+
+    Raises:
+        ModelError: the card does not tell.
+    """
+    images = card.training.get("images")
+    if images is None:
+        raise ModelError(
+            f"{card.name}: its card does not tell how many training images each emotion had, "
+            "because an older version trained it: train it again"
+        )
+    return np.array([images[label] for label in card.labels])
+
+
+def undecided(card: ModelCard) -> NDArray[np.float64]:
+    """Return the offsets (k,) with which a model tells probabilities, and decides nothing.
+
+    With these an emotion is as probable as among pictures that have it as often as those that it
+    was trained on.
+
+    Raises:
+        ModelError: as `counts_of`, of an emotion-based model.
+    """
+    if card.worth is not None:
+        return np.array(card.offsets) - np.log(worth_of(counts_of(card), card.worth))
+    return -np.array(card.tilt) if card.tilt else np.zeros(len(card.labels))
 
 
 def _from_least_to_most(values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from mien.atomic import replacing
 from mien.card import METADATA_KEY, ModelCard
 from mien.compact import compact
-from mien.emphasis import worth_of
+from mien.emphasis import counts_of, undecided, worth_of
 from mien.errors import ModelError
 from mien.evaluate import REPORT_NAME
 from mien.model import AGREEMENT, OnnxModel, agreement
@@ -137,7 +137,7 @@ def _original(run: Path, out: Path, *, worth: float | None, views: bool) -> Torc
     if worth is None and not views:
         figures = dict(card.figures) | _reported_figures(run, card)
     if worth is not None:
-        card = _decided(card, worth, run)
+        card = _decided(card, worth)
     if views:
         card = card.model_copy(update={"views": Views.COUNT})
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -146,20 +146,11 @@ def _original(run: Path, out: Path, *, worth: float | None, views: bool) -> Torc
     )
 
 
-def _decided(card: ModelCard, worth: float, run: Path) -> ModelCard:
+def _decided(card: ModelCard, worth: float) -> ModelCard:
     """Return the card of a model whose answers are decided by another worth of accuracy."""
-    images = card.training.get("images")
-    if images is None:
-        raise ModelError(
-            f"{run}: its card does not tell how many training images each emotion had, because an "
-            "older version trained it; train again, or export it without --worth"
-        )
-    counts = np.array([images[label] for label in card.labels])
-    offsets = np.log(worth_of(counts, worth))
-    if card.worth is not None:
-        offsets += np.array(card.offsets) - np.log(worth_of(counts, card.worth))
+    offsets = undecided(card) + np.log(worth_of(counts_of(card), worth))
     offsets -= offsets.max()
-    return card.model_copy(update={"worth": worth, "offsets": tuple(offsets.tolist())})
+    return card.model_copy(update={"worth": worth, "offsets": tuple(offsets.tolist()), "tilt": ()})
 
 
 def _save(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:

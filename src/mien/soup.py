@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -194,10 +195,12 @@ class _Judge:
 
 def _card(name: str, taken: Sequence[ModelCard], judged: _Judged) -> ModelCard:
     figures, training = judged.figures, taken[0].training
+    tilts = [card.tilt or (0.0,) * len(card.labels) for card in taken]
     return taken[0].model_copy(
         update={
             "name": name,
             "temperature": judged.temperature,
+            "tilt": tuple(np.mean(tilts, axis=0).tolist()) if np.any(tilts) else (),
             "training": {
                 # Runs of older versions do not tell how many images each emotion had.
                 **{key: training[key] for key in ("dataset", "images") if key in training},

@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import onnx
 import torch
 from torch import Tensor
 
 from mien.checkpoint import BEST_NAME, read_tensors, write_tensors
+from mien.emphasis import undecided
 from mien.errors import ModelError, UsageError
 from mien.model import EmotionModel, OnnxModel, load_model, shipped_models
 from mien.preprocess import InputSpec
@@ -38,7 +40,8 @@ def open_teacher(
 ) -> Teacher:
     """Open a run folder, an ONNX file or a shipped model as a teacher.
 
-    A run answers on ``device``; an ONNX file answers on the CPU.
+    A run answers on ``device``; an ONNX file answers on the CPU. Either tells how probable each
+    emotion is, without what decides its answers by worth: the student's are decided anew.
 
     Raises:
         ModelError: there is no such model, or it is damaged.
@@ -47,24 +50,39 @@ def open_teacher(
     model: EmotionModel
     if Path(name).is_dir():
         model = open_run(Path(name))
-        teacher = partial(_opinion_of_run, model)
+        answer = partial(_opinion_of_run, model)
         model.answers.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     else:
         model = load_model(name, threads=torch.get_num_threads())
-        teacher = partial(_opinion_of_file, model)
-    if (model.card.spec, model.card.labels) != (spec, emotions):
+        answer = partial(_opinion_of_file, model)
+    card = model.card
+    if (card.spec, card.labels) != (spec, emotions):
         raise UsageError(
-            f"teacher {name}: sees {model.card.spec} and knows "
-            f"{', '.join(model.card.labels)}; expected {spec} and {', '.join(emotions)}"
+            f"teacher {name}: sees {card.spec} and knows {', '.join(card.labels)}; expected {spec} "
+            f"and {', '.join(emotions)}"
         )
-    return teacher
+    decided = torch.tensor(card.offsets or [0.0] * len(emotions), dtype=torch.float32)
+    taken_out = (torch.from_numpy(undecided(card)).float() - decided).to(device)
+    if not taken_out.any():
+        return answer
+    if card.views > 1:
+        raise UsageError(
+            f"teacher {name}: the mean of {card.views} views, each decided by worth: export it "
+            "without --worth or without --views"
+        )
+    return lambda pixels: (answer(pixels).log() + taken_out).softmax(dim=1)
 
 
 def weights_digest(name: str) -> str:
-    """Return what tells a model's weights from others: 16 digits of its file's SHA-256."""
+    """Return 16 digits that tell a model's weights from others, whatever its card says."""
     folder = Path(name)
-    path = folder / BEST_NAME if folder.is_dir() else shipped_models().get(name, folder)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    if folder.is_dir():
+        weights = (folder / BEST_NAME).read_bytes()
+    else:
+        model = onnx.load_model(str(shipped_models().get(name, folder)))
+        del model.metadata_props[:]
+        weights = model.SerializeToString(deterministic=True)
+    return hashlib.sha256(weights).hexdigest()[:16]
 
 
 def mean_opinion(teachers: Sequence[Teacher], pixels: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ from mien import plots
 from mien.atomic import write_text
 from mien.augment import Augmentation
 from mien.averaging import Averaged
-from mien.calibration import fit_temperature
+from mien.calibration import fit_temperature, fit_tilt
 from mien.card import ModelCard
 from mien.checkpoint import (
     BEST_NAME,
@@ -139,9 +140,13 @@ def train(
             cannot be shared evenly.
         DatasetError: a split is empty, its labels do not fit, or all are of one emotion.
         ModelError: what there is of the run to resume, or to start from, is damaged.
-        DataError: the loss became infinite or not a number, or another process was lost.
+        DataError: the loss became infinite or not a number, the device has too little memory, or
+            another process was lost.
     """
-    with together(device, devices, nodes, _PRECISIONS[config.precision]) as fabric:
+    with (
+        _telling_of_memory(config),
+        together(device, devices, nodes, _PRECISIONS[config.precision]) as fabric,
+    ):
         trainer = _Trainer.start(fabric, dataset, config, run)
         last = from_first(fabric, lambda: _begin(run, trainer.description(), resume=resume))
         trainer.ask_teachers(progress)
@@ -155,6 +160,17 @@ def train(
             if on_epoch is not None:
                 on_epoch(entry)
     return RunResult(run, trainer.best_epoch, trainer.history)
+
+
+@contextmanager
+def _telling_of_memory(config: TrainConfig) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise DataError(
+            f"not enough memory on the device for {config.network} with batch_size "
+            f"{config.batch_size} and pictures of {config.size} pixels: try a smaller batch_size"
+        ) from None
 
 
 def _begin(run: Path, description: dict[str, Any], *, resume: bool) -> Checkpoint | None:
@@ -403,7 +419,7 @@ class _Trainer:
             begun.losses.append(self._step(batch))
             begun.step += 1
             if self._may_stop_before(begun.step) and begun.step < steps:
-                self._save_within(begun)
+                self._save_within(begun, begun.seconds + time.perf_counter() - started)
         train_loss = float(mean_of_all(torch.stack(begun.losses).mean()))
         trained = time.perf_counter() - started
         judged = self._judge()
@@ -422,13 +438,15 @@ class _Trainer:
             "valid_recall": valid.recall,
             "valid_loss_of": judged.loss_of,
             "temperature": judged.temperature,
-            "seconds": round(time.perf_counter() - started, 3),
+            "seconds": round(begun.seconds + time.perf_counter() - started, 3),
             "images_per_second": round((steps - resumed_at) * self.config.batch_size / trained, 1),
         }
         if self.emphasis is not None:
             entry["emphasis"] = self.emphasis.state_dict()
             entry["offsets"] = list(judged.offsets)
             self.emphasis.after_epoch(self.epoch, judged.logits, self.valid_data.labels)
+        elif judged.tilt:
+            entry["tilt"] = list(judged.tilt)
         self.history.append(entry)
         return entry
 
@@ -441,8 +459,8 @@ class _Trainer:
         self._write_checkpoint()
         self._write_history()
 
-    def _save_within(self, begun: "_Begun") -> None:
-        """Write a checkpoint within an epoch."""
+    def _save_within(self, begun: "_Begun", seconds: float) -> None:
+        """Write a checkpoint within an epoch that took so long until here."""
         # What is read back is what all processes found, so that is what all of them go on with.
         losses = mean_of_all(torch.stack(begun.losses))
         learnt = (losses, *self.model.parameters())
@@ -450,7 +468,7 @@ class _Trainer:
             raise self._diverged(self.epoch + 1, float(losses[-1]))
         begun.losses = list(losses)
         if self.fabric.is_global_zero:
-            told = {"rate": begun.rate, "losses": losses.tolist()}
+            told = {"rate": begun.rate, "losses": losses.tolist(), "seconds": seconds}
             self._write_checkpoint(step=begun.step, begun=told)
 
     def _diverged(self, epoch: int, loss: float) -> DataError:
@@ -504,7 +522,8 @@ class _Trainer:
         self.epoch = checkpoint.epoch
         if (begun := checkpoint.state.get("begun")) is not None:
             losses = torch.tensor(begun["losses"], device=self.fabric.device)
-            self.begun = _Begun(begun["rate"], checkpoint.step, list(losses))
+            seconds = begun.get("seconds", 0.0)  # older versions did not note them
+            self.begun = _Begun(begun["rate"], checkpoint.step, list(losses), seconds)
 
     def _write_history(self) -> None:
         write_history(self.run, self.history)
@@ -631,9 +650,14 @@ class _Trainer:
             return None
         worth: NDArray[np.float64] = np.ones(len(self.emotions))
         offsets: tuple[float, ...] = ()
+        tilt: tuple[float, ...] = ()
         answers = Answers(nn.Identity())
         if emphasis is None:
             temperature = fit_temperature(logits.numpy(), data.labels)
+            added = self.objective.tilt.cpu().double().numpy()
+            if np.ptp(added) > 0:
+                share, _ = fit_tilt(logits.numpy(), data.labels, added)
+                tilt = tuple((share * added / temperature).tolist())
         else:
             worth = emphasis.worth
             temperature, offsets = emphasis.decide(logits.numpy(), data.labels)
@@ -653,6 +677,7 @@ class _Trainer:
             logits=logits,
             temperature=temperature,
             offsets=offsets,
+            tilt=tilt,
         )
 
     def _card(self) -> ModelCard:
@@ -667,6 +692,7 @@ class _Trainer:
             channels=self.config.channels,
             temperature=entry["temperature"],
             offsets=entry.get("offsets", ()),
+            tilt=entry.get("tilt", ()),
             worth=self.config.emotion_worth if self.config.emotion_based else None,
             parameters=parameter_count(self.model),
             training={
@@ -703,15 +729,20 @@ class _Judgement:
     logits: Tensor
     temperature: float
     offsets: tuple[float, ...]
+    tilt: tuple[float, ...]
 
 
 @dataclass
 class _Begun:
-    """An epoch that is under way: its learning rate at the start, and the steps taken so far."""
+    """An epoch that is under way: its learning rate at the start, and the steps taken so far.
+
+    ``seconds`` are those until its last checkpoint.
+    """
 
     rate: float
     step: int = 0
     losses: list[Tensor] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def _to_train_on(

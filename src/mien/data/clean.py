@@ -152,6 +152,8 @@ class _Cleaning:
             if label is None or label == row["label"]:
                 continue
             old, row["label"] = row["label"], label
+            if source != "votes" and row["votes"] and self._voted(row["votes"]) != label:
+                row["votes"] = None  # they would be learnt instead
             self._change(row, "relabel", old, label, f"the {source} says so")
             # A file without a row, or with a label that nobody knows, has one now. What had one was
             # left out for its box or its weight.

@@ -312,7 +312,11 @@ def exclude_copies(manifest: pa.Table) -> pa.Table:
 
 def _fingerprint(manifest: pa.Table, size: int, channels: int) -> str:
     digest = hashlib.sha256(repr((size, channels)).encode())
-    columns = ("id", "split", "label", "votes", "weight", "excluded", "sha256")
+    columns = ["id", "split", "label", "votes", "weight", "excluded", "sha256"]
+    # What the packed pixels and `where` follow from besides, where there is any.
+    own = [name for name in manifest.column_names if name not in MANIFEST_SCHEMA.names]
+    filled = (name for name in ("box", *own) if manifest.column(name).null_count < len(manifest))
+    columns.extend(filled)
     rows = zip(*(manifest.column(name).to_pylist() for name in columns), strict=True)
     for row in sorted(rows, key=lambda row: str(row[0])):
         digest.update(repr(row).encode())
