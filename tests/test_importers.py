@@ -1,5 +1,6 @@
 """Tests of the importers: protocols row by row, leaks, damage, half-finished imports."""
 
+import csv
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from mien.data.dataset import MANIFEST_SCHEMA, Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.formats import FORMATS
-from mien.data.importers import import_dataset
+from mien.data.importers import import_dataset, recognise
 from mien.data.writer import sample_id
 from mien.errors import ConfigError, DatasetError, UsageError
 from mien.images import read_image, write_image
@@ -646,3 +647,46 @@ def test_drawn_folder_follows_its_seed(tmp_path: Path) -> None:
     assert read_image(tmp_path / "first" / min(first)).shape == (32, 32, 3)
     with pytest.raises(UsageError, match="exists already"):
         drawn("first", 3)
+
+
+@pytest.fixture
+def two_tables(tmp_path: Path, ferplus_source: Path) -> Path:
+    """FER+ as its authors publish it: votes, beside FER2013's table with the pixels."""
+    root = tmp_path / "tables"
+    root.mkdir()
+    shutil.copy(ferplus_source / "fer2013new.csv", root)
+    with (
+        (root / "fer2013new.csv").open(newline="") as votes,
+        (root / "fer2013.csv").open("w") as out,
+    ):
+        out.write("emotion,pixels,Usage\n")
+        for row in csv.DictReader(votes):
+            folder = {"Training": "Train", "PublicTest": "Valid", "PrivateTest": "Test"}
+            image = ferplus_source / f"FER2013{folder[row['Usage']]}" / row["Image name"]
+            pixels = read_image(image).ravel() if row["Image name"] else [0] * 48 * 48
+            out.write(f"0,{' '.join(map(str, pixels))},{row['Usage']}\n")
+    return root
+
+
+def test_ferplus_from_both_tables_is_that_from_images(
+    tmp_path: Path, two_tables: Path, ferplus_dataset: Dataset
+) -> None:
+    assert recognise(two_tables)[0] == "ferplus"
+    info = import_dataset("ferplus", two_tables, tmp_path / "d")
+    assert info["fingerprint"] == ferplus_dataset.info["fingerprint"]
+    np.testing.assert_array_equal(
+        Dataset.open(tmp_path / "d").images(np.arange(len(ferplus_dataset))),
+        ferplus_dataset.images(np.arange(len(ferplus_dataset))),
+    )
+
+
+@pytest.mark.parametrize("rows", [slice(0, -1), slice(None, None, -1)], ids=["fewer", "another"])
+def test_ferplus_tables_that_do_not_go_together_are_refused(
+    tmp_path: Path, two_tables: Path, rows: slice
+) -> None:
+    table = two_tables / "fer2013.csv"
+    first, *rest = table.read_text().splitlines()
+    table.write_text("\n".join([first, *rest[rows]]) + "\n")
+    with pytest.raises(DatasetError, match=r"row \d+ has Usage \w+, in .* expected both tables"):
+        import_dataset("ferplus", two_tables, tmp_path / "d")
+    assert not (tmp_path / "d").exists()

@@ -1,6 +1,11 @@
-"""FER+: votes of ten people for the images of FER2013 (Barsoum et al. 2016, arXiv:1608.01041)."""
+"""FER+: votes of ten people for the images of FER2013 (Barsoum et al. 2016, arXiv:1608.01041).
+
+Its authors publish the votes, row by row of FER2013's table, which holds the pixels, and a script
+that makes image files of the two. Either may be there: the images, or both tables.
+"""
 
 from collections.abc import Iterator, Mapping
+from itertools import repeat, zip_longest
 from pathlib import Path
 from types import MappingProxyType
 
@@ -8,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.formats.finding import folder_of
+from mien.data.formats.pixels import pixels_loader
 from mien.data.formats.reading import (
     FER2013_USAGE,
     Format,
     Item,
+    Load,
     Reading,
     image_loader,
     no_image,
@@ -28,6 +35,7 @@ from mien.records import Sample, Split
 __all__ = ["FERPLUS"]
 
 _FERPLUS_TABLE = "fer2013new.csv"
+_PIXELS_TABLE = "fer2013.csv"
 _VOTES = (*FERPLUS_VOTE_COLUMNS, "unknown", "NF")
 _FERPLUS_FOLDERS: Mapping[str, str] = MappingProxyType(
     {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
@@ -40,7 +48,8 @@ def _read(source: Path) -> Reading:
         if path is None:
             raise DatasetError(
                 f"{source}: no {_FERPLUS_TABLE} here; expected a folder with that vote table and "
-                f"the images in {', '.join(_FERPLUS_FOLDERS.values())}, or a zip of them"
+                f"the images in {', '.join(_FERPLUS_FOLDERS.values())}, a zip of them, or "
+                f"{_PIXELS_TABLE}"
             )
         table = Table(tree, path, ("Usage", "Image name", *_VOTES))
         return Reading(table.count, _items(tree, table, folder_of(path)), tree)
@@ -48,7 +57,7 @@ def _read(source: Path) -> Reading:
 
 def _items(tree: FileTree, table: Table, folder: str) -> Iterator[Item]:
     load = image_loader(tree)
-    for line, (usage, name, *cells) in table.rows("Usage", "Image name", *_VOTES):
+    for (line, (usage, name, *cells)), held in _with_pixels(tree, table):
         where = f"{table.where} line {line}"
         if usage not in FER2013_USAGE:
             raise DatasetError(
@@ -61,7 +70,32 @@ def _items(tree: FileTree, table: Table, folder: str) -> Iterator[Item]:
             yield excluded, no_image(path)
             continue
         path = f"{folder}{_FERPLUS_FOLDERS[usage]}/{name}"
-        yield _ferplus_sample(path, split, _votes(cells, where)), load(path)
+        yield _ferplus_sample(path, split, _votes(cells, where)), held or load(path)
+
+
+def _with_pixels(
+    tree: FileTree, table: Table
+) -> Iterator[tuple[tuple[int, tuple[str, ...]], Load | None]]:
+    """Give each row of the votes, and its image where FER2013's table has the images, not files.
+
+    Raises:
+        DatasetError: its rows are not those of the votes.
+    """
+    rows = table.rows("Usage", "Image name", *_VOTES)
+    path = None if tree.images else find_table(tree, {_PIXELS_TABLE})
+    if path is None:
+        yield from zip(rows, repeat(None))
+        return
+    pixels = Table(tree, path, ("Usage", "pixels"))
+    both = zip_longest(rows, pixels.rows("Usage", "pixels"))
+    for number, (row, other) in enumerate(both, start=1):
+        if row is None or other is None or row[1][0] != other[1][0]:
+            here, there = (of[1][0] if of else "no such row" for of in (row, other))
+            raise DatasetError(
+                f"{table.where}: row {number} has Usage {here}, in {pixels.where} it has {there}; "
+                "expected both tables as published, row by row"
+            )
+        yield row, pixels_loader(other[1][1])
 
 
 def _votes(cells: list[str], where: str) -> NDArray[np.float64]:
@@ -102,7 +136,7 @@ def _recognise(tree: FileTree) -> str | None:
 
 
 FERPLUS = Format(
-    "FER+: fer2013new.csv beside FER2013Train/, FER2013Valid/, FER2013Test/ or their zip",
+    "FER+: fer2013new.csv beside FER2013Train/, FER2013Valid/, FER2013Test/, or beside fer2013.csv",
     InputSpec(size=48, channels=1),
     _read,
     _recognise,

@@ -11,7 +11,7 @@ from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError
 from mien.records import Sample, Split
 
-__all__ = ["read_pixels"]
+__all__ = ["pixels_loader", "read_pixels"]
 
 _SIDE = 48
 
@@ -42,7 +42,7 @@ def read_pixels(
                 subject=subject or None,
                 problem=None if label else "bad_label",
             )
-            yield sample, _loader(cell)
+            yield sample, pixels_loader(cell)
 
     return Reading(table.count, items(), tree)
 
@@ -57,7 +57,9 @@ def _split(usage: str, table: Table, line: int) -> Split | None:
     return FER2013_USAGE[usage]
 
 
-def _loader(cell: str) -> Load:
+def pixels_loader(cell: str) -> Load:
+    """Return a function that reads a cell's 2,304 numbers as an image of 48x48."""
+
     def load() -> NDArray[np.uint8]:
         try:
             values = np.array(cell.split(), dtype=np.int64)
