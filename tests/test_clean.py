@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
@@ -309,7 +310,8 @@ def test_votes_of_merged_emotions_count_together(tmp_path: Path) -> None:
 
 
 def test_votes_against_a_new_label_go_as_they_would_be_learnt(tmp_path: Path) -> None:
-    rows = ["fear,,0 1 0 0 9 0 0 0"] * 8 + ["fear,,0 9 0 0 1 0 0 0"] * 2
+    rows = ["fear,,0 1 0 0 9 0 0 0"] * 7 + ["happy,,0 1 0 0 9 0 0 0"]
+    rows += ["fear,,0 9 0 0 1 0 0 0"] * 2
     dataset = _labelled_by_votes(tmp_path, *rows)
     ids, happy = dataset.column("id"), EMOTIONS.index("happiness")
     predictions = OutOfFold(
@@ -320,12 +322,23 @@ def test_votes_against_a_new_label_go_as_they_would_be_learnt(tmp_path: Path) ->
         about={"fingerprint": dataset.info["fingerprint"]},
     )
     rules = Rules(label_from="model", confidence=0.8)
-    clean_dataset(dataset, tmp_path / "out", rules, predictions=predictions)
+    _, changes = clean_dataset(dataset, tmp_path / "out", rules, predictions=predictions)
+    assert changes == {"relabel": 9, "votes": 8}
     cleaned = Dataset.open(tmp_path / "out")
     assert set(cleaned.column("label")) == {"happiness"}
     assert [votes is None for votes in cleaned.column("votes")] == [True] * 8 + [False] * 2
     targets = cleaned.targets(np.arange(10), EMOTIONS)
     assert targets.argmax(axis=1).tolist() == [happy] * 10
+
+
+def test_votes_for_what_a_label_is_merged_into_stay(tmp_path: Path) -> None:
+    dataset = _labelled_by_votes(tmp_path, *["anger,,0 0 0 0 0 0 0 9"] * 10)
+    rows = [row | {"folder_label": "contempt"} for row in dataset.manifest.to_pylist()]
+    manifest = pa.Table.from_pylist(rows, schema=dataset.manifest.schema)
+    rules = Rules(label_from="folder", merge={"contempt": "disgust"})
+    cleaned, _ = _clean(replace(dataset, manifest=manifest), tmp_path / "out", rules)
+    assert set(cleaned.column("label")) == {"disgust"}
+    assert None not in cleaned.column("votes")
 
 
 def test_a_vote_gives_a_label_but_no_box(tmp_path: Path) -> None:

@@ -88,11 +88,16 @@ def test_predict_on_a_full_disk_says_so_and_leaves_no_half_copy(
     mien: Command, clip: Path, tmp_path: Path
 ) -> None:
     with small_files(9_000):
-        ran = mien("predict", clip, "--out", tmp_path / "out", "--detector", "none")
+        ran = mien("predict", clip, "--out", tmp_path / "out", "--detector", "none", "--json", "-")
     assert ran.status == 1
-    assert len(ran.err.splitlines()) == 1
-    assert "clip.mp4: cannot be written: File too large" in ran.err
+    copy, timeline = ran.err.splitlines()
+    assert "clip.mp4: cannot be written: File too large" in copy
+    assert "File too large" in timeline
     assert list((tmp_path / "out").iterdir()) == []
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    with Video(clip) as video:
+        assert len(lines) == video.expected_frames
+    assert not any(line["error"] for line in lines), "the video itself was read"
 
 
 def test_live_on_a_full_disk_says_so(mien: Command, clip: Path, tmp_path: Path) -> None:
@@ -157,10 +162,13 @@ def test_predict_goes_on_where_a_copy_cannot_be_written(
     photo = tmp_path / "photo.png"
     write_image(photo, np.zeros((64, 64, 3), np.uint8))
     (out / "photo.jpg").mkdir()
-    ran = mien("predict", photo, long, "--out", out, "--json", "-")
+    short = long.rename(long.with_name("short.mp4"))
+    (out / "short.mp4").mkdir()
+    ran = mien("predict", photo, short, "--out", out, "--json", "-")
     assert ran.status == 1
-    assert "Is a directory" in ran.err
-    assert {json.loads(line)["source"] for line in ran.out.splitlines()} == {str(photo), str(long)}
+    assert "Is a directory" in ran.err and "a folder; expected the name of a file" in ran.err
+    assert (out / "short-timeline.png").exists()
+    assert {json.loads(line)["source"] for line in ran.out.splitlines()} == {str(photo), str(short)}
 
 
 @pytest.mark.parametrize(

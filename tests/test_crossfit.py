@@ -38,7 +38,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"start_from": "nano"}, {"teachers": ["nano"]}, {"emotion_based": True}],
+    [
+        {"start_from": "nano"},
+        {"teachers": ["nano"]},
+        {"emotion_based": True},
+        {"balance": 0.5},
+        {"logit_adjustment": 1.0},
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_recipes_that_know_the_images_already_are_refused(

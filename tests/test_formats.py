@@ -454,7 +454,8 @@ def test_a_stray_quote_swallows_no_rows(tmp_path: Path, rows: list[str]) -> None
 def test_quotes_within_and_any_end_of_a_csv(tmp_path: Path, end: str) -> None:
     for number in range(3):
         _image(tmp_path / f"s/{number}.png", number)
-    rows = ["path,label,note", '0.png,happy,"he said "no" twice"', '1.png,"sad","two\nlines"']
+    note = '"he said "no" twice, 5" apart"'
+    rows = ["path,label,note", f"0.png,happy,{note}", '1.png,"sad","two\nlines"']
     (tmp_path / "s/t.csv").write_text("\n".join([*rows, "2.png,fear,"]) + end, encoding="utf-8")
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     assert Dataset.open(tmp_path / "d").column("label") == ["happiness", "sadness", "fear"]
@@ -479,16 +480,15 @@ def test_splits_with_a_blank_or_in_the_names_of_archives(tmp_path: Path, where: 
 
 
 def test_affectnet_yolo_tells_names_apart_by_case(tmp_path: Path) -> None:
-    for number, name in enumerate(("A", "a", "B")):
+    for number, name in enumerate(("A", "a", "B", "C", "c")):
         _image(tmp_path / f"s/train/images/{name}.png", number)
-    for name, code in (("A", 4), ("a", 6), ("b", 1)):
+    for name, code in (("A", 4), ("a", 6), ("b", 1), ("c", 2)):
         _text(tmp_path / f"s/train/labels/{name}.txt", f"{code} 0.5 0.5 0.9 0.9")
     import_dataset("affectnet-yolo", tmp_path / "s", tmp_path / "d")
     rows = {row["path"]: row["label"] for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
-    labels = {
-        f"train/images/{n}.png": AFFECTNET_YOLO_CODES[c] for n, c in (("A", 4), ("a", 6), ("B", 1))
-    }
-    assert rows == labels
+    codes = {"A": 4, "a": 6, "B": 1, "c": 2}
+    labelled = {f"train/images/{n}.png": AFFECTNET_YOLO_CODES[c] for n, c in codes.items()}
+    assert rows == {**labelled, "train/images/C.png": None}
 
 
 def test_a_file_whose_name_is_no_images_is_not_called_missing(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from mien.errors import DataError, UsageError
 from mien.labels import EMOTIONS
 from mien.model import load_model
 from mien.places import locate, whole_file
-from mien.score import SCHEMA, Job, Plan, plan_scores, run_parts, score_part
+from mien.score import SCHEMA, Job, Plan, plan_scores, run_parts, score_part, unreadable_in
 from mien.score.plan import part_name
 
 MIEN = [sys.executable, "-c", "from mien.cli import main; main()"]
@@ -415,6 +415,17 @@ def test_files_that_came_after_the_plan_are_counted(
         assert plan_scores(plan.job, plan.out).new_files == 0
     folder.rename(tmp_path / "away")
     assert plan_scores(plan.job, plan.out) == plan
+
+
+def test_what_is_done_is_counted_anew(tmp_path: Path, pictures: list[bytes], model: bytes) -> None:
+    (tmp_path / "in").mkdir()
+    for name, held in (("empty", []), ("bad", [b"no picture", *pictures[:2]])):
+        table = pa.table({"image": pa.array(held, pa.binary())})
+        pq.write_table(table, tmp_path / f"in/{name}.parquet")
+    plan = plan_scores(job_of(tmp_path / "in"), str(tmp_path / "out"))
+    for number in plan.missing():
+        score_part(plan, number, model)
+    assert unreadable_in(plan, range(len(plan.sizes))) == 1
 
 
 def test_an_empty_table_is_no_hindrance(tmp_path: Path, model: bytes) -> None:

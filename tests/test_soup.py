@@ -182,6 +182,20 @@ def test_runs_of_a_stream_are_judged_by_its_validation(
     assert streamed.figures["valid"]["loss"] == pytest.approx(whole.figures["valid"]["loss"], 1e-5)
 
 
+def test_what_margins_added_is_averaged_too(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path
+) -> None:
+    tensors, card = read_weights(tiny_run / BEST_NAME)
+    tilts = [(0.0,) * 7 + (1.0,), ()]
+    runs = [
+        _written(tmp_path / f"{number}", tensors, card.model_copy(update={"tilt": tilt}))
+        for number, tilt in enumerate(tilts)
+    ]
+    averaged, tried = average_runs(runs, drawn_dataset, tmp_path / "average", device="cpu")
+    taken = sum(each.taken for each in tried)
+    assert averaged.tilt[-1] == pytest.approx(1 / taken)
+
+
 def test_averages_are_not_put_beside_runs(
     tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path
 ) -> None:

@@ -83,7 +83,7 @@ def test_rows_of_which_nothing_is_known_are_passed_over(
 
 def test_sure_emotions_are_right() -> None:
     made, wrong = _noisy(True)
-    sure = made.sure(0.95, {})
+    sure = made.sure(0.95)
     agree = [
         sure[made.ids[i]] == EMOTIONS[made.given[i]]
         for i in np.flatnonzero(~wrong)[:500]
@@ -93,12 +93,25 @@ def test_sure_emotions_are_right() -> None:
 
 
 def test_merged_emotions_are_sure_together() -> None:
-    found = np.array([[0.55, 0, 0, 0, 0.4, 0, 0, 0.05], [0.9, 0.1, 0, 0, 0, 0, 0, 0]], np.float32)
+    found = np.array([[0.55, 0, 0, 0, 0.4, 0, 0, 0.05], [0.98, 0.02, 0, 0, 0, 0, 0, 0]], np.float32)
     made = OutOfFold(("a", "b"), EMOTIONS, np.array([0, 0]), found, {})
     unmerged = made.true_emotion[0]
     assert unmerged.max() < 0.9 < unmerged[0] + unmerged[4]
-    assert made.sure(0.9, {}).keys() == {"b"}
-    assert made.sure(0.9, {EMOTIONS[0]: EMOTIONS[4]}) == {"a": EMOTIONS[4], "b": EMOTIONS[4]}
+    assert made.sure(0.9).keys() == {"b"}
+    merged = made.merged({EMOTIONS[0]: EMOTIONS[4]})
+    assert merged.sure(0.9) == {"a": EMOTIONS[4], "b": EMOTIONS[4]}
+    assert made.merged({}).sure(0.9) == made.sure(0.9)
+
+
+def test_a_merged_label_is_not_suspect() -> None:
+    made, _ = _noisy(True)
+    contempt = EMOTIONS.index("contempt")
+    labels = ["disgust" if i == contempt else EMOTIONS[i] for i in made.given]
+    unmerged = {suspect.row for suspect in made.suspects(made.ids, labels)}
+    found = made.merged({"contempt": "disgust"}).suspects(made.ids, labels)
+    of_contempt = np.flatnonzero(made.given == contempt)
+    assert len(unmerged & set(of_contempt)) > 0.5 * len(of_contempt)
+    assert len({suspect.row for suspect in found} & set(of_contempt)) < 0.5 * len(of_contempt)
 
 
 def test_labels_that_nothing_is_sure_of() -> None:

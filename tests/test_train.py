@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -318,6 +319,27 @@ def test_divergence_leaves_the_last_good_checkpoint(
     state.write_text(json.dumps(told))
     _, second = train(drawn_dataset, config, tmp_path / "run", resume=True).history
     assert 1000 < second["seconds"] < 1100, "what came before counts, too"
+
+
+def test_a_card_tells_what_margins_added(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    """Of an emotion that is rarer among what is learnt, up to the difference of logarithms."""
+    rare = [
+        row | {"excluded": "fewer"} if row["label"] == "fear" and number % 2 else row
+        for number, row in enumerate(drawn_dataset.manifest.to_pylist())
+        if row["split"] == "train" or row["excluded"] is None
+    ]
+    manifest = pa.Table.from_pylist(rare, schema=drawn_dataset.manifest.schema)
+    config = TrainConfig(**(tiny_config.model_dump() | {"logit_adjustment": 1.0, "epochs": 1}))
+    train(replace(drawn_dataset, manifest=manifest), config, tmp_path / "run", device="cpu")
+    card = open_run(tmp_path / "run").card
+    images = np.array(list(card.training["images"].values()))
+    assert images.min() < images.max()
+    share = np.ptp(np.array(card.tilt) * card.temperature) / np.log(images.max() / images.min())
+    assert 0 <= share <= 1 + 1e-6
+    assert round(share, 6) in {round(tenths / 10, 6) for tenths in range(11)}
+    assert len(card.tilt) == len(card.labels)
 
 
 def test_too_little_memory_is_said_in_a_line(

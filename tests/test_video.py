@@ -250,7 +250,16 @@ def test_a_trimmed_film_is_not_taken_for_cut_off(tmp_path: Path) -> None:
         assert video.ends_early
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\0\0\x20ftypmp42", b"\0\0\0\x10moov" + b"\1" * 8])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0\0\0\x20ftypmp42",
+        b"\0\0\0\x10moov" + b"\1" * 8,
+        b"\0\0\0\2moov" + b"\1" * 8,
+        b"\0\0\0\1free" + b"\xff" * 9,
+    ],
+)
 def test_files_without_a_list_of_what_is_shown(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.mp4").write_bytes(content)
     assert shown_seconds(tmp_path / "a.mp4") is None

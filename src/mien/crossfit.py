@@ -60,11 +60,11 @@ def cross_fit(
         UsageError: the folder holds runs of other data or another recipe, or the recipe brings
             knowledge of the images that are to be judged, or decides answers by more than them.
     """
-    for name in ("start_from", "teachers", "emotion_based"):
+    for name in ("start_from", "teachers", "emotion_based", "balance", "logit_adjustment"):
         if getattr(config, name):
             raise UsageError(
                 f"--recipe with {name}: expected one whose networks begin from chance, learn from "
-                "their own folds alone, and answer with probabilities"
+                "their own folds alone, and count all emotions alike"
             )
     config = config.model_copy(update={"soft_labels": False})
     about = {

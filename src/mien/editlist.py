@@ -23,7 +23,7 @@ def shown_seconds(path: Path) -> float | None:
         scale = _time_scale(dict(_boxes(movie))[b"mvhd"])
         track = next(track for track in _tracks(movie) if _is_video(track))
         return _duration(dict(_boxes(track[b"edts"]))[b"elst"]) / scale or None
-    except (OSError, KeyError, StopIteration, struct.error, ZeroDivisionError):
+    except (OSError, KeyError, StopIteration, struct.error, ArithmeticError, ValueError):
         return None
 
 

@@ -67,14 +67,14 @@ def open_teacher(
         return answer
     if card.views > 1:
         raise UsageError(
-            f"teacher {name}: the mean of {card.views} views, each decided by worth: export it "
-            "without --worth or without --views"
+            f"teacher {name}: the mean of {card.views} views, from each of which what counts rare "
+            "emotions more would have to be taken: export it without --views"
         )
     return lambda pixels: (answer(pixels).log() + taken_out).softmax(dim=1)
 
 
 def weights_digest(name: str) -> str:
-    """Return 16 digits that tell a model's weights from others, whatever its card says."""
+    """Return 16 digits that tell a model from others; noted figures make no other file of one."""
     folder = Path(name)
     if folder.is_dir():
         weights = (folder / BEST_NAME).read_bytes()

@@ -3,13 +3,12 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Final
+from typing import IO, TYPE_CHECKING, Annotated, Final, Self
 
 import typer
 from rich.table import Table
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from mien.predictor import Recogniser
     from mien.progress import Progress
     from mien.timeline import Timeline
+    from mien.video import VideoCopy
 
 from mien.cli.printing import print_prediction, print_timeline
 from mien.cli.terminal import (
@@ -203,8 +203,11 @@ def score(
 
     opened = load_model(model)
     file = opened.path.read_bytes()
+    # Workers elsewhere stand in other folders.
+    source, out = (at if "://" in at else str(Path(at).absolute()) for at in (source, out))
+    detector = str(Path(detector).absolute()) if Path(detector).is_file() else detector
     job = Job(
-        source=source if "://" in source else str(Path(source).absolute()),
+        source=source,
         column=column,
         model=opened.card.name,
         fingerprint=sha256(file).hexdigest()[:16],
@@ -225,8 +228,8 @@ def score(
         parts = run_parts(plan, file, engine=engine, workers=workers or os.cpu_count() or 1)
         done = list(show(parts, total=len(left), doing="scoring parts"))
     images = sum(tally.images for tally in done)
-    unreadable = unreadable_in(plan, earlier) + sum(tally.unreadable for tally in done)
     rate = images / max(time.monotonic() - began, 1e-9)
+    unreadable = unreadable_in(plan, earlier) + sum(tally.unreadable for tally in done)
     out_console.print(
         f"{plan.images:,} images, {before:,} of them done before; now {images:,} with "
         f"{sum(tally.faces for tally in done):,} faces, {rate:,.0f} a second",
@@ -297,10 +300,11 @@ class _Reports:
                     fine &= self._line(prediction)
                     if pixels is not None:
                         timeline.add(prediction, pixels)
-                        copy(prediction, pixels)
+                        copy.add(prediction, pixels)
         except VideoError as error:
             self.nothing(path, str(error))
             return False
+        fine &= copy.fine
         if self._say:
             print_timeline(timeline)
         if self._copies:
@@ -318,20 +322,46 @@ class _Reports:
             complain(prediction.error)
         return prediction.error is None
 
-    @contextmanager
-    def _copy(
-        self, path: str, rate: float
-    ) -> Iterator[Callable[[Prediction, "NDArray[np.uint8]"], None]]:
-        if self._copies is None:
-            yield lambda prediction, pixels: None
-            return
-        from mien.annotate import annotate
+    def _copy(self, path: str, rate: float) -> "_AnnotatedVideo":
+        return _AnnotatedVideo(self._copies.take(path, ".mp4") if self._copies else None, rate)
+
+
+class _AnnotatedVideo:
+    """A context manager that writes an annotated copy; where it cannot, reading goes on without.
+
+    Args:
+        path: where to; None: nowhere.
+        rate: frames a second.
+
+    Attributes:
+        fine: whether all that was to be written could be.
+    """
+
+    def __init__(self, path: Path | None, rate: float) -> None:
         from mien.video import VideoCopy
 
-        with VideoCopy(self._copies.take(path, ".mp4"), rate=rate) as copy:
-            yield lambda prediction, pixels: copy.add(
-                annotate(pixels, prediction.faces), prediction.time_s
-            )
+        self._copy = VideoCopy(path, rate=rate) if path else None
+        self.fine = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._try(lambda copy: copy.close())
+
+    def add(self, prediction: Prediction, pixels: "NDArray[np.uint8]") -> None:
+        from mien.annotate import annotate
+
+        self._try(lambda copy: copy.add(annotate(pixels, prediction.faces), prediction.time_s))
+
+    def _try(self, write: Callable[["VideoCopy"], None]) -> None:
+        if self._copy is None:
+            return
+        try:
+            write(self._copy)
+        except VideoError as error:
+            complain(str(error))
+            self._copy, self.fine = None, False
 
 
 class _Copies:

@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,6 +109,9 @@ class _Cleaning:
         self.dataset = dataset
         self.rules = rules
         self.predictions = predictions
+        if predictions is not None:
+            before = (step["merge"] for step in dataset.info.get("cleaned", ()))
+            self.predictions = reduce(OutOfFold.merged, (*before, rules.merge), predictions)
         self.progress = progress
         self.rows: list[Row] = dataset.manifest.to_pylist()
         self.changes: list[dict[str, Any]] = []
@@ -140,7 +144,7 @@ class _Cleaning:
     def _choose_labels(self, source: Literal["folder", "votes", "model"]) -> None:
         read = {}
         if source == "model" and self.predictions:
-            read = self.predictions.sure(self.rules.confidence, self.rules.merge)
+            read = self.predictions.sure(self.rules.confidence)
         for row in self.rows:
             match source:
                 case "folder":
@@ -149,11 +153,16 @@ class _Cleaning:
                     label = self._voted(row["votes"])
                 case "model":
                     label = read.get(row["id"])
-            if label is None or label == row["label"]:
+            if label is None:
+                continue
+            meant = self.rules.merge.get(label, label)
+            if source != "votes" and row["votes"] and self._voted(row["votes"]) != meant:
+                # They would be learnt instead.
+                self._change(row, "votes", row["votes"], None, f"the {source} says {label}")
+                row["votes"] = None
+            if label == row["label"]:
                 continue
             old, row["label"] = row["label"], label
-            if source != "votes" and row["votes"] and self._voted(row["votes"]) != label:
-                row["votes"] = None  # they would be learnt instead
             self._change(row, "relabel", old, label, f"the {source} says so")
             # A file without a row, or with a label that nobody knows, has one now. What had one was
             # left out for its box or its weight.

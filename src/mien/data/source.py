@@ -194,38 +194,42 @@ class FileTree:
                     self.notes.append(f"{link}: a link to a folder, which is not followed")
 
     def _add_archives(self, paths: Sequence[Path]) -> None:
-        listed = [self._list_archive(path) for path in paths]
+        listed = [_members_of(archive) for archive in map(self._open_archive, paths)]
         content: dict[str, set[tuple[int, int]]] = {}
         for members in listed:
             for name, (_, info) in members.items():
-                content.setdefault(name, set()).add((info.CRC, info.file_size))
+                if self._wanted(name):
+                    content.setdefault(name, set()).add((info.CRC, info.file_size))
         differ = any(len(kinds) > 1 for kinds in content.values())
         for path, members in zip(paths, listed, strict=True):
             before = f"{path.stem}/" if differ else ""
             for name, member in members.items():
-                self._members.setdefault(before + name, member)
+                if self._wanted(name):
+                    self._members.setdefault(before + name, member)
+                elif _suffix(name) not in self._suffixes:
+                    self._no_images.add(before + name)
 
-    def _list_archive(self, path: Path) -> dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
+    def _open_archive(self, path: Path) -> zipfile.ZipFile:
         try:
             archive = zipfile.ZipFile(path)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise DatasetError(f"{path}: not a readable zip archive ({error})") from None
         self._archives.append(archive)
-        members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
-        for info in archive.infolist():
-            name = info.filename.replace("\\", "/")  # as some Windows programs write them
-            if info.is_dir():
-                continue
-            if self._wanted(name):
-                members.setdefault(name, (archive, info))
-            elif _suffix(name) not in self._suffixes:
-                self._no_images.add(name)
-        return members
+        return archive
 
     def _wanted(self, path: str) -> bool:
         if _suffix(path) not in self._suffixes:
             return False
         return "/._" not in f"/{path}" and "/__MACOSX/" not in f"/{path}"
+
+
+def _members_of(archive: zipfile.ZipFile) -> dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
+    members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
+    for info in archive.infolist():
+        if not info.is_dir():
+            # With / for the backslash that some Windows programs write.
+            members.setdefault(info.filename.replace("\\", "/"), (archive, info))
+    return members
 
 
 def _is_archive(path: Path) -> bool:

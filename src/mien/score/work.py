@@ -107,6 +107,8 @@ def unreadable_in(plan: Plan, numbers: Iterable[int]) -> int:
         with files.open_input_file(f"{root}/{part_name(number)}") as file:
             about = pq.ParquetFile(file).metadata
         for group in map(about.row_group, range(about.num_row_groups)):
+            if not group.num_rows:
+                continue  # an empty table has its part, too
             columns = map(group.column, range(group.num_columns))
             errors = next(column for column in columns if column.path_in_schema == "error")
             count += group.num_rows - errors.statistics.null_count

@@ -7,7 +7,7 @@ given the picture *and* its label comes out. Knows neither pictures nor networks
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -99,20 +99,23 @@ class OutOfFold:
         """The probability of every emotion given picture and label: (n, k), rows summing to 1."""
         return _posterior(self.probabilities.astype(np.float64), self.given)
 
-    def sure(self, confidence: float, merge: Mapping[str, str]) -> dict[str, str]:
-        """Return the emotion of each image for which one is at least so probable, by id.
-
-        Args:
-            confidence: 0..1.
-            merge: emotions that are taken for others.
-        """
+    def merged(self, merge: Mapping[str, str]) -> "OutOfFold":
+        """Return what would have been said if some emotions had been others from the start."""
         meant = [merge.get(emotion, emotion) for emotion in self.emotions]
-        left = list(dict.fromkeys(meant))
-        becomes = np.array([[name == other for other in left] for name in meant], dtype=np.float64)
-        chances = self.true_emotion @ becomes
-        best = chances.argmax(axis=1)
-        chosen = np.flatnonzero(chances.max(axis=1) >= confidence)
-        return {self.ids[i]: left[best[i]] for i in chosen}
+        left = tuple(dict.fromkeys(meant))
+        becomes = np.array([[name == other for other in left] for name in meant])
+        return replace(
+            self,
+            emotions=left,
+            given=becomes.argmax(axis=1)[self.given],
+            probabilities=self.probabilities @ becomes.astype(np.float32),
+        )
+
+    def sure(self, confidence: float) -> dict[str, str]:
+        """Return the emotion of each image for which one is at least so probable, by id."""
+        best = self.true_emotion.argmax(axis=1)
+        chosen = np.flatnonzero(self.true_emotion.max(axis=1) >= confidence)
+        return {self.ids[i]: self.emotions[best[i]] for i in chosen}
 
     def suspects(self, ids: Sequence[str], labels: Sequence[str | None]) -> list[Suspect]:
         """Return the rows of a manifest whose labels are probably wrong, the most suspect first.

@@ -21,6 +21,7 @@ from mien.data.formats.reading import (
     open_around,
     shown,
     split_named,
+    split_of,
     split_of_folder,
 )
 from mien.data.formats.tables import Table, find_table, header, number
@@ -116,7 +117,8 @@ def _items(tree: FileTree, table: Table, resolved: _Resolved) -> Iterator[Item]:
     rows = table.rows("pth", "label", "relFCs", "subset")
     for row, (_, (pth, given, flatness, subset)) in enumerate(rows):
         value = number(flatness)
-        of_row = _Row(given, {} if value is None else {"relFCs": value}, split_named(subset))
+        values = {} if value is None else {"relFCs": value}
+        of_row = _Row(tree, given, values, split_named(subset))
         files = resolved.by_path[row]
         if row in resolved.by_name:
             path = resolved.by_name[row]
@@ -132,7 +134,7 @@ def _items(tree: FileTree, table: Table, resolved: _Resolved) -> Iterator[Item]:
     for path in resolved.unlisted:
         unlisted = Sample(
             path,
-            split_of_folder(path),
+            split_of(tree, path),
             None,
             excluded=_UNLISTED,
             folder_label=emotion_of_folder(path),
@@ -142,6 +144,7 @@ def _items(tree: FileTree, table: Table, resolved: _Resolved) -> Iterator[Item]:
 
 
 class _Row(NamedTuple):
+    tree: FileTree
     given: str
     values: Mapping[str, float]
     subset: Split | None
@@ -150,7 +153,7 @@ class _Row(NamedTuple):
         label = find_alias(self.given)
         return Sample(
             path,
-            (split_of_folder(path) if located else None) or self.subset,
+            (split_of(self.tree, path) if located else None) or self.subset,
             label,
             excluded=None if label else f"label {shown(self.given)} names no emotion",
             given=self.given,

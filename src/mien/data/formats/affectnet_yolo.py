@@ -74,12 +74,17 @@ def _read(source: Path) -> Reading:
 def _images(tree: FileTree) -> Iterator[_Image]:
     labels = [path for path in tree.others if _LABELS.fullmatch(path)]
     finder, used = Finder(labels), set[str]()
-    for path in tree.images:
-        if match := _IMAGE.fullmatch(path):
-            found = finder.at(f"{match[1]}/labels/{match[3]}.txt")
-            used.update(found)
-            faces = _faces(tree, found[0]) if len(found) == 1 else _SEVERAL if found else _UNLISTED
-            yield _Image(path, split_named(match[2]), faces)
+    images = {path: match for path in tree.images if (match := _IMAGE.fullmatch(path))}
+    named = {path: f"{match[1]}/labels/{match[3]}.txt" for path, match in images.items()}
+    exact = set(named.values())
+    for path, match in images.items():
+        # In any case, but not one that is another image's by name.
+        found = [
+            file for file in finder.at(named[path]) if file == named[path] or file not in exact
+        ]
+        used.update(found)
+        faces = _faces(tree, found[0]) if len(found) == 1 else _SEVERAL if found else _UNLISTED
+        yield _Image(path, split_named(match[2]), faces)
     for path in labels:
         if path not in used and (match := _LABELS.fullmatch(path)):
             lost = f"{match[1]}/images/{match[3]}.jpg"

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 
 from mien.data.formats.reading import shown, split_named
 from mien.data.source import FileTree
@@ -14,6 +15,8 @@ from mien.records import Box, Split
 __all__ = ["Table", "box_of", "find_table", "header", "lines", "number", "numbers"]
 
 _FAR = 1e6  # No image is that wide.
+_END = "\x03"
+"""Put after a csv's last line, so that a quote that is left open there spans two lines, too."""
 
 
 class Table:
@@ -85,13 +88,13 @@ class Table:
             io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
         ):
             read: list[str] = []  # the lines of the row in hand
-            reader = csv.reader(_noted(text, read))
+            reader = csv.reader(_noted(chain(text, (_END,)), read))
             begins = 1
             try:
                 for row in reader:
-                    if len(read) > 1 or read[0].count('"') % 2:
+                    if len(read) > 1:
                         _expect_closed_quotes(read)
-                    if any(map(str.strip, row)):
+                    if any(map(str.strip, row)) and row != [_END]:
                         yield reader.line_num, row
                     begins = reader.line_num + 1
                     read.clear()
