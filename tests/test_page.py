@@ -1,6 +1,7 @@
 """Tests of the web page in a real Chromium, its camera fed with a film that is drawn here."""
 
 import shutil
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -234,6 +235,33 @@ def test_a_dropped_video_is_watched(page: Page, tmp_path: Path) -> None:
     assert page.is_disabled("#mirror")
 
 
+def test_after_a_jump_the_frame_that_is_seen_is_read(page: Page, tmp_path: Path) -> None:
+    """Paused, too: else the names of one moment stand on the picture of another."""
+    with VideoCopy(tmp_path / "clip.webm", rate=10) as copy:
+        for number, actor in enumerate(CAST):
+            for shot in film([actor], seconds=4, fps=10, size=SIZE, seed=1):
+                copy.add(shot.pixels, 4 * number + shot.time_s)
+    page.set_input_files("#file", tmp_path / "clip.webm")
+    wait_for(page, "happiness")
+    page.keyboard.press("p")
+    page.wait_for_function("() => document.getElementById('pause').textContent === 'Go on'")
+    page.evaluate("document.getElementById('video').currentTime = 7")
+    wait_for(page, "surprise")
+    assert "happiness" not in faces_of(page)
+    assert page.evaluate("document.getElementById('video').paused")
+
+
+def test_a_video_without_a_picture_is_told(page: Page, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8_000, 0, "NONE", ""))
+        sound.writeframes(bytes(2 * 8_000 * 5))
+    (tmp_path / "sound.wav").rename(tmp_path / "sound.mp4")
+    page.set_input_files("#file", tmp_path / "sound.mp4")
+    page.wait_for_selector("#alert:not([hidden])")
+    assert "this browser cannot play sound.mp4" in page.inner_text("#alert")
+    assert page.is_visible("#empty")
+
+
 def test_everything_is_reached_by_keyboard_and_fits_a_phone(page: Page) -> None:
     reached = set()
     for _ in range(6):
@@ -261,8 +289,16 @@ def test_no_camera_and_no_server_are_told(chromium: BrowserType, tmp_path: Path)
         page.wait_for_selector("#alert:not([hidden])")
         assert "there is no camera" in page.inner_text("#alert")
         assert (faces_of(page), spoken(page)) == ("no face yet", "")
+        with VideoCopy(tmp_path / "clip.webm", rate=10) as copy:
+            for shot in film(CAST[:1], seconds=30, fps=10, size=SIZE):
+                copy.add(shot.pixels, shot.time_s)
+        page.set_input_files("#file", tmp_path / "clip.webm")
+        wait_for(page, "happiness")
         server.kill()
         server.wait()
+        page.wait_for_selector("#alert:not([hidden])")
+        assert "the server does not answer; trying again" in page.inner_text("#alert")
+        assert faces_of(page) == "no face yet", "the picture goes on, and its reading does not"
         page.set_input_files("#file", tmp_path / "smile.jpg")
         page.wait_for_function(
             "() => document.getElementById('alert').textContent.includes('serve')"

@@ -199,7 +199,7 @@ def save_confusion(path: Path, evaluation: Evaluation, *, title: str) -> None:
             ha="center",
             va="center",
             fontsize=8,
-            color="white" if shares[row, column] > 0.6 else _INK,
+            color="white" if shares[row, column] > 0.76 else _INK,
         )
     names = list(evaluation.labels)
     axes.set_xticks(range(k), names, rotation=35, ha="right")

@@ -72,6 +72,7 @@ class Timeline:
         duration_s: from the first to the end of the last.
         labels: the emotions that the model knows; empty until a face was seen.
         dropped: how many faces are counted only, because others were longer in sight.
+        bin_s: over so many seconds probabilities are averaged; it grows with the video.
     """
 
     def __init__(self, source: str) -> None:
@@ -80,7 +81,7 @@ class Timeline:
         self.duration_s = 0.0
         self.labels: tuple[str, ...] = ()
         self.dropped = 0
-        self._bin_s = _FIRST_BIN
+        self.bin_s = _FIRST_BIN
         self._people: dict[int, Person] = {}
         self._last_s: float | None = None
 
@@ -91,7 +92,7 @@ class Timeline:
         self._last_s = now
         self.frames += 1
         self.duration_s = now + lasted
-        while now / self._bin_s >= MAX_BINS:
+        while now / self.bin_s >= MAX_BINS:
             self._halve()
         for face in prediction.faces:
             if face.track is not None:
@@ -117,13 +118,13 @@ class Timeline:
         before: int | None = None
         # A low frame rate leaves bins empty; a gap is more than a quarter second, and than a frame.
         usual_s = self.duration_s / max(self.frames, 1)
-        gap = max(2, round(max(0.25, 1.5 * usual_s) / self._bin_s) + 1)
+        gap = max(2, round(max(0.25, 1.5 * usual_s) / self.bin_s) + 1)
         for index in sorted(person.bins):
             if before is not None and index - before > gap:
-                times.append((before + 1) * self._bin_s)
+                times.append((before + 1) * self.bin_s)
                 rows.append(empty)
             total, count = person.bins[index]
-            times.append(index * self._bin_s)
+            times.append(index * self.bin_s)
             rows.append(total / count)
             before = index
         return np.array(times), np.array(rows).reshape(len(rows), len(self.labels))
@@ -144,7 +145,7 @@ class Timeline:
         # Above 0, so that the very first frame counts for something, too.
         named = person.seconds.get(face.emotion, 0.0) + max(lasted, 1e-6)
         person.seconds[face.emotion] = named
-        index = int(now / self._bin_s)
+        index = int(now / self.bin_s)
         total, count = person.bins.get(index, (np.zeros(len(self.labels)), 0))
         person.bins[index] = (total + _row(face.probabilities), count + 1)
 
@@ -158,7 +159,7 @@ class Timeline:
             self.dropped += 1
 
     def _halve(self) -> None:
-        self._bin_s *= 2
+        self.bin_s *= 2
         for person in self._people.values():
             merged: dict[int, tuple[NDArray[np.float64], int]] = {}
             for index, (total, count) in person.bins.items():

@@ -56,7 +56,7 @@ def render_timeline(timeline: Timeline) -> str:
         ticks=[(100 * at / max(timeline.duration_s, 1e-3), text) for at, text in moments],
         known=[label for label in timeline.labels if label in PRINT_COLOURS],
         palettes=(PRINT_COLOURS, COLOURS),
-        window_s=WINDOW,
+        window_s=max(WINDOW, timeline.bin_s),
         version=__version__,
     )
 

@@ -43,6 +43,7 @@ _PICTURE: Final = {
     }
 }
 _REASONS: Final = {
+    401: "the server asks for its token, see `Authorization`",
     403: "the request comes from a page of another origin",
     408: "the picture took too long to arrive",
     413: "the picture's file is too large",

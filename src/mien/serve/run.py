@@ -109,9 +109,19 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _own_address() -> str:
+    """Return this machine's address in its network, which a phone finds; without one, its name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(("192.0.2.1", 9))  # Nothing is sent: it tells by which way one would go.
+        except OSError:
+            return socket.gethostname()
+        return str(asking.getsockname()[0])
+
+
 def _address(host: str, port: int, token: str | None, *, secure: bool) -> str:
     # A wildcard is no address to open.
-    name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
+    name = _own_address() if host in {"0.0.0.0", "::"} else host
     name = f"[{name}]" if ":" in name else name
     shown = f"?token={quote(token, safe='')}" if token else ""
     return f"http{'s' * secure}://{name}:{port}/{shown}"

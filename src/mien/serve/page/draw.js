@@ -164,7 +164,7 @@ export class Strips {
   update(faces, now) {
     for (const face of faces) {
       if (!this.#strips.has(face.track)) {
-        if (this.#strips.size >= STRIPS) continue;
+        if (this.#strips.size >= STRIPS && !this.#leaveOut(faces)) continue;
         this.#strips.set(face.track, this.#make(face.track));
       }
       this.#strips.get(face.track).points.push({ time: now, shares: face.probabilities });
@@ -174,10 +174,23 @@ export class Strips {
       if (strip.points.length) {
         drawStrip(strip.canvas, strip.points, now);
       } else {
-        strip.root.remove();
-        this.#strips.delete(track);
+        this.#remove(track);
       }
     }
+  }
+
+  // Make room by the strip of whoever is longest out of sight; false where all are in sight.
+  #leaveOut(faces) {
+    const inSight = new Set(faces.map((face) => face.track));
+    const last = (track) => this.#strips.get(track).points.at(-1)?.time ?? 0;
+    const gone = [...this.#strips.keys()].filter((track) => !inSight.has(track)).sort((a, b) => last(a) - last(b));
+    if (gone.length) this.#remove(gone[0]);
+    return gone.length > 0;
+  }
+
+  #remove(track) {
+    this.#strips.get(track).root.remove();
+    this.#strips.delete(track);
   }
 
   #make(track) {
@@ -191,15 +204,17 @@ export class Strips {
   }
 }
 
-const GAP_S = 1; // a face that was away this long leaves a gap
+const GAP_S = 1; // a face that was away this long leaves a gap, and longer where answers take long
 
 function drawStrip(canvas, points, now) {
   const { context, width, height } = fitted(canvas);
   const x = (time) => width * (1 - (now - time) / SPAN_S);
   const runs = [];
+  const steps = points.slice(1).map((point, i) => point.time - points[i].time).sort((a, b) => a - b);
+  const gap = Math.max(GAP_S, 2 * (steps[steps.length >> 1] ?? 0));
   for (const point of points) {
     const last = runs.at(-1)?.at(-1);
-    if (last && point.time - last.time < GAP_S) runs.at(-1).push(point);
+    if (last && point.time - last.time < gap) runs.at(-1).push(point);
     else runs.push([point]);
   }
   for (const run of runs) {

@@ -16,7 +16,9 @@ let source = null; // "camera", "video", "picture" or null
 let stream = null;
 let reading = null;
 let mirrored = true;
-let address = null; // of the opened file
+let playing = false; // since the first frame
+let camera = null; // the device that was chosen
+let opened = { name: "", address: null }; // file
 let answers = [];
 let spokenAt = 0;
 let turn = 0; // grows with every source, so that late answers of an old one are dropped
@@ -67,10 +69,11 @@ function stop() {
   video.removeAttribute("src");
   video.load();
   picture.removeAttribute("src");
-  if (address) URL.revokeObjectURL(address);
-  address = null;
+  if (opened.address) URL.revokeObjectURL(opened.address);
+  opened = { name: "", address: null };
   answers = [];
   source = null;
+  playing = false;
   trouble(null);
   strips.clear();
   $("rate").textContent = "";
@@ -87,16 +90,15 @@ function arrange() {
   picture.hidden = source !== "picture";
   $("empty").hidden = source !== null;
   $("camera").textContent = source === "camera" ? "Stop camera" : "Start camera";
-  $("pause").disabled = !live;
+  $("pause").disabled = !(live && playing);
   $("pause").setAttribute("aria-pressed", String(live && video.paused));
   $("pause").textContent = live && video.paused ? "Go on" : "Pause";
   $("mirror").disabled = source !== "camera";
   $("mirror").setAttribute("aria-pressed", String(mirrored));
-  if (source !== "camera") $("cameras").hidden = true;
   if (source === null) $("stage").style.aspectRatio = "";
 }
 
-async function startCamera(device) {
+async function startCamera(device = camera) {
   stop();
   const mine = turn;
   if (!navigator.mediaDevices) {
@@ -106,21 +108,29 @@ async function startCamera(device) {
   try {
     const wanted = { width: { ideal: 640 }, height: { ideal: 480 } };
     if (device) wanted.deviceId = { exact: device };
-    const camera = await navigator.mediaDevices.getUserMedia({ video: wanted });
+    const found = await navigator.mediaDevices.getUserMedia({ video: wanted });
     if (mine !== turn) {
-      camera.getTracks().forEach((track) => track.stop());
+      found.getTracks().forEach((track) => track.stop());
       return;
     }
+    const [track] = found.getVideoTracks();
+    const { deviceId, facingMode } = track.getSettings();
+    // Only who looks at oneself expects a mirror.
+    if (deviceId !== camera) mirrored = facingMode !== "environment";
+    camera = deviceId;
     source = "camera";
-    video.srcObject = camera;
-    camera.getVideoTracks()[0].onended = () => {
+    video.srcObject = found;
+    track.onended = () => {
       stop();
       trouble("the camera is gone: plug it in and start it again");
     };
     await watch();
-    await listCameras(camera);
+    if (mine === turn) await listCameras();
   } catch (error) {
-    if (mine === turn) {
+    if (mine === turn && device && error.name === "OverconstrainedError") {
+      camera = null; // it was taken away: any other will do
+      startCamera();
+    } else if (mine === turn) {
       stop();
       trouble(whyNoCamera(error));
     }
@@ -134,64 +144,89 @@ const whyNoCamera = (error) =>
     NotReadableError: "the camera is busy: close the other program that uses it",
   })[error.name] ?? `the camera cannot be used: ${error.message}`;
 
-async function listCameras(camera) {
+async function listCameras() {
   const devices = await navigator.mediaDevices.enumerateDevices();
   const found = devices.filter((device) => device.kind === "videoinput");
-  const used = camera.getVideoTracks()[0].getSettings().deviceId;
   $("cameras").replaceChildren(
-    ...found.map((device, i) => new Option(device.label || `camera ${i + 1}`, device.deviceId, false, device.deviceId === used)),
+    ...found.map((device, i) => new Option(device.label || `camera ${i + 1}`, device.deviceId, false, device.deviceId === camera)),
   );
   $("cameras").hidden = found.length < 2;
 }
 
 async function watch() {
   const mine = turn;
+  let missed = false; // whether a frame came while another was on its way
+  const send = () => {
+    missed = !stream.ready;
+    if (!missed && video.videoWidth) stream.send(video);
+  };
   stream = new Stream({
     model: $("model").value,
-    onTrouble: (text) => mine === turn && trouble(text),
+    onTrouble: (text) => {
+      if (mine !== turn) return;
+      trouble(text);
+      show(null); // what was read is no longer what is seen
+    },
     onReading: (found) => {
       if (mine !== turn) return;
-      if (found.error) trouble(found.error);
-      else show(found);
+      trouble(found.error);
+      if (!found.error) show(found);
     },
+    onReady: () => missed && video.paused && mine === turn && send(),
   });
   arrange();
-  await video.play();
+  // Whoever pauses at once breaks that off, and may go on.
+  await video.play().catch((error) => {
+    if (error.name !== "AbortError") throw error;
+  });
+  if (mine !== turn) return;
+  if (video.readyState && !video.videoWidth) throw new Error("there is no picture in it");
+  playing = true;
   arrange();
-  $("stage").style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
-  const next = video.requestVideoFrameCallback?.bind(video) ?? requestAnimationFrame;
+  const framed = video.requestVideoFrameCallback?.bind(video); // calls for new frames only
+  const next = framed ?? requestAnimationFrame;
   const tick = () => {
     if (mine !== turn) return;
-    if (stream.ready && !video.paused && video.videoWidth) stream.send(video);
+    if (framed || !video.paused) send();
     next(tick);
   };
   next(tick);
 }
 
+function fitStage(width, height) {
+  if (width && height) $("stage").style.aspectRatio = `${width} / ${height}`;
+}
+
+// Not every system knows the type of every video.
+const VIDEO_NAME = /\.(mp4|m4v|mov|avi|mkv|webm|mpe?g|wmv|flv|3gp|m?ts|m2ts|ogv)$/i;
+
+function cannotPlay() {
+  const { name } = opened;
+  stop();
+  trouble(`this browser cannot play ${name}: 'mien predict' reads it`);
+}
+
 async function openFile(file) {
   stop();
   const mine = turn;
-  address = URL.createObjectURL(file);
-  if (file.type.startsWith("video/")) {
+  opened = { name: file.name, address: URL.createObjectURL(file) };
+  if (file.type.startsWith("video/") || (!file.type.startsWith("image/") && VIDEO_NAME.test(file.name))) {
     source = "video";
-    video.src = address;
+    video.src = opened.address;
     video.loop = false;
     try {
       await watch();
     } catch {
-      if (mine === turn) {
-        stop();
-        trouble(`this browser cannot play ${file.name}: 'mien predict' reads it`);
-      }
+      if (mine === turn) cannotPlay();
     }
     return;
   }
   source = "picture";
-  picture.src = address;
+  picture.src = opened.address;
   arrange();
   const shown = new Promise((settle) => {
     picture.onload = () => {
-      $("stage").style.aspectRatio = `${picture.naturalWidth} / ${picture.naturalHeight}`;
+      fitStage(picture.naturalWidth, picture.naturalHeight);
       settle(true);
     };
     picture.onerror = () => settle(false);
@@ -226,7 +261,7 @@ const actions = {
   c: () => (source === "camera" ? stop() : startCamera()),
   o: () => $("file").click(),
   p: () => {
-    if (video.hidden) return;
+    if (!playing) return;
     if (video.paused) video.play();
     else video.pause();
   },
@@ -243,6 +278,8 @@ $("open").onclick = actions.o;
 $("pause").onclick = actions.p;
 $("mirror").onclick = actions.m;
 video.onplay = video.onpause = arrange;
+video.onresize = () => fitStage(video.videoWidth, video.videoHeight); // at the start, and when a phone is turned
+video.onerror = () => source === "video" && cannotPlay();
 $("cameras").onchange = (event) => startCamera(event.target.value);
 $("file").onchange = (event) => {
   const [file] = event.target.files;

@@ -5,6 +5,7 @@ const LARGEST = 640; // pixels of the longer side; faces of 24 pixels are still 
 const QUALITY = 0.85;
 const LONGEST_WAIT_S = 8;
 const TRY_LATER = 1013;
+const IN_VAIN = new Set([1003, 1008, 1009]); // what was asked for cannot be had: no use to go on
 
 export class Stream {
   #socket = null;
@@ -13,14 +14,15 @@ export class Stream {
   #wait = 1;
   #canvas = document.createElement("canvas");
 
-  // onReading(reading), onTrouble(text or null)
-  constructor({ model, onReading, onTrouble }) {
+  // onReading(reading), onTrouble(text), onReady() when a frame may be sent
+  constructor({ model, onReading, onTrouble, onReady }) {
     const address = new URL("/v1/stream", location.href);
     address.protocol = address.protocol.replace("http", "ws");
     if (model) address.searchParams.set("model", model);
     this.address = address;
     this.onReading = onReading;
     this.onTrouble = onTrouble;
+    this.onReady = onReady;
     this.#connect();
   }
 
@@ -37,6 +39,7 @@ export class Stream {
     const socket = this.#socket;
     this.#canvas.toBlob((blob) => {
       if (blob && socket.readyState === WebSocket.OPEN) socket.send(blob);
+      else this.#awaiting = false;
     }, "image/jpeg", QUALITY);
   }
 
@@ -48,27 +51,46 @@ export class Stream {
   #connect() {
     if (this.#closed) return;
     const socket = new WebSocket(this.address);
+    let opened = false;
     socket.onopen = () => {
+      opened = true;
       this.#awaiting = false;
-      this.#wait = 1;
-      this.onTrouble(null);
+      this.onReady();
     };
     socket.onmessage = (event) => {
       this.#awaiting = false;
-      if (!this.#closed) this.onReading(JSON.parse(event.data));
+      if (this.#closed) return;
+      this.#wait = 1; // only now: a stream that is one too many is opened and closed again
+      this.onReading(JSON.parse(event.data));
+      this.onReady();
     };
-    socket.onclose = (event) => {
+    socket.onclose = async (event) => {
       if (this.#closed) return;
       // The server closes streams that were silent, as a hidden tab's is: no trouble at all.
-      const silent = event.code === 1000;
-      const waitS = silent ? 0 : this.#wait;
-      if (!silent) {
-        const why = event.reason || "the server does not answer";
-        this.onTrouble(`${why}; trying again`);
-        this.#wait = event.code === TRY_LATER ? LONGEST_WAIT_S : Math.min(LONGEST_WAIT_S, 2 * this.#wait);
+      if (event.code === 1000) {
+        this.#connect();
+        return;
       }
+      const why = event.reason || (!opened && (await whyRefused())) || "the server does not answer";
+      if (this.#closed) return;
+      if (IN_VAIN.has(event.code)) {
+        this.onTrouble(why);
+        return;
+      }
+      this.onTrouble(`${why}; trying again`);
+      const waitS = event.code === TRY_LATER ? LONGEST_WAIT_S : this.#wait;
+      this.#wait = Math.min(LONGEST_WAIT_S, 2 * waitS);
       setTimeout(() => this.#connect(), 1000 * waitS);
     };
     this.#socket = socket;
+  }
+}
+
+// A browser does not tell why a socket was refused; another request does.
+async function whyRefused() {
+  try {
+    return (await (await fetch("/v1/health")).json()).error;
+  } catch {
+    return null;
   }
 }
