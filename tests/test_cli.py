@@ -391,6 +391,15 @@ def test_a_vote_table_without_a_column_is_one_line(
     assert not (tmp_path / "dataset").exists()
 
 
+def test_models_shows_the_card_of_any_file(mien: Command, tiny_onnx: Path) -> None:
+    ran = mien("models", tiny_onnx, "--json", "-")
+    card = json.loads(ran.out)
+    assert (ran.status, card) == (0, json.loads(load_model(str(tiny_onnx)).card.model_dump_json()))
+    lines = mien("models", "nano", tiny_onnx).out.splitlines()
+    assert any("nano" in line and "ferplus test" in line for line in lines)
+    assert mien("models", "huge").status == 1
+
+
 def test_models_lists_what_is_shipped(mien: Command) -> None:
     ran = mien("models")
     assert ran.status == 0

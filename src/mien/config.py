@@ -40,7 +40,7 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, ge=0, le=2**31 - 1)
 
     where: tuple[str, ...] = Field(
-        (), strict=False, description="what a training image's numbers must meet: relFCs<0.9"
+        (), strict=False, description='what a training image\'s numbers must meet: ["relFCs<0.9"]'
     )
 
     optimizer: Literal["adamw", "adamax", "muon", "sgd"] = "muon"
@@ -51,7 +51,7 @@ class TrainConfig(BaseModel):
         0.0,
         ge=0,
         le=100,
-        description="radius within which the loss is to be low, adaptive; 0: none, else every step "
+        description="radius of adaptive sharpness-aware steps (ASAM); 0: none, else every step "
         "costs nearly two",
     )
     clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: any")
@@ -103,7 +103,8 @@ class TrainConfig(BaseModel):
         8.0, ge=1, le=100, description="how much more an emotion may count than by its number"
     )
     emotion_balanced: Share = Field(
-        0.2, description="share of the epochs, the last, in which all emotions count alike"
+        0.2,
+        description="share of the epochs, the last, that go towards all emotions counting alike",
     )
     emotion_worth: float = Field(
         2.0, ge=0, le=100, description="points of macro recall that a point of accuracy is worth"

@@ -41,8 +41,13 @@ app.command()(training.export)
 app.command()(training.bench)
 app.command()(training.demo)
 
-_EXTRAS = {"fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "optuna": "search"}
-"""What installs a package that a command misses, where training's extra does not."""
+_EXTRAS = {
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn"), "serve"),
+    **dict.fromkeys(("pyarrow", "matplotlib", "jinja2"), "data"),
+    "optuna": "search",
+    "skimage": "demo",
+}
+"""What installs a package that a command misses, where training's extra does not, or need not."""
 
 
 def main() -> None:

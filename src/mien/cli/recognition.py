@@ -240,28 +240,44 @@ def score(
         raise typer.Exit(1)
 
 
-def models() -> None:
-    """List the models that the package ships."""
+def models(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...", help="Shipped models or ONNX files; else all shipped."
+        ),
+    ] = None,
+    json_file: LinesFile = None,
+) -> None:
+    """List models; with --json their whole cards: labels, input, data, recipe, figures."""
     from mien.model import load_model, shipped_models
 
     table = Table(
         "name", "emotions", "input", "weights", "file", "accuracy", "measured on", box=None
     )
-    for name, path in shipped_models().items():
-        card = load_model(name).card
-        split = "test" if "test" in card.figures else "valid"
-        figures = card.figures[split]
-        data = card.training["dataset"]["source_format"]
-        table.add_row(
-            name,
-            str(len(card.labels)),
-            f"{card.size}x{card.size} {'grey' if card.channels == 1 else 'RGB'}",
-            f"{card.parameters / 1e6:.2f} M",
-            f"{path.stat().st_size / 1e6:.1f} MB",
-            f"{figures['accuracy']:.2%}",
-            f"{data} {split}" + (f", n = {figures['n']:,}" if "n" in figures else ""),
-        )
-    out_console.print(table)
+    table.columns[0].overflow = "fold"
+    with json_lines(json_file) as lines:
+        for name in names or shipped_models():
+            model = load_model(name)
+            card = model.card
+            if lines:
+                lines.write(card.model_dump_json() + "\n")
+            split = next((each for each in ("test", "valid") if each in card.figures), None)
+            figures = card.figures[split] if split else {}
+            data = card.training.get("dataset", {}).get("source_format", "")
+            table.add_row(
+                shown(name),
+                str(len(card.labels)),
+                f"{card.size}x{card.size} {'grey' if card.channels == 1 else 'RGB'}",
+                f"{card.parameters / 1e6:.2f} M",
+                f"{model.path.stat().st_size / 1e6:.2f} MB",
+                f"{figures['accuracy']:.2%}" if figures else "not measured",
+                f"{data} {split}" + (f", n = {figures['n']:,}" if "n" in figures else "")
+                if figures
+                else "",
+            )
+    if json_file != "-":
+        out_console.print(table)
 
 
 class _Reports:

@@ -268,8 +268,8 @@ def bench(
             help="Keeps the figures and the race's runs; runs/bench if not given.", metavar="DIR"
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Ours.")] = "base",
-    against: Annotated[str, typer.Option(help="Theirs.")] = "second",
+    recipe: Annotated[str, typer.Option(help="The recipe that races.")] = "base",
+    against: Annotated[str, typer.Option(help="The recipe to beat.")] = "second",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of both recipes, key=value.", metavar="KEY=VALUE"),
