@@ -270,7 +270,7 @@ def models(
                 str(len(card.labels)),
                 f"{card.size}x{card.size} {'grey' if card.channels == 1 else 'RGB'}",
                 f"{card.parameters / 1e6:.2f} M",
-                f"{model.path.stat().st_size / 1e6:.2f} MB",
+                f"{model.path.stat().st_size / 1e6:.1f} MB",
                 f"{figures['accuracy']:.2%}" if figures else "not measured",
                 f"{data} {split}" + (f", n = {figures['n']:,}" if "n" in figures else "")
                 if figures
