@@ -284,6 +284,16 @@ def test_networks_correct_or_remove_labels(dirty: Dataset, tmp_path: Path, rules
     assert changes == {}
 
 
+def test_only_merges_since_the_answers_apply_to_them(dirty: Dataset, tmp_path: Path) -> None:
+    """What is called disgust by then was contempt, which is not anger."""
+    first, _ = _clean(dirty, tmp_path / "1", Rules(merge={"disgust": "anger"}))
+    second, _ = _clean(first, tmp_path / "2", Rules(merge={"contempt": "disgust"}))
+    predictions = _predictions(second, "none")
+    rules = Rules(label_from="model", confidence=0.5)
+    _, changes = clean_dataset(second, tmp_path / "3", rules, predictions=predictions)
+    assert "relabel" not in changes
+
+
 def test_answers_about_other_images_are_refused(dirty: Dataset, tmp_path: Path) -> None:
     """Images of another source may have the same paths, and so the same ids."""
     predictions = replace(_predictions(dirty, "Train/surprise"), about={"fingerprint": "f" * 16})

@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 _INK = "#22303c"
+_DARK = 0.76
+"""Up to this share of the confusion's colours, ink is easier to read on them than white."""
 _FAINT = "#c9d3dc"
 _COLOURS = ("#0b7285", "#e8590c", "#5f3dc4")
 _STEPS = ("#8fd3df", "#2b9db0", "#0b4f5c")
@@ -199,7 +201,7 @@ def save_confusion(path: Path, evaluation: Evaluation, *, title: str) -> None:
             ha="center",
             va="center",
             fontsize=8,
-            color="white" if shares[row, column] > 0.76 else _INK,
+            color="white" if shares[row, column] > _DARK else _INK,
         )
     names = list(evaluation.labels)
     axes.set_xticks(range(k), names, rotation=35, ha="right")

@@ -268,10 +268,8 @@ class VideoCopy:
         if self.path.is_dir():
             raise VideoError(f"{self.path}: a folder; expected the name of a file")
         _check_name(self._partial)
-        code, name = (
-            cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()]),
-            str(self._partial.absolute()),
-        )
+        code = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
+        name = str(self._partial.absolute())
         with quiet_opencv():
             writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, code, self.rate, self._size)
         if not writer.isOpened():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mien.card import ModelCard
     from mien.predictor import Recogniser
     from mien.progress import Progress
     from mien.timeline import Timeline
@@ -197,7 +198,7 @@ def score(
     detector: Annotated[str, typer.Option(help="A detector, see 'mien predict'.")] = "auto",
 ) -> None:
     """Read faces in very many images; killed at any moment, the same command goes on."""
-    from mien.detect import detector_identity
+    from mien.detect import DETECTORS, detector_identity
     from mien.model import load_model
     from mien.score import Job, plan_scores, run_parts, unreadable_in
 
@@ -205,7 +206,8 @@ def score(
     file = opened.path.read_bytes()
     # Workers elsewhere stand in other folders.
     source, out = (at if "://" in at else str(Path(at).absolute()) for at in (source, out))
-    detector = str(Path(detector).absolute()) if Path(detector).is_file() else detector
+    if detector not in DETECTORS and Path(detector).is_file():
+        detector = str(Path(detector).absolute())
     job = Job(
         source=source,
         column=column,
@@ -262,22 +264,28 @@ def models(
             card = model.card
             if lines:
                 lines.write(card.model_dump_json() + "\n")
-            split = next((each for each in ("test", "valid") if each in card.figures), None)
-            figures = card.figures[split] if split else {}
-            data = card.training.get("dataset", {}).get("source_format", "")
+            accuracy, measured_on = _measured(card)
             table.add_row(
                 shown(name),
                 str(len(card.labels)),
                 f"{card.size}x{card.size} {'grey' if card.channels == 1 else 'RGB'}",
                 f"{card.parameters / 1e6:.2f} M",
                 f"{model.path.stat().st_size / 1e6:.1f} MB",
-                f"{figures['accuracy']:.2%}" if figures else "not measured",
-                f"{data} {split}" + (f", n = {figures['n']:,}" if "n" in figures else "")
-                if figures
-                else "",
+                accuracy,
+                measured_on,
             )
     if json_file != "-":
         out_console.print(table)
+
+
+def _measured(card: "ModelCard") -> tuple[str, str]:
+    """Return the accuracy that a card tells, and of what."""
+    split = next((each for each in ("test", "valid") if each in card.figures), None)
+    if split is None:
+        return "not measured", ""
+    figures, data = card.figures[split], card.training["dataset"]["source_format"]
+    of = f", n = {figures['n']:,}" if "n" in figures else ""
+    return f"{figures['accuracy']:.2%}", f"{data} {split}{of}"
 
 
 class _Reports:
@@ -373,10 +381,7 @@ class _AnnotatedVideo:
     def _try(self, write: Callable[["VideoCopy"], None]) -> None:
         if self._copy is None:
             return
-        try:
-            write(self._copy)
-        except VideoError as error:
-            complain(str(error))
+        if not _written(partial(write, self._copy)):
             self._copy, self.fine = None, False
 
 
@@ -437,6 +442,9 @@ def _written(write: Callable[[], None]) -> bool:
     """Write a copy; where it cannot be, say why, so that reading goes on."""
     try:
         write()
+    except VideoError as error:
+        complain(str(error))
+        return False
     except OSError as error:
         complain(f"{error.strerror or error}: {error.filename or 'while writing a copy'}")
         return False

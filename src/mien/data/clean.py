@@ -70,7 +70,7 @@ def clean_dataset(
             "--suspects' writes"
         )
     if predictions is not None:
-        _expect_same_images(dataset, predictions)
+        predictions = _as_merged_since(dataset, predictions).merged(rules.merge)
     with new_folder(out) as folder:
         cleaning = _Cleaning(dataset, rules, predictions, progress)
         cleaning.apply()
@@ -88,16 +88,24 @@ def clean_dataset(
     return info, dict(Counter(change["change"] for change in cleaning.changes))
 
 
-def _expect_same_images(dataset: Dataset, predictions: OutOfFold) -> None:
-    """Images of two sources can have the same ids: these follow from their paths."""
-    before = [step["from"] for step in dataset.info.get("cleaned", ())]
+def _as_merged_since(dataset: Dataset, predictions: OutOfFold) -> OutOfFold:
+    """Return predictions with the merges that were made of their dataset until it became this one.
+
+    Raises:
+        UsageError: they are of other images; two sources can have the same ids, which follow from
+            paths.
+    """
+    steps = dataset.info.get("cleaned", ())
     asked = predictions.about.get("fingerprint")
-    if asked not in (dataset.info["fingerprint"], *before):
+    history = [*(step["from"] for step in steps), dataset.info["fingerprint"]]
+    if asked not in history:
         raise UsageError(
             f"--predictions: of dataset {asked}; expected those of {dataset.path} "
-            f"({dataset.info['fingerprint']}), or of what it was cleaned from: run "
+            f"({history[-1]}), or of what it was cleaned from: run "
             "'mien data audit --suspects' on it"
         )
+    since = (step["merge"] for step in steps[history.index(asked) :])
+    return reduce(OutOfFold.merged, since, predictions)
 
 
 class _Cleaning:
@@ -109,9 +117,6 @@ class _Cleaning:
         self.dataset = dataset
         self.rules = rules
         self.predictions = predictions
-        if predictions is not None:
-            before = (step["merge"] for step in dataset.info.get("cleaned", ()))
-            self.predictions = reduce(OutOfFold.merged, (*before, rules.merge), predictions)
         self.progress = progress
         self.rows: list[Row] = dataset.manifest.to_pylist()
         self.changes: list[dict[str, Any]] = []

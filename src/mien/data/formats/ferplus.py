@@ -57,7 +57,7 @@ def _read(source: Path) -> Reading:
 
 def _items(tree: FileTree, table: Table, folder: str) -> Iterator[Item]:
     load = image_loader(tree)
-    for (line, (usage, name, *cells)), held in _with_pixels(tree, table):
+    for (line, (usage, name, *cells)), held in _with_pixels(tree, table, folder):
         where = f"{table.where} line {line}"
         if usage not in FER2013_USAGE:
             raise DatasetError(
@@ -74,7 +74,7 @@ def _items(tree: FileTree, table: Table, folder: str) -> Iterator[Item]:
 
 
 def _with_pixels(
-    tree: FileTree, table: Table
+    tree: FileTree, table: Table, folder: str
 ) -> Iterator[tuple[tuple[int, tuple[str, ...]], Load | None]]:
     """Give each row of the votes, and its image where FER2013's table has the images, not files.
 
@@ -82,7 +82,10 @@ def _with_pixels(
         DatasetError: its rows are not those of the votes.
     """
     rows = table.rows("Usage", "Image name", *_VOTES)
-    path = None if tree.images else find_table(tree, {_PIXELS_TABLE})
+    made = tuple(f"{folder}{name}/" for name in _FERPLUS_FOLDERS.values())
+    path = None
+    if not any(image.startswith(made) for image in tree.images):
+        path = find_table(tree, {_PIXELS_TABLE})
     if path is None:
         yield from zip(rows, repeat(None))
         return

@@ -18,7 +18,7 @@ let reading = null;
 let mirrored = true;
 let playing = false; // since the first frame
 let camera = null; // the device that was chosen
-let opened = { name: "", address: null }; // file
+let opened = { name: "", address: null }; // the file
 let answers = [];
 let spokenAt = 0;
 let turn = 0; // grows with every source, so that late answers of an old one are dropped
@@ -90,7 +90,7 @@ function arrange() {
   picture.hidden = source !== "picture";
   $("empty").hidden = source !== null;
   $("camera").textContent = source === "camera" ? "Stop camera" : "Start camera";
-  $("pause").disabled = !(live && playing);
+  $("pause").disabled = !playing;
   $("pause").setAttribute("aria-pressed", String(live && video.paused));
   $("pause").textContent = live && video.paused ? "Go on" : "Pause";
   $("mirror").disabled = source !== "camera";
@@ -131,6 +131,7 @@ async function startCamera(device = camera) {
       camera = null; // it was taken away: any other will do
       startCamera();
     } else if (mine === turn) {
+      $("cameras").value = camera ?? "";
       stop();
       trouble(whyNoCamera(error));
     }
@@ -165,14 +166,18 @@ async function watch() {
     onTrouble: (text) => {
       if (mine !== turn) return;
       trouble(text);
-      show(null); // what was read is no longer what is seen
+      // What was read is no longer what is seen, and that is to be read again.
+      answers = [];
+      $("rate").textContent = "";
+      show(null);
+      missed = true;
     },
     onReading: (found) => {
       if (mine !== turn) return;
       trouble(found.error);
       if (!found.error) show(found);
     },
-    onReady: () => missed && video.paused && mine === turn && send(),
+    onReady: () => missed && mine === turn && send(),
   });
   arrange();
   // Whoever pauses at once breaks that off, and may go on.
@@ -190,15 +195,15 @@ async function watch() {
     if (framed || !video.paused) send();
     next(tick);
   };
-  next(tick);
+  tick(); // the first frame is there already
 }
 
 function fitStage(width, height) {
   if (width && height) $("stage").style.aspectRatio = `${width} / ${height}`;
 }
 
-// Not every system knows the type of every video.
-const VIDEO_NAME = /\.(mp4|m4v|mov|avi|mkv|webm|mpe?g|wmv|flv|3gp|m?ts|m2ts|ogv)$/i;
+// Not every system knows the type of every video that 'mien predict' reads.
+const VIDEO_NAME = /\.(mp4|m4v|mov|avi|mkv|webm|mpe?g|wmv|flv|3gp|mts|m2ts|ogv)$/i;
 
 function cannotPlay() {
   const { name } = opened;

@@ -89,7 +89,7 @@ export class Stream {
 // A browser does not tell why a socket was refused; another request does.
 async function whyRefused() {
   try {
-    return (await (await fetch("/v1/health")).json()).error;
+    return (await (await fetch("/v1/health", { signal: AbortSignal.timeout(3000) })).json()).error;
   } catch {
     return null;
   }
