@@ -42,6 +42,13 @@ def tiny_run(
     return run
 
 
+@pytest.fixture
+def few_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make files of 8 bits by an eighth of the faces, for tests of something else."""
+    monkeypatch.setattr("mien.quantise._FACES", 32)
+    monkeypatch.setattr("mien.export._COMPARED", 64)
+
+
 @pytest.fixture(scope="session")
 def tiny_onnx(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
     """The finished run as a model file."""

@@ -98,6 +98,7 @@ def mirrored_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return run
 
 
+@pytest.mark.usefixtures("few_faces")
 @pytest.mark.parametrize("bits", [32, 8])
 def test_a_file_of_a_mirrored_network_holds_what_was_learnt(
     bits: int, mirrored_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

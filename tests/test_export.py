@@ -204,6 +204,7 @@ def test_answers_may_be_decided_by_another_worth(
     assert not (tmp_path / "older.onnx").exists()
 
 
+@pytest.mark.usefixtures("few_faces")
 def test_an_answer_may_be_the_mean_of_those_to_nine_views(tiny_run: Path, tmp_path: Path) -> None:
     sure = tmp_path / "run" / BEST_NAME
     sure.parent.mkdir()
@@ -271,10 +272,11 @@ def test_what_is_measured_of_a_file_goes_onto_its_card(
     np.testing.assert_array_equal(after.probabilities(crops), before.probabilities(crops))
 
 
+@pytest.mark.usefixtures("few_faces")
 def test_a_file_of_8_bits_that_answers_otherwise_is_not_written(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "AGREEMENT", 1.01)
-    with pytest.raises(ModelError, match="of 512 drawn faces, expected"):
+    with pytest.raises(ModelError, match="of 64 drawn faces, expected"):
         export_int8(tiny_run, tmp_path / "small.onnx")
     assert list(tmp_path.iterdir()) == []
