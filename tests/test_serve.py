@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from mien.model import EmotionModel, load_model
 from mien.serve import Limits, create_app, is_loopback, serve
 from mien.serve.limits import Rates, Workers
 from mien.serve.stream import Stream
+from mien.video import VIDEO_SUFFIXES
 
 HERE = "http://127.0.0.1"
 STRANGER = {"origin": "https://elsewhere.example"}
@@ -220,6 +222,14 @@ def test_the_parts_of_the_page_are_no_requests_too_many(
     with client_of(base, Limits(rate=1), token=token) as client:
         answers = [client.get("/page/stream.js").status_code for _ in range(12)]
     assert answers[-1] == status
+
+
+def test_the_page_knows_a_video_by_the_names_that_predict_knows() -> None:
+    script = (files("mien.serve") / "page" / "main.js").read_text(encoding="utf-8")
+    known = re.search(r"const VIDEO_NAME = /(.*)/i;", script)
+    assert known is not None
+    assert all(re.search(known[1], f"clip{suffix}") for suffix in VIDEO_SUFFIXES)
+    assert not re.search(known[1], "clip.png")
 
 
 def test_rates_are_counted_for_each_client_and_recover() -> None:

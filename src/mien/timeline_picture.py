@@ -93,6 +93,7 @@ def _draw_row(axes: Axes, timeline: Timeline, person: Person) -> None:
     axes.set_facecolor(_FAINT)
     bottom = np.zeros(len(times))
     for label, share in zip(timeline.labels, rows.T, strict=True):
+        # With a line, as a face that was seen for one moment has no area.
         axes.fill_between(times, bottom, bottom + share, color=_colour(label), linewidth=0.8)
         bottom = bottom + share
     axes.set_xlim(0, max(timeline.duration_s, 1e-3))

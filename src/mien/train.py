@@ -721,6 +721,8 @@ class _Judgement:
         logits: as the network gives them.
         temperature: divides them.
         offsets: are added then; none where the run is not emotion-based.
+        tilt: what the loss has added to the divided logits; none where that is nothing, or where
+            offsets take it out.
     """
 
     figures: Evaluation

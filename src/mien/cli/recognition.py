@@ -198,7 +198,7 @@ def score(
     detector: Annotated[str, typer.Option(help="A detector, see 'mien predict'.")] = "auto",
 ) -> None:
     """Read faces in very many images; killed at any moment, the same command goes on."""
-    from mien.detect import DETECTORS, detector_identity
+    from mien.detect import DETECTORS, detector_identity, make_detector
     from mien.model import load_model
     from mien.score import Job, plan_scores, run_parts, unreadable_in
 
@@ -214,7 +214,7 @@ def score(
         model=opened.card.name,
         fingerprint=sha256(file).hexdigest()[:16],
         detector=detector,
-        found_by=detector_identity(detector),
+        found_by=detector_identity(detector, make_detector(detector)),
     )
     plan = plan_scores(job, out)
     if plan.new_files:

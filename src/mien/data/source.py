@@ -185,10 +185,7 @@ class FileTree:
             inner = Path(folder).relative_to(root).as_posix()
             before = "" if inner == "." else f"{inner}/"
             for name in names:
-                if self._wanted(before + name):
-                    self._members[before + name] = None
-                elif _suffix(name) not in self._suffixes:
-                    self._no_images.add(before + name)
+                self._take(before + name, None)
             for name in sorted(inner_folders):
                 if (link := Path(folder, name)).is_symlink():
                     self.notes.append(f"{link}: a link to a folder, which is not followed")
@@ -204,10 +201,14 @@ class FileTree:
         for path, members in zip(paths, listed, strict=True):
             before = f"{path.stem}/" if differ else ""
             for name, member in members.items():
-                if self._wanted(name):
-                    self._members.setdefault(before + name, member)
-                elif _suffix(name) not in self._suffixes:
-                    self._no_images.add(before + name)
+                self._take(before + name, member)
+
+    def _take(self, path: str, member: tuple[zipfile.ZipFile, zipfile.ZipInfo] | None) -> None:
+        """List a file, or note that it is there though no image by its name; the first stays."""
+        if self._wanted(path):
+            self._members.setdefault(path, member)
+        elif _suffix(path) not in self._suffixes:
+            self._no_images.add(path)
 
     def _open_archive(self, path: Path) -> zipfile.ZipFile:
         try:

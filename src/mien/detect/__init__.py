@@ -85,14 +85,13 @@ DETECTORS: Mapping[str, Callable[[], Detector]] = MappingProxyType(
 """Every detector by name."""
 
 
-def detector_identity(name: str) -> str:
+def detector_identity(name: str, detector: Detector) -> str:
     """Tell what a name or file means on this machine: ``auto`` is what is installed.
 
-    Raises:
-        UsageError: as `make_detector`.
-        ModelError: as `make_detector`.
+    Args:
+        name: of `make_detector`.
+        detector: what that makes of it here.
     """
-    detector = make_detector(name)
     kind = type(detector.look if isinstance(detector, Auto) else detector).__name__
     if name in DETECTORS:
         return f"{name} ({kind})"

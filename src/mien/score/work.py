@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from mien.detect import detector_identity
+from mien.detect import detector_identity, make_detector
 from mien.errors import DataError, ImageError
 from mien.images import read_image
 from mien.places import DAMAGED, is_lasting, locate, whole_file
@@ -219,7 +219,8 @@ def _write(plan: Plan, number: int, table: pa.Table) -> None:
 def _recogniser(model: bytes, job: Job) -> Recogniser:
     from mien import load
 
-    if (here := detector_identity(job.detector)) != job.found_by:
+    detector = make_detector(job.detector)
+    if (here := detector_identity(job.detector, detector)) != job.found_by:
         raise DataError(
             f"detector {job.detector!r} is {here} on this machine, and was {job.found_by} when the "
             "plan was made: install the same on all of them"
@@ -228,7 +229,7 @@ def _recogniser(model: bytes, job: Job) -> Recogniser:
     file = folder / f"{hashlib.sha256(model).hexdigest()[:16]}.onnx"
     file.write_bytes(model)
     try:
-        return load(file, detector=job.detector, threads=1)
+        return load(file, detector=detector, threads=1)
     finally:
         file.unlink()
         folder.rmdir()

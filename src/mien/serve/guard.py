@@ -113,11 +113,11 @@ class Guard:
         shown = query.pop("token", [""])[0]
         if not self._fits(shown):
             return None
-        # Lax, as whoever follows the link in a mail comes from another site; pages of others are
-        # refused by their origin.
         secure = "; Secure" if scope["scheme"] == "https" else ""
         # A cookie holds no space, semicolon, quote or letter beyond ASCII.
         value = quote(shown, safe="")
+        # Lax, as whoever follows the link in a mail comes from another site; pages of others are
+        # refused by their origin.
         cookie = f"{COOKIE}={value}; HttpOnly; SameSite=Lax; Path=/{secure}"
         rest = f"/?{urlencode(query, doseq=True)}" if query else "/"
         return 303, "", (("set-cookie", cookie), ("location", rest))

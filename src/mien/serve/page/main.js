@@ -32,6 +32,10 @@ const trouble = (text) => {
 
 function show(found) {
   reading = found;
+  if (!reading) {
+    answers = [];
+    $("rate").textContent = "";
+  }
   const faces = reading?.faces ?? [];
   const live = source === "camera" || source === "video";
   drawBoxes($("overlay"), reading, source === "camera" && mirrored);
@@ -71,12 +75,10 @@ function stop() {
   picture.removeAttribute("src");
   if (opened.address) URL.revokeObjectURL(opened.address);
   opened = { name: "", address: null };
-  answers = [];
   source = null;
   playing = false;
   trouble(null);
   strips.clear();
-  $("rate").textContent = "";
   $("spoken").textContent = "";
   arrange();
   show(null);
@@ -167,8 +169,6 @@ async function watch() {
       if (mine !== turn) return;
       trouble(text);
       // What was read is no longer what is seen, and that is to be read again.
-      answers = [];
-      $("rate").textContent = "";
       show(null);
       missed = true;
     },
