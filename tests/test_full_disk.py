@@ -39,6 +39,12 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "open", to_nowhere)
 
 
+def test_what_cannot_be_written_is_called_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as raised:
+        write_text(tmp_path / "nowhere" / "a.json", "{}")
+    assert raised.value.filename == str(tmp_path / "nowhere" / "a.json")
+
+
 def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -556,6 +556,7 @@ def test_on_other_addresses_a_token_is_made_up(tmp_path: Path) -> None:
     import httpx2 as httpx
 
     with running(tmp_path, "--host", "0.0.0.0", "--port", "0") as (address, _):
+        assert "//0.0.0.0" not in address, "no address to open"
         shown = re.fullmatch(r"http://[^:]+:(\d+)/\?token=([\w-]{32})", address)
         assert shown is not None, address
         health = f"http://127.0.0.1:{shown[1]}/v1/health"

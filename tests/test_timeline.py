@@ -187,4 +187,7 @@ def test_a_page_of_hours_stays_small() -> None:
     for tenth in range(20_000):
         prediction = Prediction("long", 1, 1, (_face(1, "fear"),), time_s=tenth / 10)
         timeline.add(prediction, PIXELS)
-    assert len(render_timeline(timeline)) < 200_000
+    page = render_timeline(timeline)
+    assert len(page) < 200_000
+    assert timeline.bin_s > 1
+    assert f"a mean over {timeline.bin_s:g} seconds" in page
