@@ -96,7 +96,7 @@ def test_run_and_file_apply_offsets_and_a_teacher_does_not(
     found = OnnxModel(tmp_path / "moved.onnx")
     assert found.card.offsets == offsets
     np.testing.assert_allclose(found.probabilities(crops), expected, atol=1e-4)
-    ask = open_teacher(str(tmp_path / "run"), card.spec, card.labels, torch.device("cpu"))
+    ask, _ = open_teacher(str(tmp_path / "run"), card.spec, card.labels, torch.device("cpu"))
     pixels = torch.from_numpy(to_batch(crops, card.spec))
     np.testing.assert_allclose(ask(pixels).numpy(), run.probabilities(crops), atol=1e-5)
 

@@ -21,6 +21,7 @@ from mien.errors import DatasetError, UsageError
 from mien.evaluate import REPORT_NAME, evaluate
 from mien.labels import EMOTIONS
 from mien.model_card import render_model_card
+from mien.records import SPLITS
 
 T = TypeVar("T")
 
@@ -181,32 +182,55 @@ def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     ("before", "unsure"),
     [
-        ("here", False),
-        ("here, from here", False),
-        ("elsewhere", True),
-        ("here, from elsewhere", True),
-        ("elsewhere, from here", True),
+        ({}, False),
+        ({"started_from": "here"}, False),
+        ({"started_from": "elsewhere"}, True),
+        ({"averaged": ["here", "elsewhere"]}, True),
+        ({"taught_by": ["here"]}, False),
+        ({"taught_by": ["here", "elsewhere"]}, True),
+        ({"started_from": {"taught_by": ["elsewhere"]}}, True),
     ],
 )
-def test_the_model_card_tells_what_a_model_went_on_from(
-    ferplus_dataset: Dataset, before: str, unsure: bool
+def test_who_may_have_learnt_what_is_held_out_is_told(
+    ferplus_dataset: Dataset, before: dict[str, Any], unsure: bool
 ) -> None:
-    """Whoever learnt from it before may have seen what is held out now."""
+    here = ferplus_dataset.info["fingerprint"]
 
-    def trained_on(fingerprint: str) -> dict[str, Any]:
-        described = {"source_format": "ferplus", "fingerprint": fingerprint}
-        return {"model": "mine", "dataset": described | {"train": 9, "valid": 3}}
+    def described(fingerprint: str) -> dict[str, Any]:
+        data = {"source_format": "ferplus", "fingerprint": fingerprint, "train": 9, "valid": 3}
+        return {"model": f"of {fingerprint}", "dataset": data}
 
-    here, _, elsewhere = before.partition(", from ")
-    started = trained_on(here) | ({"started_from": trained_on(elsewhere)} if elsewhere else {})
+    def told(name: str, value: Any) -> Any:
+        if name == "taught_by":
+            return [{"model": "teacher", "learnt_from": [at.replace("here", here)]} for at in value]
+        if isinstance(value, dict):
+            return described(here) | {key: told(key, of) for key, of in value.items()}
+        if isinstance(value, list):
+            return [told(name, each) for each in value]
+        return described(here if value == "here" else value)
+
     model = Remembers(ferplus_dataset, EMOTIONS[:7])
-    training = {"dataset": trained_on("here")["dataset"], "started_from": started}
+    training = described(here) | {name: told(name, value) for name, value in before.items()}
     model.card = model.card.model_copy(update={"training": training})
-    card = render_model_card(evaluate(model, ferplus_dataset, "test"))
-    assert "no pretrained weights" not in card
-    told = "goes on from `mine`, which learnt from a dataset in the format `ferplus` (fingerprint `"
-    assert f"{told}{here}`)." in card
-    assert ("Nobody has checked" in card) == unsure
+    report = evaluate(model, ferplus_dataset, "test")
+    card = render_model_card(report)
+    assert ("nobody has checked" in card) == ("nobody has checked" in report.caveat) == unsure
+    assert ("no pretrained weights" in card) == ({"started_from", "averaged"}.isdisjoint(before))
+    assert ("mean opinion of `teacher`" in card) == ("taught_by" in before)
+
+
+def test_figures_of_other_splits_and_data_carry_a_word(ferplus_dataset: Dataset) -> None:
+    model = Remembers(ferplus_dataset, EMOTIONS)
+    assert evaluate(model, ferplus_dataset, "valid").caveat == ""  # nothing is known of it
+    data = {key: ferplus_dataset.info[key] for key in ("source_format", "fingerprint")}
+    model.card = model.card.model_copy(update={"training": {"dataset": data}})
+    caveats = {split: evaluate(model, ferplus_dataset, split).caveat for split in SPLITS}
+    assert "learnt from these images" in caveats["train"]
+    assert "chosen on these images" in caveats["valid"]
+    assert caveats["test"] == ""
+    elsewhere = {"dataset": data | {"fingerprint": "elsewhere"}}
+    model.card = model.card.model_copy(update={"training": elsewhere})
+    assert "nobody has checked" in evaluate(model, ferplus_dataset, "test").caveat
 
 
 def test_the_model_card_tells_figures_and_limits(ferplus_dataset: Dataset) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -79,7 +80,7 @@ def test_a_run_folder_gets_told_of_export(tiny_run: Path) -> None:
 def test_missing_file_and_unknown_name(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such model file"):
         load_model(tmp_path / "m.onnx")
-    with pytest.raises(ModelError, match=r"no model 'huge'.*base"):
+    with pytest.raises(UsageError, match=r"no model 'huge'.*base"):
         load_model("huge")
 
 
@@ -87,6 +88,17 @@ def test_missing_file_and_unknown_name(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there(tiny_onnx: Path, device: str) -> None:
     with pytest.raises(UsageError, match="device"):
         OnnxModel(tiny_onnx, device=device)
+
+
+def test_a_gpu_that_onnx_runtime_silently_gives_up_on(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where CUDA's libraries are missing it answers on the CPU, many times slower."""
+    on_the_cpu = onnxruntime.InferenceSession(tiny_onnx, providers=["CPUExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: on_the_cpu)
+    with pytest.raises(UsageError, match=r"'cuda' cannot be used.*cuDNN.*--device cpu"):
+        OnnxModel(tiny_onnx, device="cuda")
 
 
 def test_no_crops_no_rows(tiny_onnx: Path) -> None:

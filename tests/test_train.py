@@ -165,7 +165,8 @@ def test_what_decides_a_teachers_answers_is_not_learnt(
         export_run(decided, name := tmp_path / "decided.onnx")
     cpu, pixels = torch.device("cpu"), torch.rand(16, 1, 48, 48)
     plain, taught = (
-        open_teacher(str(model), card.spec, card.labels, cpu)(pixels) for model in (tiny_run, name)
+        open_teacher(str(model), card.spec, card.labels, cpu)[0](pixels)
+        for model in (tiny_run, name)
     )
     torch.testing.assert_close(taught, plain, rtol=1e-3, atol=1e-5)
     assert (open_run(decided).answers(pixels) - plain).abs().max() > 0.01
@@ -174,7 +175,7 @@ def test_what_decides_a_teachers_answers_is_not_learnt(
 def test_a_card_that_tells_more_is_no_other_teacher(tmp_path: Path, tiny_onnx: Path) -> None:
     file = Path(shutil.copy(tiny_onnx, tmp_path / "a.onnx"))
     before = weights_digest(str(file))
-    told = ("n", "accuracy", "macro_recall", "nll", "recall", "dataset")
+    told = ("n", "accuracy", "macro_recall", "nll", "recall", "left_out", "dataset")
     note_figures(file, "test", dict.fromkeys(told, 0.5))
     assert load_model(str(file)).card.figures["test"]["nll"] == 0.5
     assert weights_digest(str(file)) == before != weights_digest("nano")
@@ -543,7 +544,7 @@ def test_a_run_goes_on_from_what_another_learnt(
     (before, old), (after, new) = (
         read_weights(run / BEST_NAME) for run in (tiny_run, tmp_path / "run")
     )
-    lineage = {"model": "tiny", "dataset": old.training["dataset"]}
+    lineage = old.lineage()
     assert new.training["started_from"] == lineage
     learnt = [name for name in before if name.endswith("weight")]
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in learnt)

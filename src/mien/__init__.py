@@ -63,8 +63,8 @@ def load(
         threads: at most so many threads for a call; 0 leaves it to ONNX Runtime.
 
     Raises:
-        ModelError: there is no such model, or its file is not what it should be.
-        UsageError: an unknown detector or device, or a detector whose file is not installed.
+        ModelError: there is no such file, or it is not what it should be.
+        UsageError: an unknown model, detector or device, or a detector whose file is not installed.
     """
     # Here, not above: OpenCV and ONNX Runtime take longer to import than the rest together.
     from mien.detect import make_detector

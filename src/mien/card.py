@@ -22,6 +22,9 @@ __all__ = ["METADATA_KEY", "ModelCard"]
 
 METADATA_KEY = "mien"
 
+_BEFORE = ("started_from", "averaged", "taught_by")
+"""What a card tells of the models that one was made of."""
+
 
 class ModelCard(BaseModel):
     """A model's labels, input, origin and figures. Unknown keys of newer versions are ignored."""
@@ -89,13 +92,17 @@ class ModelCard(BaseModel):
         return InputSpec(size=self.size, channels=self.channels, margin=self.margin)
 
     def lineage(self) -> dict[str, Any]:
-        """Return what a model learnt from before another went on from it, or was averaged of it.
-
-        What it has seen may be held out now.
-        """
-        before = ("started_from", "averaged")
-        told = {key: self.training[key] for key in before if key in self.training}
+        """Return what a model learnt from before another went on from it, or was averaged of it."""
+        told = {key: self.training[key] for key in _BEFORE if key in self.training}
         return {"model": self.name, "dataset": self.training["dataset"], **told}
+
+    @property
+    def learnt_from(self) -> set[str]:
+        """Fingerprints of all datasets that it, a model before it or a teacher has learnt from.
+
+        What one of them has seen may be held out now.
+        """
+        return _fingerprints(self.lineage()) if "dataset" in self.training else set()
 
     @classmethod
     def parse(cls, text: str, *, source: str) -> "ModelCard":
@@ -112,3 +119,13 @@ class ModelCard(BaseModel):
             raise ModelError(
                 f"{source}: its card is broken at {where!r} ({problem['msg']})"
             ) from None
+
+
+def _fingerprints(model: dict[str, Any]) -> set[str]:
+    """Return those of all datasets in a lineage."""
+    before = list(model.get("averaged", ()))
+    if "started_from" in model:
+        before.append(model["started_from"])
+    found = {model["dataset"]["fingerprint"]}
+    found.update(*(teacher["learnt_from"] for teacher in model.get("taught_by", ())))
+    return found.union(*map(_fingerprints, before))

@@ -113,6 +113,21 @@ class Report:
             f"(n = {figures.count:,}): accuracy {figures.accuracy:.1%}"
         )
 
+    @property
+    def caveat(self) -> str:
+        """Why the figures may flatter the model, in one sentence; empty where nothing is known."""
+        if self.card.learnt_from - {self.dataset["fingerprint"]}:
+            return (
+                "It, or a model before it, learnt from other data: "
+                "nobody has checked whether these images were among that."
+            )
+        if self.card.learnt_from and self.split != "test":
+            return {
+                "train": "It learnt from these images.",
+                "valid": "Its epoch and its temperature were chosen on these images.",
+            }[self.split]
+        return ""
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
         return {
@@ -120,6 +135,7 @@ class Report:
             "best_epoch": self.card.training.get("best_epoch"),
             "split": self.split,
             "dataset": self.dataset,
+            "caveat": self.caveat,
             "left_out": self.left_out,
             "agreement": self.agreement,
             **self.evaluation.to_json(),

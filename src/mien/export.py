@@ -31,7 +31,7 @@ TOLERANCE = 1e-4
 
 _COMPARED = 512
 
-_ON_CARD = ("n", "accuracy", "macro_recall", "nll", "recall", "dataset")
+_ON_CARD = ("n", "accuracy", "macro_recall", "nll", "recall", "left_out", "dataset")
 """What of an evaluation a card tells."""
 
 

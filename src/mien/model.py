@@ -77,13 +77,19 @@ class OnnxModel:
         options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(
-                path, options, providers=[_provider(device)]
+                path, options, providers=[_provider(device)], enable_fallback=0
             )
-        except (UsageError, ModelError):
+        except UsageError:
             raise
         except Exception as error:  # ONNX Runtime raises a dozen types that share no base.
             reason = " ".join(str(error).split())
             raise ModelError(f"{path}: not a readable ONNX model ({reason[:160]})") from None
+        if self._session.get_providers()[0] != _provider(device):
+            # ONNX Runtime goes on with the CPU by itself, and only its log tells.
+            raise UsageError(
+                f"device {device!r} cannot be used: ONNX Runtime did not find the libraries that "
+                "it needs, CUDA and cuDNN; install them, or use --device cpu"
+            )
         try:
             metadata = self._session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError:
@@ -149,14 +155,15 @@ def load_model(
     """Open a shipped model by name, or a file by path.
 
     Raises:
-        ModelError: there is no such model, or its file is not what it should be.
+        UsageError: there is no shipped model of that name, or no such device.
+        ModelError: there is no such file, or it is not what it should be.
     """
     shipped = shipped_models()
     if isinstance(name_or_path, str) and name_or_path in shipped:
         return OnnxModel(shipped[name_or_path], device=device, threads=threads)
     path = Path(name_or_path)
     if not path.exists() and not path.suffix:
-        raise ModelError(
+        raise UsageError(
             f"no model {str(name_or_path)!r}: expected an ONNX file or one of "
             f"{', '.join(shipped) or '(none shipped)'}"
         )

@@ -4,9 +4,8 @@ Follows Mitchell et al. 2019 (Model Cards for Model Reporting): what it is for a
 and who is missing from it, figures with their uncertainty, limits. Computes nothing.
 """
 
-from collections.abc import Mapping
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, StrictUndefined
 
@@ -64,7 +63,7 @@ def render_model_card(report: "Report") -> str:
         data=data,
         before=card.training.get("started_from"),
         averaged=card.training.get("averaged"),
-        unsure=data is not None and _learnt_elsewhere(card.training, data["fingerprint"]),
+        taught_by=card.training.get("taught_by"),
         origin=_ORIGINS.get(family, _UNKNOWN),
         report=report,
         figures=figures,
@@ -77,15 +76,4 @@ def render_model_card(report: "Report") -> str:
             if recall is not None and recall < 0.5
         ],
         absent=[emotion for emotion, recall in figures.recall.items() if recall is None],
-    )
-
-
-def _learnt_elsewhere(training: Mapping[str, Any], fingerprint: str) -> bool:
-    """Tell whether anything that a model goes on from, or is made of, learnt from other data."""
-    before = [*training.get("averaged", ())]
-    if "started_from" in training:
-        before.append(training["started_from"])
-    return any(
-        model["dataset"]["fingerprint"] != fingerprint or _learnt_elsewhere(model, fingerprint)
-        for model in before
     )

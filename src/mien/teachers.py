@@ -13,6 +13,7 @@ import onnx
 import torch
 from torch import Tensor
 
+from mien.card import ModelCard
 from mien.checkpoint import BEST_NAME, read_tensors, write_tensors
 from mien.emphasis import undecided
 from mien.errors import ModelError, UsageError
@@ -37,8 +38,8 @@ Teacher = Callable[[Tensor], Tensor]
 
 def open_teacher(
     name: str, spec: InputSpec, emotions: tuple[str, ...], device: torch.device
-) -> Teacher:
-    """Open a run folder, an ONNX file or a shipped model as a teacher.
+) -> tuple[Teacher, ModelCard]:
+    """Open a run folder, an ONNX file or a shipped model as a teacher; return its card, too.
 
     A run answers on ``device``; an ONNX file answers on the CPU. Either tells how probable each
     emotion is, without what decides its answers by worth: the student's are decided anew.
@@ -64,13 +65,13 @@ def open_teacher(
     decided = torch.tensor(card.offsets or [0.0] * len(emotions), dtype=torch.float32)
     taken_out = (torch.from_numpy(undecided(card)).float() - decided).to(device)
     if not taken_out.any():
-        return answer
+        return answer, card
     if card.views > 1:
         raise UsageError(
             f"teacher {name}: the mean of {card.views} views, from each of which what counts rare "
             "emotions more would have to be taken: export it without --views"
         )
-    return lambda pixels: (answer(pixels).log() + taken_out).softmax(dim=1)
+    return lambda pixels: (answer(pixels).log() + taken_out).softmax(dim=1), card
 
 
 def weights_digest(name: str) -> str:

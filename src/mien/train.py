@@ -234,6 +234,7 @@ class _Trainer:
     augment: Augmentation
     emotions: tuple[str, ...]
     teachers: tuple[Teacher, ...]
+    teacher_cards: tuple[ModelCard, ...]
     taught_by: Mapping[str, str]
     origin: ModelCard | None
     started_from: Mapping[str, str]
@@ -275,9 +276,7 @@ class _Trainer:
         model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         train_data = _to_train_on(dataset, config, spec, fabric.device)
         valid_data = Labelled.of_validation(dataset, spec, emotions, device=fabric.device)
-        teachers = tuple(
-            open_teacher(name, spec, emotions, fabric.device) for name in config.teachers
-        )
+        teachers = [open_teacher(name, spec, emotions, fabric.device) for name in config.teachers]
         return cls(
             fabric=fabric,
             dataset=dataset,
@@ -289,7 +288,8 @@ class _Trainer:
             averaged=Averaged(model, config.ema) if config.ema else None,
             augment=Augmentation(config),
             emotions=emotions,
-            teachers=teachers,
+            teachers=tuple(teacher for teacher, _ in teachers),
+            teacher_cards=tuple(card for _, card in teachers),
             taught_by={name: weights_digest(name) for name in config.teachers},
             origin=origin,
             started_from=started_from,
@@ -684,6 +684,10 @@ class _Trainer:
         entry = self.history[-1]
         kept = ("valid_loss", "valid_accuracy", "valid_macro_recall", "valid_recall")
         description = self.description()
+        taught_by = [
+            {"model": card.name, "learnt_from": sorted(card.learnt_from)}
+            for card in self.teacher_cards
+        ]
         return ModelCard(
             name=self.run.name,
             network=self.config.network,
@@ -704,6 +708,7 @@ class _Trainer:
                 + (", each image by its emotion's worth" if self.config.emotion_based else ""),
                 "date": datetime.now(UTC).date().isoformat(),
                 **({"started_from": self.origin.lineage()} if self.origin else {}),
+                **({"taught_by": taught_by} if taught_by else {}),
             },
             figures={"valid": {key.removeprefix("valid_"): entry[key] for key in kept}},
             mien_version=__version__,

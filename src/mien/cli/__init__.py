@@ -49,6 +49,9 @@ _EXTRAS = {
 }
 """What installs a package that a command misses, where training's extra does not, or need not."""
 
+_MISSING_LIBRARY = "cannot open shared object file"
+"""What Linux says where OpenCV's windows lack a library, as on bare servers."""
+
 
 def main() -> None:
     """Run the command line; no traceback reaches a user, except with ``--debug``."""
@@ -85,6 +88,12 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, ImportError) and _MISSING_LIBRARY in str(error):
+            complain(
+                f"a library of the system is missing ({error}); on Debian and Ubuntu: "
+                "apt install libgl1 libglib2.0-0"
+            )
+            sys.exit(2)
         complain(
             f"a mistake in mien itself: {type(error).__name__}: {error}; with --debug the same "
             "command shows where: please report that"
