@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 
 from mien.cli import main
 from mien.compare import Contender, compare, judge, mcnemar, paired_bootstrap, save_comparison
+from mien.comparison_page import render_comparison
 from mien.data.dataset import Dataset
 from mien.errors import DataError, UsageError
 from mien.labels import EMOTIONS
@@ -228,6 +229,56 @@ def test_a_peer_that_fails_is_told_and_the_others_go_on(
         compare({"one": model}, {"gone": "no-such-program"}, drawn_dataset, "test")
 
 
+FACELESS = 'for path in paths: print(json.dumps({"faces": []}))'
+HALF_BLIND = """
+for number, path in enumerate(paths):
+    face = {"probabilities": {"sad": 0.5, "happy": 0.5}}
+    line = {"faces": [face]} if number % 2 else {"faces": [], "error": "cannot decode"}
+    print(json.dumps(line))
+"""
+
+
+def test_a_peer_that_never_sees_a_face_does_not_end_the_comparison(
+    drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    model = (OnnxModel(tiny_onnx, threads=1), 1)
+    peers = {"faceless": _command(tmp_path, FACELESS)}
+    found = compare({"one": model, "two": model}, peers, drawn_dataset, "test")
+    assert [entry["name"] for entry in found["models"]] == ["one", "two"]
+    assert "named no emotion" in found["failed"]["faceless"]
+
+
+def test_what_a_peer_could_not_read_is_told(
+    drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    peers = {"half": _command(tmp_path, HALF_BLIND)}
+    models = {"one": (OnnxModel(tiny_onnx, threads=1), 1)}
+    found = compare(models, peers, drawn_dataset, "test")
+    n = found["n"]
+    assert found["models"][1]["no_face"] == n - n // 2
+    says = f"peer half: could not read {n - n // 2} of {n} images: cannot decode"
+    assert found["failed"] == {"half": says}
+
+
+def test_images_are_taken_a_batch_at_a_time(
+    drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million of them fit into no memory."""
+    taken: list[int] = []
+    images = Dataset.images
+
+    def watched(self: Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        taken.append(len(rows))
+        return images(self, rows)
+
+    monkeypatch.setattr(Dataset, "images", watched)
+    monkeypatch.setattr("mien.compare._BATCH", 5)
+    monkeypatch.setattr("mien.compare._TIMED_FACES", 1)
+    peers = {"blind": _command(tmp_path, _of_all_emotions(BLIND))}
+    compare({"one": (OnnxModel(tiny_onnx, threads=1), 1)}, peers, drawn_dataset, "test")
+    assert max(taken) == 5
+
+
 def test_environments_of_a_command_are_those_of_the_model(
     drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path
 ) -> None:
@@ -374,9 +425,35 @@ def test_the_page_holds_every_figure_and_trusts_no_name(tmp_path: Path) -> None:
     ]
     # Not the loss of the one: the other, of whom nothing is known, is no comparison.
     assert text.count('class="best"') == 3
-    low, high = found["models"][1]["against_first"]["interval"]
-    interval = f"\u2212{-100 * low:.1f} to \u2212{-100 * high:.1f}"
-    assert against[1] == ["seven", "\u221275.0", "", interval, "0.250"]
+    # Told among the two images whose emotion both know; of four the difference would be 75 points.
+    assert found["models"][1]["against_first"]["difference"] == -0.75
+    assert against[1] == ["seven", "\u2212100.0", "", "\u2212100.0 to \u2212100.0", "0.500"]
+    assert "Over the 2 images of emotions that all of them know" in text
+
+
+def test_an_emotion_that_one_never_learnt_does_not_decide() -> None:
+    eight = _contender("eight", EMOTIONS, ["neutral", "fear", "contempt", "contempt"])
+    seven = _contender("seven", EMOTIONS[:7], ["neutral", "fear", "anger", "anger"])
+    entry = _found(eight, seven)["models"][1]
+    assert entry["against_first"]["difference"] == -0.5
+    assert entry["against_first_shared"] == {
+        "difference": 0.0,
+        "interval": [0.0, 0.0],
+        "mcnemar_p": 1.0,
+    }
+
+
+def test_what_p_calls_chance_is_not_coloured() -> None:
+    """Four answers of 300 differ, all the same way: the interval leaves out 0, p is 0.125."""
+    truth = np.zeros(300, dtype=np.int64)
+    answers: list[str | None] = 300 * ["neutral"]
+    worse = _contender("worse", EMOTIONS, 4 * ["fear"] + answers[4:])
+    about = {"fingerprint": "abc", "source_format": "folder"}
+    found = judge([worse, _contender("better", EMOTIONS, answers)], truth)
+    low, _ = found["models"][1]["against_first"]["interval"]
+    assert low > 0
+    page = render_comparison({"split": "test", "dataset": about, "failed": {}, **found})
+    assert '<tr class="open"><th>better' in page
 
 
 def test_a_page_of_models_that_answer_alike(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from mien.errors import ConfigError
 
 
 def test_shipped_recipes() -> None:
-    assert recipe_names() == ["base", "best", "fast", "first", "nano", "second", "third"]
+    assert recipe_names() == ["base", "best", "fast", "few", "first", "nano", "second", "third"]
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -282,6 +282,16 @@ def test_the_surest_mistakes_come_first(ferplus_dataset: Dataset) -> None:
         assert mistake.of_label == pytest.approx(0.1 / 7)
 
 
+def test_numbers_that_agree_in_their_first_digits_are_told_apart(ferplus_dataset: Dataset) -> None:
+    times = pa.array(100_001 + np.arange(len(ferplus_dataset.manifest)))
+    dataset = replace(
+        ferplus_dataset, manifest=ferplus_dataset.manifest.append_column("frame", times)
+    )
+    groups = evaluate(Remembers(dataset, EMOTIONS), dataset, "test", by="frame").groups
+    assert len(groups) == 4
+    assert all(" to 100" in name for name in groups)
+
+
 def test_figures_by_a_column(ferplus_dataset: Dataset) -> None:
     model = Remembers(ferplus_dataset, EMOTIONS, wrong={"fear": "surprise"})
     report = evaluate(model, ferplus_dataset, "test", by="label")

@@ -15,10 +15,11 @@ from mien.labels import EMOTIONS
 from mien.metrics import (
     SMALLEST_PROBABILITY,
     accuracy,
-    bootstrap_intervals,
+    confidence_intervals,
     confusion_matrix,
     evaluate_probabilities,
     macro_recall,
+    macro_recall_of_right,
     negative_log_likelihood,
     recall_per_class,
     reliability,
@@ -109,9 +110,9 @@ def test_risk_over_coverage_by_hand() -> None:
     np.testing.assert_allclose(risk, [0, 1 / 2, 1 / 3])
 
 
-def test_bootstrap_intervals_are_those_of_the_binomial_for_an_accuracy() -> None:
+def test_intervals_are_those_of_the_binomial_for_an_accuracy() -> None:
     probabilities, labels = _random(2000, 8, 5)
-    found = bootstrap_intervals(probabilities, labels, resamples=2000)
+    found = confidence_intervals(probabilities, labels, resamples=2000)
     share = accuracy(probabilities, labels)
     half = 1.96 * math.sqrt(share * (1 - share) / 2000)
     assert found["accuracy"] == pytest.approx((share - half, share + half), abs=0.004)
@@ -120,8 +121,26 @@ def test_bootstrap_intervals_are_those_of_the_binomial_for_an_accuracy() -> None
         ("nll", negative_log_likelihood(probabilities, labels)),
     ):
         assert found[name][0] < value < found[name][1]
-    again = bootstrap_intervals(probabilities, labels, resamples=2000)
+    again = confidence_intervals(probabilities, labels, resamples=2000)
     assert again == found
+
+
+def test_all_right_is_not_known_to_be_always_right() -> None:
+    """Wilson's interval of 24 right answers of 24 begins at 86.2 %."""
+    labels = np.arange(24) % 4
+    found = confidence_intervals(np.eye(4)[labels], labels)
+    assert found["accuracy"] == (pytest.approx(0.862, abs=0.001), 1.0)
+    assert found["macro_recall"] == (pytest.approx(0.80, abs=0.02), 1.0)
+    wrong = confidence_intervals(np.eye(4)[(labels + 1) % 4], labels)
+    assert wrong["accuracy"] == (0.0, pytest.approx(0.138, abs=0.001))
+
+
+def test_one_image_of_a_class_says_little_of_its_recall() -> None:
+    """99 of one class right and the one of another wrong: the other half is hardly known."""
+    labels = np.array(99 * [0] + [1])
+    low, high = confidence_intervals(np.tile([0.9, 0.1], (100, 1)), labels)["macro_recall"]
+    assert low == pytest.approx(0.5, abs=0.01)
+    assert 0.8 < high < 0.95
 
 
 def test_float32_probabilities_agree_with_float64() -> None:
@@ -160,6 +179,7 @@ def test_confusion_has_labels_in_rows() -> None:
     assert confusion.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
     np.testing.assert_array_equal(recall_per_class(confusion), [0.5, 1.0, np.nan])
     assert macro_recall(confusion) == 0.75
+    assert macro_recall_of_right(np.array([True, False, True]), labels) == 0.75
 
 
 def test_json_is_plain_and_complete() -> None:

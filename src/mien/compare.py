@@ -14,7 +14,7 @@ probability (NLL, Brier, calibration error) leave it out.
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -30,7 +30,12 @@ from mien.data.dataset import Dataset
 from mien.errors import DataError, DatasetError, MienError, UsageError
 from mien.evaluate import Ask, answers_of
 from mien.labels import EMOTIONS
-from mien.metrics import brier_score, mean_recall, negative_log_likelihood, reliability
+from mien.metrics import (
+    brier_score,
+    macro_recall_of_right,
+    negative_log_likelihood,
+    reliability,
+)
 from mien.model import EmotionModel
 from mien.peers import ask_peer
 from mien.preprocess import fit
@@ -102,7 +107,8 @@ def compare(
     Returns:
         Plain JSON values: n, the shared emotions, and one entry a model, the first being the one
         that the others are tested against; ``failed`` gives the reason of each peer that fails.
-        One that fails in the environments has no ``environments``, but its other figures.
+        One that could not read some of the images, or fails in the environments, has its other
+        figures all the same.
 
     Raises:
         DatasetError: the split has no usable image.
@@ -111,6 +117,8 @@ def compare(
     """
     if len(models) + len(peers) < 2 or set(models) & set(peers):
         raise UsageError("compare: expected at least two models or peers, each with its own name")
+    if environments:
+        import mien.robustness  # noqa: F401, before all the work: it needs torch
     rows = dataset.usable(split)
     if len(rows) == 0:
         raise DatasetError(f"{dataset.path}: split {split!r} has no usable image")
@@ -121,7 +129,11 @@ def compare(
         Contender(
             name,
             model.card.labels,
-            asks[name](dataset.images(batch) for batch in _batches(rows)),
+            asks[name](
+                progress(
+                    _batches(dataset, rows), total=-(-len(rows) // _BATCH), doing=f"asking {name}"
+                )
+            ),
             times[name],
             "median",
             size,
@@ -131,9 +143,18 @@ def compare(
     failed: dict[str, str] = {}
     for name, command in peers.items():
         try:
-            said = ask_peer(name, command, dataset.images(rows), progress=progress)
+            images = chain.from_iterable(_batches(dataset, rows))
+            said = ask_peer(name, command, images, progress=progress)
         except MienError as error:
             failed[name] = str(error)
+            continue
+        if said.problem:
+            failed[name] = said.problem
+        if len(said.labels) < 2:
+            failed[name] = said.problem or (
+                f"peer {name}: named {' and '.join(said.labels) or 'no emotion'} in all of "
+                f"{len(rows):,} images; expected two emotions at least"
+            )
             continue
         contenders.append(
             Contender(name, said.labels, said.probabilities, said.milliseconds, said.timed, None)
@@ -211,18 +232,27 @@ def judge(contenders: Sequence[Contender], truth: NDArray[np.int64]) -> dict[str
             "shared": _figures(contender, truth, among, shared) if shared.any() else None,
         }
         if contender is not contenders[0]:
-            low, high = paired_bootstrap(right, first)
-            entry["against_first"] = {
-                "difference": float(right.mean() - first.mean()),
-                "interval": [low, high],
-                "mcnemar_p": mcnemar(right, first),
-            }
+            entry["against_first"] = _difference(right, first)
+            if shared.any():
+                ours, theirs = (
+                    each.right(truth, among)[shared] for each in (contender, contenders[0])
+                )
+                entry["against_first_shared"] = _difference(ours, theirs)
         entries.append(entry)
     return {
         "n": len(truth),
         "n_shared": int(shared.sum()),
         "shared": common,
         "models": entries,
+    }
+
+
+def _difference(right: NDArray[np.bool_], first: NDArray[np.bool_]) -> dict[str, Any]:
+    """Compare the right answers of two on the same images, each (n,)."""
+    return {
+        "difference": float(right.mean() - first.mean()),
+        "interval": list(paired_bootstrap(right, first)),
+        "mcnemar_p": mcnemar(right, first),
     }
 
 
@@ -287,7 +317,7 @@ def _figures(
     labels = truth[chosen]
     figures: dict[str, float | None] = {
         "accuracy": float(right.mean()),
-        "macro_recall": mean_recall(right, labels),
+        "macro_recall": macro_recall_of_right(right, labels),
         "nll": None,
         "brier": None,
         "calibration_error": None,
@@ -328,8 +358,8 @@ def _ask_peer(
     return ask_peer(name, command, chain.from_iterable(batches)).probabilities
 
 
-def _batches(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+def _batches(dataset: Dataset, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    return (dataset.images(rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH))
 
 
 def _milliseconds(

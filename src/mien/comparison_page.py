@@ -22,7 +22,10 @@ def render_comparison(found: Mapping[str, Any]) -> str:
         found: as `mien.compare.compare` returns it.
     """
     first, *others = found["models"]
-    ends = [0.0, *(end for entry in others for end in entry["against_first"]["interval"])]
+    # An emotion that a model never learnt must not decide between two.
+    several = 0 < found["n_shared"] < found["n"]
+    tests = [entry["against_first_shared" if several else "against_first"] for entry in others]
+    ends = [0.0, *(end for test in tests for end in test["interval"])]
     start = min(ends)
     # Models that all answer alike have no span.
     span = max(ends) - start or 1.0
@@ -38,7 +41,8 @@ def render_comparison(found: Mapping[str, Any]) -> str:
     return environment.from_string(template).render(
         found=found,
         first=first,
-        others=others,
+        several=several,
+        others=list(zip(others, tests, strict=True)),
         judged=[entry for entry in found["models"] if "environments" in entry],
         version=__version__,
     )

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from mien.data.dataset import Dataset
 from mien.errors import DatasetError, UsageError
 from mien.evaluation_page import render_evaluation
 from mien.labels import EMOTIONS
-from mien.metrics import Evaluation, bootstrap_intervals, evaluate_probabilities
+from mien.metrics import Evaluation, confidence_intervals, evaluate_probabilities
 from mien.model import EmotionModel
 from mien.model_card import render_model_card
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
-from mien.records import Split
+from mien.records import SPLITS, Split
 
 __all__ = [
     "REPORT_NAME",
@@ -38,6 +38,7 @@ __all__ = [
 
 REPORT_NAME = "evaluation.json"
 _BATCH = 256
+_OF_ENVIRONMENTS = ("environments.png", "conditions.png")
 _MISTAKES = 48
 _FEW = 12
 """Numbers with more different values than this are put into quarters."""
@@ -79,7 +80,7 @@ class Report:
         evaluation: the figures.
         left_out: images whose label the model does not know, by label.
         agreement: mean share of the annotators' votes that the label got, 0..1; None without votes.
-        intervals: 95 % bootstrap intervals of accuracy, macro recall and nll.
+        intervals: 95 % intervals of accuracy, macro recall and nll.
         mistakes: the wrong answers that the model was surest of, the surest first.
         groups: where asked for, figures of the images by the value of a column: n, accuracy,
             macro_recall and nll.
@@ -150,6 +151,8 @@ class Report:
     ) -> list[Path]:
         """Write ``evaluation.json``, its pictures, ``evaluation.html`` and ``model_card.md``.
 
+        Environments that were measured before, of the same answers to the same images, are kept.
+
         Args:
             folder: made where it is not there.
             dataset: that was evaluated, for the pictures of the mistakes.
@@ -160,6 +163,9 @@ class Report:
         """
         folder.mkdir(parents=True, exist_ok=True)
         report = folder / REPORT_NAME
+        if self.environments is None and (before := self._environments_before(report)):
+            kept = replace(self, environments=before)
+            return kept.save(folder, dataset, history=history)
         write_text(report, json.dumps(self.to_json(), indent=2) + "\n")
         confusion, calibration = folder / "confusion.png", folder / "calibration.png"
         plots.save_confusion(confusion, self.evaluation, title=self.title)
@@ -168,7 +174,10 @@ class Report:
         if history:
             pictures.append(folder / "epochs.png")
             plots.save_curves(pictures[-1], history)
-        if self.environments is not None:
+        if self.environments is None:
+            for name in _OF_ENVIRONMENTS:  # of other weights, as they were not kept
+                (folder / name).unlink(missing_ok=True)
+        else:
             pictures += self._save_environments(folder, self.environments)
         page = folder / "evaluation.html"
         write_text(page, render_evaluation(self, dataset, pictures))
@@ -176,10 +185,21 @@ class Report:
         write_text(card, render_model_card(self))
         return [page, card, report, confusion, *pictures]
 
+    def _environments_before(self, report: Path) -> dict[str, Any] | None:
+        try:
+            before = json.loads(report.read_text(encoding="utf-8"))
+            same = before["dataset"] == self.dataset and math.isclose(
+                before["nll"], self.evaluation.nll, rel_tol=1e-6
+            )
+            found: dict[str, Any] | None = before["environments"] if same else None
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return found
+
     def _save_environments(self, folder: Path, found: Mapping[str, Any]) -> list[Path]:
         from mien.robustness import picture_conditions  # needs torch
 
-        figures, faces = folder / "environments.png", folder / "conditions.png"
+        figures, faces = (folder / name for name in _OF_ENVIRONMENTS)
         plots.save_environments(figures, found, title=self.title)
         plots.save_conditions(faces, picture_conditions())
         return [figures, faces]
@@ -219,7 +239,8 @@ def evaluate(
     if len(rows) == 0:
         raise DatasetError(
             f"{dataset.path}: split {split!r} has no usable image with a label among "
-            f"{', '.join(labels)}"
+            f"{', '.join(labels)}; of such images there are "
+            + ", ".join(f"{len(known_rows(dataset, s, labels)[0]):,} in {s}" for s in SPLITS)
         )
     found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec, progress=progress)
     truth = dataset.labels(rows, labels)
@@ -230,7 +251,7 @@ def evaluate(
         evaluation=evaluate_probabilities(found, truth, labels),
         left_out=left_out,
         agreement=_agreement(dataset, rows),
-        intervals=bootstrap_intervals(found, truth),
+        intervals=confidence_intervals(found, truth),
         mistakes=_mistakes(found, truth, rows, dataset, labels),
         groups={} if by is None else _groups(found, truth, rows, dataset, labels, by),
         by=by,
@@ -349,7 +370,9 @@ def _named(values: Sequence[Any]) -> list[str]:
     if len(known) <= _FEW:
         return ["none" if value is None else str(value) for value in values]
     ends = np.quantile([value for value in values if _is_number(value)], [0, 0.25, 0.5, 0.75, 1])
-    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(ends)]
+    # Numbers of frames or times of one day agree in their first digits.
+    digits = next(n for n in range(4, 18) if len({f"{end:.{n}g}" for end in ends}) == len({*ends}))
+    names = [f"{low:.{digits}g} to {high:.{digits}g}" for low, high in pairwise(ends)]
     return [
         names[int(np.searchsorted(ends[1:-1], value))] if _is_number(value) else "none"
         for value in values

@@ -21,7 +21,7 @@ from mien.model import AGREEMENT, OnnxModel, agreement
 from mien.networks import Views
 from mien.quantise import drawn_crops, quantise
 from mien.quicken import quicken
-from mien.records import Split
+from mien.records import SPLITS, Split, show_path
 from mien.runs import TorchModel, open_run
 
 __all__ = ["TOLERANCE", "export_int8", "export_run", "note_figures"]
@@ -142,7 +142,7 @@ def _original(run: Path, out: Path, *, worth: float | None, views: bool) -> Torc
         card = card.model_copy(update={"views": Views.COUNT})
     out.parent.mkdir(parents=True, exist_ok=True)
     return TorchModel(
-        opened.network, card.model_copy(update={"name": out.stem, "figures": figures})
+        opened.network, card.model_copy(update={"name": show_path(out.stem), "figures": figures})
     )
 
 
@@ -163,7 +163,9 @@ def _save(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
 def _reported_figures(run: Path, card: ModelCard) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     best = card.training.get("best_epoch")
-    for path in sorted(run.glob(f"eval-*/{REPORT_NAME}")):
+    for path in (run / f"eval-{split}" / REPORT_NAME for split in SPLITS):
+        if not path.exists():
+            continue
         report = json.loads(path.read_text(encoding="utf-8"))
         if report.get("best_epoch", best) == best:
             figures[report["split"]] = _for_card(report)

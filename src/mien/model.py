@@ -24,6 +24,7 @@ __all__ = [
     "EmotionModel",
     "OnnxModel",
     "agreement",
+    "is_run",
     "load_model",
     "shipped_models",
 ]
@@ -147,6 +148,11 @@ def shipped_models() -> dict[str, Path]:
     """Return the models that the package ships, by name."""
     folder = Path(str(resources.files("mien"))) / "models"
     return {file.stem: file for file in sorted(folder.glob("*.onnx"))}
+
+
+def is_run(name_or_path: str) -> bool:
+    """Tell whether a name stands for a run folder; a shipped model's name does not."""
+    return name_or_path not in shipped_models() and Path(name_or_path).is_dir()
 
 
 def load_model(

@@ -39,12 +39,14 @@ class PeerAnswers:
         milliseconds: a face: the median of its own figures where it reports ``ms``, else the whole
             time over n.
         timed: ``peer`` or ``whole``: which of the two.
+        problem: why it could not read some of the images; empty where it could.
     """
 
     labels: tuple[str, ...]
     probabilities: NDArray[np.float64]
     milliseconds: float
     timed: str
+    problem: str
 
 
 def ask_peer(
@@ -73,7 +75,16 @@ def ask_peer(
         probabilities=probabilities,
         milliseconds=float(np.median(own)) if own else whole,
         timed="peer" if own else "whole",
+        problem=_first_problem(name, lines),
     )
+
+
+def _first_problem(name: str, lines: Sequence[dict[str, Any]]) -> str:
+    """Tell how many images it complains of, and of what first."""
+    said = [line["error"] for line in lines if line.get("error")]
+    if not said:
+        return ""
+    return f"peer {name}: could not read {len(said):,} of {len(lines):,} images: {said[0]}"
 
 
 def _run(name: str, command: str, paths: Sequence[str], progress: Progress) -> list[dict[str, Any]]:

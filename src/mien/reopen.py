@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mien.card import ModelCard
 from mien.errors import ConfigError, ModelError, UsageError
 from mien.mirror import MirrorConv, plain
-from mien.model import AGREEMENT, OnnxModel, agreement, load_model, shipped_models
+from mien.model import AGREEMENT, OnnxModel, agreement, is_run, load_model, shipped_models
 from mien.networks import Classifier, build
 from mien.preprocess import InputSpec
 from mien.quantise import drawn_crops
@@ -70,7 +70,7 @@ def take_weights(
             f"start_from {start}: there is no such thing; expected a run folder, a file of "
             f"'mien export' or one of {', '.join(shipped_models())}"
         )
-    trained, card = open_network(folder) if folder.is_dir() else open_file(start)
+    trained, card = open_network(folder) if is_run(start) else open_file(start)
     if (card.network, card.spec) != (name, spec):
         raise UsageError(
             f"start_from {start}: {card.network} that sees {card.spec}; expected {name} and {spec}"

@@ -15,7 +15,7 @@ from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.environments import CONDITIONS, STRENGTHS, alter, jitter
 from mien.evaluate import Ask
-from mien.metrics import mean_recall, negative_log_likelihood
+from mien.metrics import macro_recall_of_right, negative_log_likelihood
 from mien.progress import Progress, silent
 
 __all__ = ["MIDDLE", "judge_environments", "picture_conditions"]
@@ -107,7 +107,7 @@ def _figures(found: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> dict
     right, judged = answers == truth, found.any(axis=1)
     return {
         "accuracy": float(right.mean()),
-        "macro_recall": mean_recall(right, truth),
+        "macro_recall": macro_recall_of_right(right, truth),
         "nll": negative_log_likelihood(found[judged], truth[judged]) if judged.any() else None,
     }
 

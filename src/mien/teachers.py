@@ -17,7 +17,7 @@ from mien.card import ModelCard
 from mien.checkpoint import BEST_NAME, read_tensors, write_tensors
 from mien.emphasis import undecided
 from mien.errors import ModelError, UsageError
-from mien.model import EmotionModel, OnnxModel, load_model, shipped_models
+from mien.model import EmotionModel, OnnxModel, is_run, load_model, shipped_models
 from mien.preprocess import InputSpec
 from mien.runs import TorchModel, open_run
 
@@ -49,7 +49,7 @@ def open_teacher(
         UsageError: it sees other pictures than the student, or knows other emotions.
     """
     model: EmotionModel
-    if Path(name).is_dir():
+    if is_run(name):
         model = open_run(Path(name))
         answer = partial(_opinion_of_run, model)
         model.answers.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -77,7 +77,7 @@ def open_teacher(
 def weights_digest(name: str) -> str:
     """Return 16 digits that tell a model from others; noted figures make no other file of one."""
     folder = Path(name)
-    if folder.is_dir():
+    if is_run(name):
         weights = (folder / BEST_NAME).read_bytes()
     else:
         model = onnx.load_model(str(shipped_models().get(name, folder)))

@@ -1,6 +1,7 @@
 """Commands that judge models: eval, compare."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,51 +52,58 @@ def evaluate(
 ) -> None:
     """Measure a model on a split of a dataset."""
     from mien.data.dataset import Dataset
+    from mien.evaluate import answers_of, known_rows
     from mien.evaluate import evaluate as run_evaluation
-    from mien.evaluate import known_rows
-    from mien.model import shipped_models
+    from mien.model import is_run, shipped_models
 
+    if environments:  # First, since it needs torch, and what follows takes long.
+        from mien.robustness import judge_environments
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
     dataset = Dataset.open(data)
     opened = _open_model(model)
-    if onto_card and (model in shipped_models() or Path(model).is_dir()):
+    run = Path(model) if is_run(model) else None
+    if onto_card and (run or model in shipped_models()):
         raise UsageError(
             f"--onto-card {model!r}: expected an ONNX file of your own; the figures of a run go "
             "onto the card at its export"
         )
-    history = read_history(Path(model))
+    folder = out
+    if run and not out:
+        of_training = opened.card.training.get("dataset", {}).get("fingerprint")
+        told = dataset.info["fingerprint"]
+        # The figures of the run's own data go onto its card at its export: others lie beside.
+        folder = run / (f"eval-{split}" if told == of_training else f"eval-{split}-{told}")
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
     with show_progress() as show:
         report = run_evaluation(opened, dataset, split, by=by, progress=show)
         if environments:
-            from mien.evaluate import answers_of
-            from mien.robustness import judge_environments
-
             rows, _ = known_rows(dataset, split, opened.card.labels)
             found = judge_environments(
                 answers_of(opened), dataset, rows, opened.card.labels, progress=show
             )
             report = replace(report, environments=found)
-    folder = out or (Path(model) / f"eval-{split}" if Path(model).is_dir() else None)
-    hand_out(json_file, json.dumps(report.to_json(), indent=2) + "\n")
     if json_file != "-":
         print_report(report)
+    hand_out(json_file, json.dumps(report.to_json(), indent=2) + "\n")
     if onto_card:
         from mien.export import note_figures
 
         note_figures(Path(model), split, report.to_json())
         err_console.print(f"noted on the card in {shown(model)}", soft_wrap=True)
+    history = read_history(run) if run else ()
     for path in report.save(folder, dataset, history=history) if folder else ():
         err_console.print(f"wrote {shown(path)}", soft_wrap=True)
 
 
 def _open_model(name_or_path: str) -> "EmotionModel":
-    if Path(name_or_path).is_dir():
+    from mien.model import is_run, load_model
+
+    if is_run(name_or_path):
         from mien.runs import open_run
 
         return open_run(Path(name_or_path))
-    from mien.model import load_model
-
     return load_model(name_or_path)
 
 
@@ -129,20 +137,25 @@ def compare(
 
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
-    commands = dict(pair(text, "peer: expected NAME=COMMAND") for text in peer or ())
+    named = [pair(text, "peer: expected NAME=COMMAND") for text in peer or ()]
+    for name, count in Counter([*models, *(name for name, _ in named)]).items():
+        if count > 1:
+            raise UsageError(f"{name} is named {count} times; expected models, each once")
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
     opened = {name: _open_single_threaded(name) for name in models}
     with show_progress() as show:
         found = run_comparison(
             opened,
-            commands,
+            dict(named),
             Dataset.open(data),
             split,
             environments=environments,
             progress=show,
         )
-    hand_out(json_file, json.dumps(found, indent=2) + "\n")
     if json_file != "-":
         print_comparison(found)
+    hand_out(json_file, json.dumps(found, indent=2) + "\n")
     for path in save_comparison(found, out) if out else ():
         err_console.print(f"wrote {shown(path)}", soft_wrap=True)
     for reason in found["failed"].values():
@@ -152,9 +165,9 @@ def compare(
 
 
 def _open_single_threaded(name: str) -> "tuple[EmotionModel, int | None]":
-    from mien.model import load_model
+    from mien.model import is_run, load_model
 
-    if Path(name).is_dir():
+    if is_run(name):
         import torch
 
         torch.set_num_threads(1)

@@ -153,8 +153,7 @@ def print_report(report: "Report") -> None:
     )
     (low, high), (least, most) = report.intervals["accuracy"], report.intervals["macro_recall"]
     out_console.print(
-        f"95 % of resamples: accuracy {low:.2%} to {high:.2%}, macro recall {least:.2%} to "
-        f"{most:.2%}",
+        f"95 % intervals: accuracy {low:.2%} to {high:.2%}, macro recall {least:.2%} to {most:.2%}",
         soft_wrap=True,
     )
     table = _figures_table("emotion", "n", "recall", "precision", "F1")
@@ -220,12 +219,13 @@ def print_comparison(found: dict[str, Any]) -> None:
         "Brier",
         "ms",
         "MB",
-        "p",
+        "p, shared" if 0 < found["n_shared"] < found["n"] else "p",
     )
     table = _figures_table("model", *headings)
+    several = 0 < found["n_shared"] < found["n"]
     for entry in found["models"]:
         whole, shared = entry["all"], entry["shared"]
-        test = entry.get("against_first")
+        test = entry.get("against_first_shared" if several else "against_first")
         table.add_row(
             shown(entry["name"]),
             f"{whole['accuracy']:.2%}",
