@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
+from PIL import Image, features
 
 import mien
 from mien.checkpoint import BEST_NAME
@@ -125,6 +125,8 @@ def _pictures() -> dict[str, bytes]:
         "tiff": (rgb, "TIFF", {"compression": "tiff_lzw"}),
         "ppm": (rgb, "PPM", {}),
     }
+    if features.check("avif"):
+        made["avif"] = (rgb, "AVIF", {})
     files = {}
     for name, (image, kind, options) in made.items():
         out = io.BytesIO()
@@ -334,7 +336,7 @@ def test_raw_messages_to_the_server() -> None:
         headers = [(b"host", b"localhost")]
         for name in (b"origin", b"cookie", b"authorization", b"content-length", b"host"):
             if draw.random() < 0.5:
-                held = damaged(b"http://localhost:1/?token=a; mien_token=b", draw)
+                held = damaged(b"http://localhost:1/?token=a; mien_token_1=b", draw)
                 headers.append((name, held.replace(b"\n", b"").replace(b"\r", b"")))
         scope = {
             "type": "http",

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from mien.errors import ImageError
@@ -267,6 +268,30 @@ def test_largest_image_is_read() -> None:
         read_image(picture, max_pixels=GREY.size - 1)
 
 
+def test_a_jpeg_of_very_many_scans_is_refused(tmp_path: Path) -> None:
+    """Each of them has the decoder go over the whole picture again."""
+    whole = _encode(Image.new("L", (64, 64), 128), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    endless = whole[:last] + 1000 * whole[last:-2] + whole[-2:]
+    with pytest.raises(ImageError, match="scans: expected at most 200"):
+        read_image(endless)
+    (tmp_path / "endless.jpg").write_bytes(endless)
+    with pytest.raises(ImageError, match="scans: expected at most 200"):
+        read_image(tmp_path / "endless.jpg")
+    # What follows the picture, such as the video of a phone, is none of its scans.
+    assert read_image(whole + 1000 * b"\xff\xda\x01").shape == (64, 64)
+
+
+def test_16_bits_of_grey_take_little_memory() -> None:
+    data = _encode(Image.new("I;16", (1000, 1000), 257), "PNG")
+    tracemalloc.start()
+    found = read_image(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.unique(found).tolist() == [1]
+    assert peak < 8_000_000
+
+
 def test_odd_metadata_is_no_warning() -> None:
     data = bytearray(_encode(Image.fromarray(RGB), "TIFF", description="x" * 40))
     # The count of the description's letters, far beyond the end of the file.
@@ -277,7 +302,12 @@ def test_odd_metadata_is_no_warning() -> None:
     np.testing.assert_array_equal(read_image(bytes(data)), RGB)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM"])
+AVIF = pytest.param(
+    "AVIF", marks=pytest.mark.skipif(not features.check("avif"), reason="Pillow lacks AVIF")
+)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", AVIF])
 def test_any_damage_is_an_image_error(kind: str) -> None:
     whole = _encode(Image.fromarray(RGB), kind)
     draw = np.random.default_rng(2)
@@ -287,7 +317,9 @@ def test_any_damage_is_an_image_error(kind: str) -> None:
         if number % 3 == 0:
             data = data[: draw.integers(len(data))]
         else:
-            for place in draw.integers(len(data), size=1 + number % 8):
+            # Half of it towards the end, where the pixels are: there, decoders stumble.
+            first = number % 2 * len(data) // 2
+            for place in draw.integers(first, len(data), size=1 + number % 8):
                 data[place] = draw.integers(256)
         try:
             found = read_image(bytes(data))

@@ -1,5 +1,6 @@
 """Tests of the web page in a real Chromium, its camera fed with a film that is drawn here."""
 
+import re
 import shutil
 import wave
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserType, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, WebSocketRoute, sync_playwright
 
 from filmed import Actor, film
 from mien.images import write_image
@@ -54,6 +55,12 @@ DRAWN: Final = """() => {
 }"""
 """Where upright lines are in what is drawn over the picture, as shares of its width."""
 
+DROP: Final = """() => {
+    const data = new DataTransfer();
+    for (const file of document.getElementById('held').files) data.items.add(file);
+    document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true}));
+}"""
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: 'make browser' installs one"),
@@ -82,7 +89,8 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(tmp_path_factory.mktemp("server"), "--port", "0", "--rate", "1000") as (where, _):
+    options = ("--port", "0", "--rate", "1000", "--model", "base", "--model", "nano")
+    with running(tmp_path_factory.mktemp("server"), *options) as (where, _):
         yield where
 
 
@@ -123,6 +131,21 @@ def faces_of(page: Page) -> str:
 
 def spoken(page: Page) -> str:
     return page.text_content("#spoken") or ""
+
+
+def hold(page: Page, *files: Path) -> None:
+    """Have files in hand, to drop them."""
+    page.evaluate(
+        "const held = document.createElement('input');"
+        "Object.assign(held, {type: 'file', id: 'held', multiple: true});"
+        "document.getElementById('held')?.remove(); document.body.append(held)"
+    )
+    page.set_input_files("#held", files)
+
+
+def drop(page: Page, *files: Path) -> None:
+    hold(page, *files)
+    page.evaluate(DROP)
 
 
 def wait_for(page: Page, words: str) -> None:
@@ -208,6 +231,113 @@ def test_a_picture_that_only_the_server_can_show_is_read_and_that_is_told(
     assert "happiness" in faces_of(page)
 
 
+def test_who_is_who_is_seen_in_a_picture_of_several(page: Page, tmp_path: Path) -> None:
+    (shot,) = film(CAST, seconds=1, fps=1, size=SIZE, seed=1)
+    write_image(tmp_path / "two.jpg", shot.pixels)
+    page.set_input_files("#file", tmp_path / "two.jpg")
+    wait_for(page, "happiness surprise")
+    assert re.fullmatch(r"1 +happiness \d+ %, 2 +surprise \d+ %", faces_of(page))
+    assert page.locator(".face h3").all_inner_texts() == ["happiness\nface 1", "surprise\nface 2"]
+
+
+def test_of_several_files_the_first_is_opened_and_that_is_told(page: Page, tmp_path: Path) -> None:
+    for actor in CAST:
+        (shot,) = film([actor], seconds=1, fps=1, size=SIZE, seed=1)
+        write_image(tmp_path / f"{actor.emotion}.png", shot.pixels)
+    drop(page, tmp_path / "happiness.png", tmp_path / "surprise.png")
+    wait_for(page, "happiness")
+    assert "opened 1 of 2:" in page.inner_text("#alert")
+    drop(page)
+    assert "there is no file in it" in page.inner_text("#alert")
+    assert "happiness" in faces_of(page)
+
+
+def test_another_model_reads_what_is_open(page: Page, tmp_path: Path) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    (shot,) = film(CAST[:1], seconds=1, fps=1, size=SIZE, seed=1)
+    write_image(tmp_path / "smile.png", shot.pixels)
+    page.set_input_files("#file", tmp_path / "smile.png")
+    wait_for(page, "happiness")
+    page.select_option("#model", "nano")
+    wait_for(page, "happiness")
+    assert asked[-1] == "predict?model=nano"
+    assert page.is_visible("#picture")
+    with page.expect_websocket() as first:
+        page.keyboard.press("c")
+        wait_for(page, "happiness surprise")
+    with page.expect_websocket() as second:
+        page.select_option("#model", "base")
+    assert (first.value.url[-10:], second.value.url[-10:]) == ("model=nano", "model=base")
+    wait_for(page, "happiness surprise")
+    assert first.value.is_closed()
+    assert page.inner_text("#camera") == "Stop camera"
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "words"),
+    [
+        (
+            "predict*",
+            {"status": 413, "body": "<h1>Too large</h1>"},
+            "one.png: the server answers 413",
+        ),
+        ("models", {"status": 429, "json": {"error": "wait 1 s"}}, "wait 1 s"),
+    ],
+)
+def test_a_refusal_is_told_in_its_own_words(
+    browser: Browser, address: str, tmp_path: Path, path: str, answer: dict[str, Any], words: str
+) -> None:
+    write_image(tmp_path / "one.png", np.full((48, 64, 3), 128, np.uint8))
+    page = browser.new_page()
+    page.route(f"**/v1/{path}", lambda route: route.fulfill(**answer))
+    page.goto(address)
+    if path != "models":
+        page.set_input_files("#file", tmp_path / "one.png")
+    page.wait_for_selector("#alert:not([hidden])")
+    assert page.inner_text("#alert") == words
+    page.close()
+
+
+def test_a_file_that_is_gone_is_told(browser: Browser, address: str, tmp_path: Path) -> None:
+    write_image(tmp_path / "gone.bmp", np.full((48, 64, 3), 128, np.uint8))
+    page = browser.new_page()
+    page.goto(address)
+    hold(page, tmp_path / "gone.bmp")
+    (tmp_path / "gone.bmp").unlink()
+    page.evaluate(DROP)
+    page.wait_for_selector("#alert:not([hidden])")
+    assert "gone.bmp: the browser cannot read it" in page.inner_text("#alert")
+    page.close()
+
+
+def test_a_paused_video_gives_its_place_to_others(page: Page, tmp_path: Path) -> None:
+    opened: list[WebSocketRoute] = []
+
+    def stream(route: WebSocketRoute) -> None:
+        route.connect_to_server()
+        opened.append(route)
+
+    page.route_web_socket("**/v1/stream*", stream)
+    page.reload()
+    with VideoCopy(tmp_path / "clip.webm", rate=2) as copy:
+        for number, actor in enumerate(CAST):
+            for shot in film([actor], seconds=4, fps=2, size=SIZE, seed=1):
+                copy.add(shot.pixels, 4 * number + shot.time_s)
+    page.set_input_files("#file", tmp_path / "clip.webm")
+    wait_for(page, "happiness")
+    page.keyboard.press("p")
+    page.wait_for_function("() => document.getElementById('pause').textContent === 'Go on'")
+    page.wait_for_timeout(300)
+    opened[0].close(code=1000, reason="no frame for 60 s")
+    page.wait_for_timeout(300)
+    assert len(opened) == 1
+    assert not page.is_visible("#alert")
+    page.evaluate("document.getElementById('video').currentTime = 7")
+    wait_for(page, "surprise")
+    assert len(opened) == 2
+
+
 def test_that_there_is_no_face_is_spoken_of_every_picture(page: Page, tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
         write_image(tmp_path / name, np.full((480, 640, 3), 128, np.uint8))
@@ -220,16 +350,7 @@ def test_a_dropped_video_is_watched(page: Page, tmp_path: Path) -> None:
     with VideoCopy(tmp_path / "clip.webm", rate=10) as copy:
         for shot in film(CAST[1:], seconds=3, fps=10, size=SIZE, seed=1):
             copy.add(shot.pixels, shot.time_s)
-    page.evaluate(
-        "const input = document.createElement('input');"
-        "Object.assign(input, {type: 'file', id: 'dropped'}); document.body.append(input)"
-    )
-    page.set_input_files("#dropped", tmp_path / "clip.webm")
-    page.evaluate("""() => {
-        const data = new DataTransfer();
-        data.items.add(document.getElementById('dropped').files[0]);
-        document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true}));
-    }""")
+    drop(page, tmp_path / "clip.webm")
     wait_for(page, "surprise")
     assert page.locator(".strip").count() == 1
     assert page.is_disabled("#mirror")

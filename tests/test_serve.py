@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import re
 import signal
 import socket
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
+from uvicorn.server import ServerState
 from websockets.sync.client import connect
 
 import mien
@@ -31,7 +33,7 @@ from mien.card import ModelCard
 from mien.errors import UsageError
 from mien.model import EmotionModel, load_model
 from mien.serve import Limits, create_app, is_loopback, serve
-from mien.serve.limits import Rates, Workers
+from mien.serve.limits import Rates, Workers, usable_cores
 from mien.serve.stream import Stream
 from mien.video import VIDEO_SUFFIXES
 
@@ -60,6 +62,18 @@ def photo() -> bytes:
 def client_of(model: EmotionModel, limits: Limits | None = None, **options: Any) -> TestClient:
     app = create_app({"base": model}, limits=limits or Limits(rate=10_000), **options)
     return TestClient(app, base_url=HERE)
+
+
+def config_of(
+    monkeypatch: pytest.MonkeyPatch, models: dict[str, EmotionModel], **options: Any
+) -> Any:
+    """What `serve` would run uvicorn with."""
+    configs: list[Any] = []
+    monkeypatch.setattr(
+        uvicorn.Server, "run", lambda server, sockets: configs.append(server.config)
+    )
+    serve(models, host="127.0.0.1", port=0, **options)
+    return configs[0]
 
 
 @pytest.fixture(scope="module")
@@ -206,21 +220,98 @@ def test_more_than_may_wait_are_told_so_at_once(base: EmotionModel, photo: bytes
         assert client.post("/v1/predict", content=photo).status_code == 200
 
 
+class Call:
+    """A picture as an ASGI server hands it on; after what there is of it, the client may leave."""
+
+    def __init__(self, app: Any, *chunks: bytes, ended: bool = True) -> None:
+        self.given = [
+            {"type": "http.request", "body": chunk, "more_body": not ended or i < len(chunks)}
+            for i, chunk in enumerate(chunks, 1)
+        ]
+        self.left = asyncio.Event()
+        self.status = 0
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/v1/predict",
+            "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+        }
+        self.task = asyncio.ensure_future(app(scope, self.receive, self.send))
+
+    async def receive(self) -> Any:
+        if self.given:
+            return self.given.pop(0)
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.status = message.get("status", self.status)
+
+    async def answered(self) -> int:
+        await asyncio.wait_for(self.task, 10)
+        return self.status
+
+
+def test_pictures_on_their_way_fill_no_more_memory_than_is_allowed(base: EmotionModel) -> None:
+    async def ask() -> list[int]:
+        app = create_app({"base": base}, limits=Limits(picture_bytes=1000, waiting=1))
+        slow = [Call(app, bytes(900), ended=False) for _ in range(2)]
+        await asyncio.sleep(0)
+        statuses = [await Call(app, bytes(300)).answered()]
+        for call in slow:
+            call.left.set()
+            statuses.append(await call.answered())
+        return [*statuses, await Call(app, bytes(300)).answered()]
+
+    assert asyncio.run(ask()) == [503, 499, 499, 422]
+
+
+def test_whoever_leaves_while_waiting_is_not_worked_for(base: EmotionModel, photo: bytes) -> None:
+    slow = Slow(base)
+
+    async def ask() -> list[int]:
+        app = create_app({"base": slow}, limits=Limits(at_once=1, waiting=1))
+        first = Call(app, photo)
+        assert await asyncio.to_thread(slow.asked.wait, 10)
+        slow.asked.clear()
+        second = Call(app, photo)
+        await asyncio.sleep(0.05)
+        assert await Call(app, photo).answered() == 503
+        second.left.set()
+        statuses = [await second.answered()]
+        third = Call(app, photo)
+        await asyncio.sleep(0.05)
+        third.left.set()
+        statuses.append(await third.answered())
+        # What is worked on already goes on, and keeps its place.
+        first.left.set()
+        await asyncio.sleep(0.05)
+        assert not first.task.done()
+        slow.go.set()
+        return [*statuses, await first.answered()]
+
+    assert asyncio.run(ask()) == [499, 499, 200]
+    assert not slow.asked.is_set()
+
+
 def test_too_many_requests_are_told_when_to_come_back(base: EmotionModel) -> None:
     with client_of(base, Limits(rate=0.5)) as client:
-        assert client.get("/v1/health").status_code == 200
-        refused = client.get("/v1/health")
+        assert client.get("/v1/models").status_code == 200
+        refused = client.get("/v1/models")
     assert refused.status_code == 429
     assert refused.headers["retry-after"] == "2"
 
 
+@pytest.mark.parametrize("path", ["/page/stream.js", "/v1/health"])
 @pytest.mark.parametrize(("token", "status"), [(None, 200), ("secret", 429)])
-def test_the_parts_of_the_page_are_no_requests_too_many(
-    base: EmotionModel, token: str | None, status: int
+def test_the_parts_of_the_page_and_health_are_no_requests_too_many(
+    base: EmotionModel, token: str | None, status: int, path: str
 ) -> None:
     """Unless whoever asks for them may be guessing the token."""
     with client_of(base, Limits(rate=1), token=token) as client:
-        answers = [client.get("/page/stream.js").status_code for _ in range(12)]
+        answers = [client.get(path).status_code for _ in range(12)]
     assert answers[-1] == status
 
 
@@ -240,6 +331,15 @@ def test_rates_are_counted_for_each_client_and_recover() -> None:
     now = 0.5
     assert rates.wait_s("a") == 0
     assert rates.wait_s("a") == 0.5
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not on this system")
+def test_as_many_are_worked_on_at_once_as_cores_may_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8})
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert usable_cores() == 3
 
 
 # --- what the server tells ----------------------------------------------------------------------
@@ -266,8 +366,42 @@ def test_the_api_is_described_and_loads_nothing_from_elsewhere(client: TestClien
         assert set(addresses) <= {"http://www.w3.org/2000/svg"}, file.name
     front = client.get("/")
     assert front.status_code == 200
-    for name in re.findall(r"/page/[\w.]+", front.text):
-        assert client.get(name).status_code == 200, name
+    # None of them begins with a slash: a proxy may serve the page in a folder of its own.
+    assert not re.search(r"[\"'`]/\w", front.text + (page / "main.js").read_text(encoding="utf-8"))
+    names = re.findall(r'"(page/[\w.]+)"', front.text)
+    assert len(names) > 3
+    for name in names:
+        assert client.get(f"/{name}").status_code == 200, name
+
+
+def test_the_description_names_what_may_be_answered_and_the_token(base: EmotionModel) -> None:
+    def described(**options: Any) -> tuple[set[str], set[str], dict[str, Any]]:
+        with client_of(base, **options) as client:
+            headers = {"authorization": "Bearer s3cret"}
+            document = client.get("/openapi.json", headers=headers).json()
+        paths, schemes = document["paths"], document.get("components", {})
+        assert set(paths["/v1/health"]) == {"get"}
+        return (
+            set(paths["/v1/predict"]["post"]["responses"]),
+            set(paths["/v1/models"]["get"]["responses"]),
+            schemes.get("securitySchemes", {}),
+        )
+
+    posted, got, schemes = described()
+    assert posted == {"200", "400", "403", "404", "408", "413", "415", "422", "429", "503"}
+    assert (got, schemes) == ({"200", "403", "429"}, {})
+    posted, got, schemes = described(token="s3cret")
+    assert "401" in posted
+    assert got == {"200", "401", "403", "429"}
+    assert [(scheme["type"], scheme["scheme"]) for scheme in schemes.values()] == [
+        ("http", "bearer")
+    ]
+
+
+def test_those_who_only_ask_whether_it_answers_are_answered(client: TestClient) -> None:
+    for path in ("/", "/v1/health"):
+        answer = client.head(path)
+        assert (answer.status_code, answer.text) == (200, "")
 
 
 def test_every_answer_carries_the_headers_that_browsers_heed(client: TestClient) -> None:
@@ -298,6 +432,77 @@ def test_foreign_origins_and_names_are_refused(client: TestClient, photo: bytes)
     assert denied.value.status_code == 403
 
 
+def test_named_origins_may_ask_with_the_token(base: EmotionModel, photo: bytes) -> None:
+    origin = "https://mien.example"
+    bearer = {"authorization": "Bearer s3cret"}
+    with client_of(base, token="s3cret", origins=[f"{origin}/", "http://10.0.0.1:90"]) as client:
+
+        def status(**headers: str) -> int:
+            return client.get("/v1/models", headers=bearer | headers).status_code
+
+        # A proxy passes the public name on, or its own name for this server.
+        assert status(host="mien.example", origin=origin) == 200
+        assert status(origin=origin) == 200
+        assert status(host="10.0.0.1:90") == 200
+        assert status(host="elsewhere.example") == 403
+        assert status(host="mien.example", **STRANGER) == 403
+        assert status(origin="http://mien.example:81") == 403
+        headers = {"origin": origin}
+        with client.websocket_connect("ws://127.0.0.1/v1/stream", headers=bearer | headers):
+            pass
+        # A page of that origin that is not this server's.
+        found = client.post("/v1/predict", content=photo, headers=bearer | headers)
+        assert found.headers["access-control-allow-origin"] == origin
+        asked = headers | {
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization,content-type",
+        }
+        allowed = client.options("/v1/predict", headers=asked)
+        assert (allowed.status_code, allowed.text) == (200, "")
+        assert allowed.headers["access-control-allow-origin"] == origin
+        assert "Authorization" in allowed.headers["access-control-allow-headers"]
+        assert client.options("/v1/predict", headers=asked | STRANGER).status_code == 403
+        refused = client.get("/v1/models", headers=headers)
+        assert refused.status_code == 401, "the origin alone is not enough"
+        assert refused.headers["access-control-allow-origin"] == origin
+        assert "access-control-allow-origin" not in client.get("/").headers
+
+
+@pytest.mark.parametrize(
+    "origin", ["mien.example", "https://", "ftp://a.b", "https://a.b/c", "https://a@b", "*", ""]
+)
+def test_what_is_no_origin_is_told(base: EmotionModel, origin: str) -> None:
+    with pytest.raises(UsageError, match="is no origin: expected one such as https://"):
+        create_app({"base": base}, token="s3cret", origins=[origin])
+
+
+def test_origins_need_a_token(base: EmotionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="expected a token"):
+        create_app({"base": base}, origins=["https://mien.example"])
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
+    said: list[str] = []
+    serve({"base": base}, host="127.0.0.1", port=0, origins=["https://a.b"], say=said.append)
+    assert "?token=" in said[0]
+
+
+@pytest.mark.parametrize(("proxy", "statuses"), [(True, [200, 429, 200]), (False, [200, 429, 429])])
+def test_a_proxy_is_believed_who_asks_where_that_is_said(
+    base: EmotionModel, monkeypatch: pytest.MonkeyPatch, proxy: bool, statuses: list[int]
+) -> None:
+    options = {"proxy": proxy, "token": "s3cret", "limits": Limits(rate=0.5)}
+    app = config_of(monkeypatch, {"base": base}, **options).loaded_app
+    with TestClient(app, base_url=HERE, client=("127.0.0.1", 5)) as client:
+        bearer = {"authorization": "Bearer s3cret"}
+        assert statuses == [
+            client.get("/v1/models", headers=bearer | {"x-forwarded-for": who}).status_code
+            for who in ("10.0.0.1", "10.0.0.1", "10.0.0.2")
+        ]
+        headers = {"x-forwarded-for": "10.0.0.3", "x-forwarded-proto": "https"}
+        if proxy:
+            entered = client.get("/?token=s3cret", headers=headers, follow_redirects=False)
+            assert "Secure" in entered.headers["set-cookie"].split("; ")
+
+
 def test_a_server_for_others_asks_for_its_token(base: EmotionModel) -> None:
     with client_of(base, token="s3cret", local=False) as client:
         for path in ("/", "/v1/health", "/page/main.js", "/?token=wrong", "/?token="):
@@ -313,11 +518,30 @@ def test_a_server_for_others_asks_for_its_token(base: EmotionModel) -> None:
         assert client.get("/v1/health", headers=bearer).status_code == 200
         entered = client.get("/?token=s3cret&a=b", follow_redirects=False)
         assert entered.status_code == 303
-        assert entered.headers["location"] == "/?a=b"
+        assert entered.headers["location"] == "./?a=b"
         assert {"HttpOnly", "SameSite=Lax"} <= set(entered.headers["set-cookie"].split("; "))
         assert client.get("/").status_code == 200
         with client.websocket_connect("ws://127.0.0.1/v1/stream"):
             pass
+
+
+def test_cookies_of_others_lock_nobody_out(base: EmotionModel) -> None:
+    with client_of(base, token="s3cret") as client:
+
+        def entered(host: str) -> str:
+            answer = client.get("/?token=s3cret", headers={"host": host}, follow_redirects=False)
+            client.cookies.clear()
+            return answer.headers["set-cookie"].partition(";")[0]
+
+        own = entered("localhost:1")
+        for cookies in (own, f'theme={{"dark":true}}; {own}', f"{own[:-6]}wrong; {own}; a=b"):
+            headers = {"host": "localhost:1", "cookie": cookies}
+            assert client.get("/v1/health", headers=headers).status_code == 200, cookies
+        headers = {"host": "localhost:1", "cookie": own.replace("s3cret", "wrong")}
+        assert client.get("/v1/health", headers=headers).status_code == 401
+        # Browsers keep the cookies of all ports of a host together.
+        assert own.partition("=")[0] != entered("localhost:2").partition("=")[0]
+        assert entered("localhost") == "mien_token=s3cret"
 
 
 @pytest.mark.parametrize(
@@ -333,7 +557,7 @@ def test_the_address_that_is_printed_lets_in_whatever_the_token(
     with client_of(base, token=token) as client:
         assert client.get("/").status_code == 401
         entered = client.get(re.sub(r":\d+", "", address), follow_redirects=False)
-        assert (entered.status_code, entered.headers["location"]) == (303, "/")
+        assert (entered.status_code, entered.headers["location"]) == (303, "./")
         assert client.get("/").status_code == 200
         with client.websocket_connect("ws://127.0.0.1/v1/stream"):
             pass
@@ -581,6 +805,45 @@ def test_on_other_addresses_a_token_is_made_up(tmp_path: Path) -> None:
 )
 def test_only_this_machines_addresses_are_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+def test_a_connection_that_never_asks_is_closed(
+    base: EmotionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.serve.connection.HEAD_S", 0.4)
+    begun = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.5)  # Answers may take their time.
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"well"})
+
+    async def ask(port: int, *parts: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for part in parts:
+            writer.write(part)
+            await asyncio.sleep(0.02)
+        said = b""
+        while b"well" not in said and (more := await asyncio.wait_for(reader.read(500), 5)):
+            said += more
+        if said:
+            writer.write(begun)
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        return said
+
+    async def all_at_once() -> tuple[bytes, bytes, bytes]:
+        config.loaded_app = answer
+        server = await asyncio.get_running_loop().create_server(
+            lambda: config.http_protocol_class(config, ServerState(), {}), "127.0.0.1", 0
+        )
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            return await asyncio.gather(ask(port), ask(port, begun), ask(port, begun, b"\r\n"))
+
+    config = config_of(monkeypatch, {"base": base})
+    nothing, part, whole = asyncio.run(all_at_once())
+    assert (nothing, part, whole[:15]) == (b"", b"", b"HTTP/1.1 200 OK")
 
 
 def test_a_taken_port_and_a_wrong_certificate_are_told(base: EmotionModel, tmp_path: Path) -> None:

@@ -6,15 +6,17 @@ Knows nothing of faces.
 
 import io
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from mien.errors import ImageError
@@ -48,8 +50,18 @@ MAX_PIXELS = 64_000_000
 JPEG_SIDE: Final = 65_500
 """A JPEG holds no larger width or height, pixels."""
 
+_MOST_SCANS: Final = 200
+"""A JPEG is refused with more: a decoder goes over the whole picture for each, however few bytes it
+has. Encoders write about ten.
+"""
+_SCAN: Final = re.compile(rb"\xff\xda\x00(?:\x06\x00|\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
+"""How a scan of a JPEG begins. Its length and its number of components must agree, so that hardly
+anything in a video that a phone appends to a picture looks like one.
+"""
 _GREY_MODES = frozenset({"1", "L", "LA"})
 _DEEP_GREY_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_DEEP_TO_GREY: Final = np.rint(np.arange(65536) / 257).astype(int).tolist()
+"""The 8 bits of each value of 16."""
 _ORIENTATION: Final = 0x0112
 _BITS: Final = 258
 _PHOTOMETRIC: Final = 262
@@ -76,7 +88,8 @@ def read_image(
     to 8 bits.
 
     Raises:
-        ImageError: the file is missing, is no image, is damaged, or has over ``max_pixels``.
+        ImageError: the file is missing, is no image, is damaged, has over ``max_pixels``, or is a
+            JPEG made to take minutes.
     """
     name = "the data" if isinstance(source, bytes | Image.Image) else os.fspath(source)
     try:
@@ -95,7 +108,14 @@ def read_image(
     except UnidentifiedImageError:
         # Pillow's own wording holds an address in memory, another one on every run.
         raise ImageError(f"not a readable image: {name} (of no known image format)") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        RuntimeError,
+        Image.DecompressionBombError,
+    ) as error:
         # Pillow raises all of these for damaged files, each with its own wording.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"not a readable image: {name} ({reason})") from None
@@ -121,6 +141,8 @@ def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
             f"image of {image.width}x{image.height} pixels is too large: expected at most "
             f"{max_pixels / 1e6:g} million; scale it down first"
         )
+    if isinstance(image, JpegImageFile) and image.fp is not None:
+        _check_scans(image.fp)
     tiff = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     if image.mode == "F" or 32 in tiff.get(_BITS, ()):
         # What is black and what is white in them, only whoever made them knows.
@@ -132,14 +154,24 @@ def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
     image.load()  # which turns a TIFF upright, and forgets that it lay on its side
     image = _upright(image)
     if image.mode in _DEEP_GREY_MODES:
-        deep = np.asarray(image).astype(np.float64)
-        deep = 65535 - deep if inverted else deep
-        return np.clip(deep / 257.0, 0, 255).round().astype(np.uint8)
+        table = _DEEP_TO_GREY[::-1] if inverted else _DEEP_TO_GREY
+        return np.asarray(image.convert("I").point(table, "L"))
     mode = "L" if image.mode in _GREY_MODES else "RGB"
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert(mode), dtype=np.uint8)
+
+
+def _check_scans(file: IO[bytes]) -> None:
+    place = file.tell()
+    file.seek(0)
+    scans = sum(1 for _ in _SCAN.finditer(file.read()))
+    file.seek(place)
+    if scans > _MOST_SCANS:
+        raise ImageError(
+            f"a JPEG of {scans:,} scans: expected at most {_MOST_SCANS}; save the image anew"
+        )
 
 
 def _upright(image: Image.Image) -> Image.Image:

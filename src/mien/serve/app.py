@@ -1,7 +1,7 @@
 """The routes: the page, pictures in one request, the webcam as a stream."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -9,22 +9,23 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import FastAPI, HTTPException, Query, Request, WebSocket
+from fastapi import FastAPI, HTTPException, Query, Request, Security, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
 from mien.annotate import COLOURS, PRINT_COLOURS
 from mien.detect import Detector, make_detector
-from mien.errors import ImageError
+from mien.errors import ImageError, UsageError
 from mien.images import read_image
 from mien.model import EmotionModel
 from mien.predictor import Recogniser
 from mien.records import Prediction
-from mien.serve.guard import Guard
-from mien.serve.limits import BusyError, Limits, Workers
+from mien.serve.guard import Guard, checked_origin
+from mien.serve.limits import BusyError, LeftError, Limits, Room, Workers, usable_cores
 from mien.serve.readings import ErrorReading, HealthReading, ModelReading, Reading
 from mien.serve.stream import TRY_LATER, Stream
 from mien.version import __version__
@@ -42,14 +43,20 @@ _PICTURE: Final = {
         },
     }
 }
-_REASONS: Final = {
-    401: "the server asks for its token, see `Authorization`",
+_NO_TOKEN: Final = {401: "the server asks for its token, see `Authorization`"}
+_REFUSED: Final = {
     403: "the request comes from a page of another origin",
+    429: "too many requests of this client; `Retry-After` says how many seconds to wait",
+}
+_NOT_TAKEN_IN: Final = {
+    400: "a parameter that is none",
+    404: "there is no such model",
     408: "the picture took too long to arrive",
     413: "the picture's file is too large",
-    429: "too many requests of this client; `Retry-After` says how many seconds to wait",
+    415: "a form, not a picture's file",
     503: "too many pictures wait already; `Retry-After` says when to try again",
 }
+_BUSY: Final = "too many pictures wait already: try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class _House:
     frames: Detector
     limits: Limits
     workers: Workers
+    room: Room
 
     def model(self, name: str | None) -> EmotionModel:
         found = next(iter(self.models.values())) if name is None else self.models.get(name)
@@ -76,6 +84,7 @@ def create_app(
     stream_detector: Detector | None = None,
     token: str | None = None,
     local: bool = True,
+    origins: Sequence[str] = (),
     limits: Limits | None = None,
 ) -> FastAPI:
     """Build the web application, for uvicorn or another ASGI server.
@@ -85,16 +94,25 @@ def create_app(
         detector: finds the faces of pictures; None: ``auto``.
         stream_detector: finds those of streams; None: ``fast``.
         token: what every client must show; None: nothing, which is for this machine alone.
-        local: whether only requests to ``localhost`` are answered.
+        local: whether only requests to ``localhost`` are answered, and to the names of `origins`.
+        origins: of pages that may ask besides its own, as ``https://mien.example``: that of a proxy
+            before this server, or of one's own page.
         limits: what is taken on.
+
+    Raises:
+        UsageError: an origin is none, or there is no token where there are origins.
     """
+    allowed = frozenset(checked_origin(text) for text in origins)
+    if allowed and token is None:
+        raise UsageError("origins: expected a token besides, which others must show")
     limits = limits or Limits()
     house = _House(
         models,
         detector or make_detector("auto"),
         stream_detector or make_detector("fast"),
         limits,
-        Workers(limits.at_once, limits.waiting),
+        Workers(limits.at_once or usable_cores(), limits.waiting),
+        Room((1 + limits.waiting) * limits.picture_bytes),
     )
 
     @asynccontextmanager
@@ -112,32 +130,30 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Guard, token=token, local=local, rate=limits.rate)
+    app.add_middleware(Guard, token=token, local=local, origins=allowed, rate=limits.rate)
     app.add_exception_handler(AnyHTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_wrong_call)
     app.add_exception_handler(Exception, _on_failure)
-    _add_api(app, house)
+    _add_api(app, house, asks_for_token=token is not None)
     _add_page(app)
     return app
 
 
-def _add_api(app: FastAPI, house: _House) -> None:
+def _add_api(app: FastAPI, house: _House, *, asks_for_token: bool) -> None:
     streams: set[WebSocket] = set()
-    reasons: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorReading, "description": why} for status, why in _REASONS.items()
-    }
+    refused = _NO_TOKEN | _REFUSED if asks_for_token else _REFUSED
+    # It is the guard that asks; here it is only described.
+    token = [Security(HTTPBearer(auto_error=False))] if asks_for_token else []
 
     @app.post(
         "/v1/predict",
         response_model=Reading,
         openapi_extra=_PICTURE,
         responses={
-            400: {"model": ErrorReading, "description": "a parameter that is none"},
-            404: {"model": ErrorReading, "description": "there is no such model"},
-            415: {"model": ErrorReading, "description": "a form, not a picture's file"},
             422: {"model": Reading, "description": "not a picture, or too many pixels: `error`"},
-            **reasons,
+            **_described(refused | _NOT_TAKEN_IN),
         },
+        dependencies=token,
     )
     async def predict(
         request: Request,
@@ -149,16 +165,21 @@ def _add_api(app: FastAPI, house: _House) -> None:
         """Find the faces of one picture and name their emotions."""
         finder = house.pictures if detector == "auto" else make_detector("none")
         recogniser = Recogniser(house.model(model), finder)
-        file = await _picture(request, house.limits)
         try:
-            seen = await house.workers.take(partial(_read, recogniser, file, house.limits))
+            with house.room.place() as take_in:
+                file = await _picture(request, house.limits, take_in)
+                # The body has been taken in: what comes now is that the client left.
+                seen = await house.workers.take(
+                    partial(_read, recogniser, file, house.limits), request.receive()
+                )
         except BusyError:
-            raise HTTPException(
-                503, "too many pictures wait already: try again", {"Retry-After": "1"}
-            ) from None
+            raise HTTPException(503, _BUSY, {"Retry-After": "1"}) from None
+        except (ClientDisconnect, LeftError):
+            # Nobody reads this answer; without one, the server would call it a failure of its own.
+            raise HTTPException(499, "the client left before its picture was read") from None
         return JSONResponse(seen.to_json(), 422 if seen.error else 200)
 
-    @app.get("/v1/models", responses=reasons)
+    @app.get("/v1/models", responses=_described(refused), dependencies=token)
     async def models() -> list[ModelReading]:
         """Name the models that are open, with their cards."""
         return [
@@ -171,7 +192,8 @@ def _add_api(app: FastAPI, house: _House) -> None:
             for number, (name, model) in enumerate(house.models.items())
         ]
 
-    @app.get("/v1/health", responses=reasons)
+    @app.head("/v1/health", include_in_schema=False)
+    @app.get("/v1/health", responses=_described(refused), dependencies=token)
     async def health() -> HealthReading:
         """Say that the server answers."""
         return HealthReading(status="ok", version=__version__, streams=len(streams))
@@ -197,6 +219,7 @@ def _add_api(app: FastAPI, house: _House) -> None:
 def _add_page(app: FastAPI) -> None:
     colours = _colours_css()
 
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html")
@@ -208,7 +231,11 @@ def _add_page(app: FastAPI) -> None:
     app.mount("/page", StaticFiles(directory=_PAGE))
 
 
-async def _picture(request: Request, limits: Limits) -> bytes:
+def _described(reasons: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorReading, "description": why} for status, why in reasons.items()}
+
+
+async def _picture(request: Request, limits: Limits, take_in: Callable[[int], None]) -> bytes:
     """Take in the body, no more of it than is allowed."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -223,14 +250,12 @@ async def _picture(request: Request, limits: Limits) -> bytes:
     try:
         async with asyncio.timeout(limits.upload_s):
             async for chunk in request.stream():
-                file += chunk
-                if len(file) > limits.picture_bytes:
+                if len(file) + len(chunk) > limits.picture_bytes:
                     raise too_large
+                take_in(len(chunk))
+                file += chunk
     except TimeoutError:
         raise HTTPException(408, f"the picture took over {limits.upload_s:g} s to arrive") from None
-    except ClientDisconnect:
-        # Nobody reads this answer; without one, the server would call it a failure of its own.
-        raise HTTPException(499, "the client left before the picture had arrived") from None
     return bytes(file)
 
 

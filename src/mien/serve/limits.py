@@ -4,12 +4,13 @@ import asyncio
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
-__all__ = ["BusyError", "Limits", "Rates", "Workers"]
+__all__ = ["BusyError", "LeftError", "Limits", "Rates", "Room", "Workers", "usable_cores"]
 
 T = TypeVar("T")
 _CLIENTS: Final = 10_000
@@ -27,8 +28,10 @@ class Limits:
         frame_pixels: its width times its height.
         upload_s: seconds that a picture may take to arrive.
         rate: requests a second of one client; twice as many may come at once.
-        at_once: pictures and frames that are worked on at the same time, each in its thread.
-        waiting: pictures that may wait for their turn.
+        at_once: pictures and frames that are worked on at the same time, each in its thread; 0: one
+            a core.
+        waiting: pictures that may wait for their turn. As many and one more, of the largest size,
+            may be in memory.
         streams: streams that may be open.
         stream_rate: frames a second that are read of one stream; others are passed over.
         idle_s: seconds after which a stream that sends nothing is closed.
@@ -40,11 +43,18 @@ class Limits:
     frame_pixels: int = 4_200_000
     upload_s: float = 20.0
     rate: float = 20.0
-    at_once: int = field(default_factory=lambda: os.cpu_count() or 2)
+    at_once: int = 0
     waiting: int = 16
     streams: int = 16
     stream_rate: float = 30.0
     idle_s: float = 60.0
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: in a container, fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Rates:
@@ -77,6 +87,39 @@ class BusyError(Exception):
     """As many wait as may wait."""
 
 
+class LeftError(Exception):
+    """Whoever asked left before the turn came."""
+
+
+class Room:
+    """Counts the bytes of the pictures that are in memory: arriving, waiting or being read.
+
+    Args:
+        most: bytes of all of them together.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    @contextmanager
+    def place(self) -> Iterator[Callable[[int], None]]:
+        """Lend what takes in so many bytes more, until the end; it raises `BusyError` if full."""
+        held = 0
+
+        def take_in(size: int) -> None:
+            nonlocal held
+            if self._held + size > self._most:
+                raise BusyError
+            self._held += size
+            held += size
+
+        try:
+            yield take_in
+        finally:
+            self._held -= held
+
+
 class Workers:
     """Threads for the work that would keep the event loop from answering others.
 
@@ -90,19 +133,35 @@ class Workers:
         self._most = at_once + waiting
         self._asked = 0
 
-    async def take(self, call: Callable[[], T]) -> T:
+    async def take(self, call: Callable[[], T], left: Awaitable[object]) -> T:
         """Run a call, or refuse it at once.
+
+        Args:
+            call: what is run. Once it runs, it runs to its end.
+            left: is done when whoever asked has left.
 
         Raises:
             BusyError: too many wait already.
+            LeftError: whoever asked left before the call was run.
         """
-        if self._asked >= self._most:
-            raise BusyError
-        self._asked += 1
+        leaving = asyncio.ensure_future(left)
         try:
-            return await self.run(call)
+            if self._asked >= self._most:
+                raise BusyError
+            work = self._pool.submit(call)
+            leaving.add_done_callback(lambda _: work.cancel())
+            self._asked += 1
+            try:
+                return await asyncio.wrap_future(work)
+            except asyncio.CancelledError:
+                # Either the call was called off while it waited, or whoever awaits it is.
+                if work.cancelled() and leaving.done():
+                    raise LeftError from None
+                raise
+            finally:
+                self._asked -= 1
         finally:
-            self._asked -= 1
+            leaving.cancel()
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run a call of somebody who has a place already, such as an open stream."""

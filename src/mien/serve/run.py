@@ -2,7 +2,7 @@
 
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from mien.detect import Detector
 from mien.errors import UsageError
 from mien.model import EmotionModel
 from mien.serve.app import create_app
+from mien.serve.connection import Connection
 from mien.serve.guard import is_loopback
 from mien.serve.limits import Limits
 
@@ -31,6 +32,8 @@ def serve(
     detector: Detector | None = None,
     stream_detector: Detector | None = None,
     limits: Limits | None = None,
+    origins: Sequence[str] = (),
+    proxy: bool = False,
     certificate: tuple[Path, Path] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
@@ -41,18 +44,21 @@ def serve(
         host: the address to listen on. On any that is not this machine's own, every client must
             show a token.
         port: 0 takes a free one.
-        token: None: on a loopback address there is none, elsewhere one is made up.
+        token: None: on a loopback address and without `origins` there is none, else one is made up.
         detector: finds the faces of pictures; None: ``auto``.
         stream_detector: finds those of streams; None: ``fast``.
         limits: what is taken on.
+        origins: of pages that may ask besides its own, as ``https://mien.example``.
+        proxy: whether a proxy on this machine is believed who asks, and whether over https.
         certificate: the files of a TLS certificate and of its key, PEM.
         say: is told the address to open.
 
     Raises:
-        UsageError: the address cannot be listened on, or the certificate cannot be used.
+        UsageError: the address cannot be listened on, an origin is none, or the certificate cannot
+            be used.
     """
     local = is_loopback(host)
-    if not token and not local:
+    if not token and (origins or not local):
         token = secrets.token_urlsafe(24)
     limits = limits or Limits()
     app = create_app(
@@ -61,6 +67,7 @@ def serve(
         stream_detector=stream_detector,
         token=token or None,
         local=local,
+        origins=origins,
         limits=limits,
     )
     config = uvicorn.Config(
@@ -69,7 +76,9 @@ def serve(
         access_log=False,
         log_level="warning",
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=proxy,
+        forwarded_allow_ips=["127.0.0.1", "::1"],
+        http=Connection,
         ws="websockets-sansio",
         # What is just too large is refused with a reason; uvicorn would give none.
         ws_max_size=2 * limits.frame_bytes,

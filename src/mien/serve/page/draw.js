@@ -45,7 +45,12 @@ export function drawBoxes(canvas, reading, mirrored) {
   }
   const at = placed(reading, { width, height });
   const taken = [];
-  for (const face of reading.faces) {
+  const names = reading.faces.map((face, i) => {
+    // As on the card; alone in a picture, a face needs no number.
+    const number = face.track ?? (reading.faces.length > 1 ? i + 1 : "");
+    return `${number}  ${face.emotion} ${percent(face.confidence)}`.trim();
+  });
+  for (const [i, face] of reading.faces.entries()) {
     const [x, y, w, h] = face.box.map((value) => value * at.scale);
     const box = { x: at.left + (mirrored ? at.width - x - w : x), y: at.top + y, w, h };
     const colour = colourOf(canvas, face.emotion);
@@ -56,11 +61,9 @@ export function drawBoxes(canvas, reading, mirrored) {
       context.roundRect(box.x, box.y, w, h, 8);
       context.stroke();
     }
-    const number = face.track ? `${face.track}  ` : "";
-    taken.push(drawLabel(context, `${number}${face.emotion} ${percent(face.confidence)}`, colour, box, taken, { width, height }));
+    taken.push(drawLabel(context, names[i], colour, box, taken, { width, height }));
   }
-  const said = reading.faces.map((face) => `${face.emotion} ${percent(face.confidence)}`);
-  canvas.setAttribute("aria-label", said.join(", ") || "no face found");
+  canvas.setAttribute("aria-label", names.join(", ") || "no face found");
 }
 
 const meet = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;

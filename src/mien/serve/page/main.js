@@ -18,10 +18,11 @@ let reading = null;
 let mirrored = true;
 let playing = false; // since the first frame
 let camera = null; // the device that was chosen
-let opened = { name: "", address: null }; // the file
+let opened = null; // the file, its address, and whether the browser shows it
+let missed = false; // whether a frame came while another was on its way
 let answers = [];
 let spokenAt = 0;
-let turn = 0; // grows with every source, so that late answers of an old one are dropped
+let turn = new AbortController(); // another with every source, so that an old one's answers are dropped
 
 // --- telling --------------------------------------------------------------------------------
 
@@ -62,10 +63,30 @@ function speak(faces, live) {
   spokenAt = now;
 }
 
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    return { error: "the server does not answer: is 'mien serve' still running?" };
+  }
+  try {
+    return await response.json();
+  } catch {
+    // What stands between page and server refuses in words of its own.
+    return { error: `the server answers ${response.status}` };
+  }
+}
+
 // --- sources --------------------------------------------------------------------------------
 
+function nextTurn() {
+  turn.abort();
+  turn = new AbortController();
+}
+
 function stop() {
-  turn += 1;
+  nextTurn();
   stream?.close();
   stream = null;
   video.srcObject?.getTracks().forEach((track) => track.stop());
@@ -73,8 +94,8 @@ function stop() {
   video.removeAttribute("src");
   video.load();
   picture.removeAttribute("src");
-  if (opened.address) URL.revokeObjectURL(opened.address);
-  opened = { name: "", address: null };
+  if (opened) URL.revokeObjectURL(opened.address);
+  opened = null;
   source = null;
   playing = false;
   trouble(null);
@@ -156,29 +177,35 @@ async function listCameras() {
   $("cameras").hidden = found.length < 2;
 }
 
-async function watch() {
-  const mine = turn;
-  let missed = false; // whether a frame came while another was on its way
-  const send = () => {
-    missed = !stream.ready;
-    if (!missed && video.videoWidth) stream.send(video);
-  };
+function send() {
+  if (video.videoWidth) missed = !stream.offer(video);
+}
+
+function connect() {
+  stream?.close();
+  let told = false; // whether the trouble that is shown is the stream's
   stream = new Stream({
     model: $("model").value,
     onTrouble: (text) => {
-      if (mine !== turn) return;
+      told = true;
       trouble(text);
       // What was read is no longer what is seen, and that is to be read again.
       show(null);
       missed = true;
     },
     onReading: (found) => {
-      if (mine !== turn) return;
-      trouble(found.error);
+      if (told || found.error) trouble(found.error);
+      told = Boolean(found.error);
       if (!found.error) show(found);
     },
-    onReady: () => missed && mine === turn && send(),
+    onReady: () => missed && send(),
   });
+}
+
+async function watch() {
+  const mine = turn;
+  missed = false;
+  connect();
   arrange();
   // Whoever pauses at once breaks that off, and may go on.
   await video.play().catch((error) => {
@@ -206,7 +233,7 @@ function fitStage(width, height) {
 const VIDEO_NAME = /\.(mp4|m4v|mov|avi|mkv|webm|mpe?g|wmv|flv|3gp|mts|m2ts|ogv)$/i;
 
 function cannotPlay() {
-  const { name } = opened;
+  const { name } = opened.file;
   stop();
   trouble(`this browser cannot play ${name}: 'mien predict' reads it`);
 }
@@ -214,7 +241,7 @@ function cannotPlay() {
 async function openFile(file) {
   stop();
   const mine = turn;
-  opened = { name: file.name, address: URL.createObjectURL(file) };
+  opened = { file, address: URL.createObjectURL(file), shown: null };
   if (file.type.startsWith("video/") || (!file.type.startsWith("image/") && VIDEO_NAME.test(file.name))) {
     source = "video";
     video.src = opened.address;
@@ -229,34 +256,68 @@ async function openFile(file) {
   source = "picture";
   picture.src = opened.address;
   arrange();
-  const shown = new Promise((settle) => {
+  opened.shown = new Promise((settle) => {
     picture.onload = () => {
       fitStage(picture.naturalWidth, picture.naturalHeight);
       settle(true);
     };
     picture.onerror = () => settle(false);
   });
-  await readPicture(file, mine);
+  await readPicture();
+}
+
+function openFirst(files) {
+  if (!files.length) {
+    trouble("there is no file in it: save the picture or the video, and open that");
+    return;
+  }
+  openFile(files[0]);
+  if (files.length > 1) {
+    trouble(`opened 1 of ${files.length}: the page takes one file at a time, 'mien predict' reads folders`);
+  }
+}
+
+async function readPicture() {
+  const mine = turn;
+  const { file, shown } = opened;
+  const found = await predict(file, mine.signal);
+  if (mine !== turn) return;
+  if (found.error) {
+    trouble(`${file.name}: ${found.error}`);
+    return;
+  }
+  show(found);
   // Only now: why a picture was not read is told instead of this.
-  if (!(await shown) && mine === turn && reading) {
+  if (!(await shown) && mine === turn) {
     trouble(`this browser cannot show ${file.name}: its reading is under Faces`);
   }
 }
 
-async function readPicture(file, mine) {
-  const query = $("model").value ? `?model=${encodeURIComponent($("model").value)}` : "";
+async function predict(file, signal) {
   try {
-    const response = await fetch(`/v1/predict${query}`, {
-      method: "POST",
-      body: file,
-      headers: { "Content-Type": file.type || "application/octet-stream" },
-    });
-    const found = await response.json();
-    if (mine !== turn) return;
-    if (found.error) trouble(`${file.name}: ${found.error}`);
-    else show(found);
+    const reader = file.stream().getReader();
+    await reader.read();
+    reader.cancel();
   } catch {
-    if (mine === turn) trouble("the server does not answer: is 'mien serve' still running?");
+    return { error: "the browser cannot read it: it is a folder, or no longer there" };
+  }
+  const query = $("model").value ? `?model=${encodeURIComponent($("model").value)}` : "";
+  const headers = { "Content-Type": file.type || "application/octet-stream" };
+  return ask(`v1/predict${query}`, { method: "POST", body: file, headers, signal });
+}
+
+// What is open stays so, and is read by the model that was chosen.
+function readAgain() {
+  if (source === null) return;
+  trouble(null);
+  strips.clear();
+  show(null);
+  if (source === "picture") {
+    nextTurn();
+    readPicture();
+  } else {
+    missed = true;
+    connect();
   }
 }
 
@@ -287,9 +348,9 @@ video.onresize = () => fitStage(video.videoWidth, video.videoHeight); // at the 
 video.onerror = () => source === "video" && cannotPlay();
 $("cameras").onchange = (event) => startCamera(event.target.value);
 $("file").onchange = (event) => {
-  const [file] = event.target.files;
+  const files = [...event.target.files];
   event.target.value = "";
-  if (file) openFile(file);
+  if (files.length) openFirst(files);
 };
 
 addEventListener("keydown", (event) => {
@@ -309,22 +370,18 @@ addEventListener("dragleave", () => $("stage").classList.remove("over"));
 addEventListener("drop", (event) => {
   event.preventDefault();
   $("stage").classList.remove("over");
-  const [file] = event.dataTransfer.files;
-  if (file) openFile(file);
+  openFirst(event.dataTransfer.files);
 });
-addEventListener("paste", (event) => {
-  const [file] = event.clipboardData.files;
-  if (file) openFile(file);
-});
+addEventListener("paste", (event) => openFirst(event.clipboardData.files));
 new ResizeObserver(() => drawBoxes($("overlay"), reading, source === "camera" && mirrored)).observe($("stage"));
 
 // --- models ---------------------------------------------------------------------------------
 
-try {
-  const models = await (await fetch("/v1/models")).json();
+const models = await ask("v1/models");
+if (models.error) {
+  trouble(models.error);
+} else {
   $("model").replaceChildren(...models.map((model) => new Option(model.name, model.name, model.default, model.default)));
   $("models").hidden = models.length < 2;
-  $("model").onchange = stop;
-} catch {
-  trouble("the server does not answer: is 'mien serve' still running?");
+  $("model").onchange = readAgain;
 }

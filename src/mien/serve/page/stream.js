@@ -16,7 +16,7 @@ export class Stream {
 
   // onReading(reading), onTrouble(text), onReady() when a frame may be sent
   constructor({ model, onReading, onTrouble, onReady }) {
-    const address = new URL("/v1/stream", location.href);
+    const address = new URL("v1/stream", location.href);
     address.protocol = address.protocol.replace("http", "ws");
     if (model) address.searchParams.set("model", model);
     this.address = address;
@@ -26,11 +26,10 @@ export class Stream {
     this.#connect();
   }
 
-  get ready() {
-    return this.#socket?.readyState === WebSocket.OPEN && !this.#awaiting;
-  }
-
-  send(video) {
+  // Send what a video shows now; false where that must wait until onReady is called.
+  offer(video) {
+    if (!this.#socket) this.#connect();
+    if (this.#awaiting || this.#socket.readyState !== WebSocket.OPEN) return false;
     const scale = Math.min(1, LARGEST / Math.max(video.videoWidth, video.videoHeight));
     this.#canvas.width = Math.round(video.videoWidth * scale);
     this.#canvas.height = Math.round(video.videoHeight * scale);
@@ -41,6 +40,7 @@ export class Stream {
       if (blob && socket.readyState === WebSocket.OPEN) socket.send(blob);
       else this.#awaiting = false;
     }, "image/jpeg", QUALITY);
+    return true;
   }
 
   close() {
@@ -49,13 +49,12 @@ export class Stream {
   }
 
   #connect() {
-    if (this.#closed) return;
     const socket = new WebSocket(this.address);
     let opened = false;
     socket.onopen = () => {
       opened = true;
       this.#awaiting = false;
-      this.onReady();
+      if (!this.#closed) this.onReady();
     };
     socket.onmessage = (event) => {
       this.#awaiting = false;
@@ -66,9 +65,11 @@ export class Stream {
     };
     socket.onclose = async (event) => {
       if (this.#closed) return;
-      // The server closes streams that were silent, as a hidden tab's is: no trouble at all.
+      // The server closes streams that were silent, as a hidden tab's is: no trouble at all. The
+      // place is left to others until there is something to send.
       if (event.code === 1000) {
-        this.#connect();
+        this.#socket = null;
+        this.onReady();
         return;
       }
       const why = event.reason || (!opened && (await whyRefused())) || "the server does not answer";
@@ -80,7 +81,7 @@ export class Stream {
       this.onTrouble(`${why}; trying again`);
       const waitS = event.code === TRY_LATER ? LONGEST_WAIT_S : this.#wait;
       this.#wait = Math.min(LONGEST_WAIT_S, 2 * waitS);
-      setTimeout(() => this.#connect(), 1000 * waitS);
+      setTimeout(() => this.#closed || this.#connect(), 1000 * waitS);
     };
     this.#socket = socket;
   }
@@ -89,7 +90,7 @@ export class Stream {
 // A browser does not tell why a socket was refused; another request does.
 async function whyRefused() {
   try {
-    return (await (await fetch("/v1/health", { signal: AbortSignal.timeout(3000) })).json()).error;
+    return (await (await fetch("v1/models", { signal: AbortSignal.timeout(3000) })).json()).error;
   } catch {
     return null;
   }
