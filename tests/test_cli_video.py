@@ -1,19 +1,27 @@
 """`mien predict` on videos and `mien live`, as people and scripts use them."""
 
+import io
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import pytest
 
 from filmed import Actor, film
+from mien.cli.recognition import _Copies, _Reports
 from mien.images import write_image
-from mien.video import Video, VideoCopy
+from mien.live import LiveResult
+from mien.records import Prediction
+from mien.video import Frame, Video, VideoCopy
 from test_cli import Command
+from test_live import Seer
 from test_video import small_files
 
 
@@ -141,6 +149,108 @@ def test_live_without_a_window(mien: Command, clip: Path, tmp_path: Path) -> Non
     assert ran.out.startswith("2 frames, ")
     with Video(out) as video:
         assert len(list(video)) >= 1
+
+
+class Watcher(Seer):
+    """Reads videos as a recogniser does; at frame 20 a signal comes."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__()
+        self._number = number
+
+    def video(self, video: Video) -> Iterator[tuple[Prediction, object]]:
+        frame: Frame
+        for frame in video:
+            if frame.number == 20:
+                signal.raise_signal(self._number)
+            height, width = frame.pixels.shape[:2]
+            yield Prediction(video.name, width, height, time_s=frame.time_s), frame.pixels
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_who_interrupts_a_stream_keeps_what_was_seen(
+    mien: Command, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("mien.load", lambda *_, **__: Watcher(signal.Signals[name]))
+    out = tmp_path / "out"
+    ran = mien("predict", clip.as_uri(), "--out", out)
+    assert ran.status == 130
+    assert "clip.avi: 20 frames, 1.3 s, no faces" in ran.out
+    names = {"clip.mp4", "clip-timeline.png", "clip-timeline.html"}
+    assert {path.name for path in out.iterdir()} == names
+    with Video(out / "clip.mp4") as copy:
+        assert len(list(copy)) == 20
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_who_interrupts_a_file_keeps_the_copy_of_before(
+    mien: Command, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("mien.load", lambda *_, **__: Watcher(signal.Signals[name]))
+    (tmp_path / "clip.mp4").write_bytes(b"yesterday's")
+    assert mien("predict", clip, "--out", tmp_path).status == 130
+    assert [*tmp_path.iterdir()] == [tmp_path / "clip.mp4"]
+    assert (tmp_path / "clip.mp4").read_bytes() == b"yesterday's"
+
+
+def test_a_line_is_written_at_once() -> None:
+    raw = io.BytesIO()
+    lines = cast(IO[str], io.TextIOWrapper(io.BufferedWriter(cast(io.RawIOBase, raw))))
+    _Reports(lines, None, say=False)._line(Prediction("a.jpg"))
+    assert json.loads(raw.getvalue())["source"] == "a.jpg"
+
+
+def test_names_that_differ_in_case_alone_do_not_meet(tmp_path: Path) -> None:
+    copies = _Copies(tmp_path, [])
+    names = [copies.take(source, ".jpg").name for source in ("a/IMG_1.jpg", "b/img_1.jpg")]
+    assert names == ["IMG_1.jpg", "img_1-2.jpg"]
+
+
+def test_a_copy_is_not_named_after_a_password(tmp_path: Path) -> None:
+    copy = _Copies(tmp_path, []).take("rtsp://me:secret@camera:554", ".mp4")
+    assert copy == tmp_path / "camera.mp4"
+
+
+def test_live_hands_its_lines_to_other_programs(
+    mien: Command, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.load", lambda *_, **__: Seer())
+    ran = mien("live", "--source", clip, "--no-window", "--max-frames", "3", "--json", "-")
+    assert ran.status == 0
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    assert [line["faces"][0]["track"] for line in lines] == [1, 1, 1]
+    assert (lines[0]["source"], lines[0]["frame"], lines[0]["time_s"]) == (str(clip), 0, 0.0)
+    assert (lines[0]["width"], lines[0]["height"], lines[0]["error"]) == (480, 360, None)
+    assert lines[1]["time_s"] < lines[2]["time_s"]
+    assert ran.err.startswith("3 frames, ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mirrored"),
+    [
+        (("--source", "0"), True),
+        (("--source", "0", "--no-mirror"), False),
+        (("--source", "0", "--no-window"), False),
+        (("--source", "0", "--no-window", "--mirror"), True),
+        (("--source", "a.mp4"), False),
+        (("--source", "a.mp4", "--mirror"), True),
+    ],
+)
+def test_a_mirror_is_for_who_looks_into_it(
+    mien: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], mirrored: bool
+) -> None:
+    class Still:
+        def __init__(self, *_: object, mirror: bool, **__: object) -> None:
+            assert mirror is mirrored
+
+        def run(self) -> LiveResult:
+            return LiveResult(0, 0.0, None, ())
+
+    monkeypatch.setattr("mien.load", lambda *_, **__: Seer())
+    monkeypatch.setattr("mien.live.Live", Still)
+    monkeypatch.setattr("mien.camera.Camera", lambda *_, **__: nullcontext())
+    monkeypatch.setattr("mien.window.Window", nullcontext)
+    assert mien("live", *arguments).status == 0
 
 
 def test_live_does_not_record_over_its_source(mien: Command, clip: Path) -> None:

@@ -105,3 +105,12 @@ def test_nothing_found(source: str, says: str) -> None:
     found, problems = find_inputs(["a.jpg", source, "b.PNG"])
     assert found == ["a.jpg", "b.PNG"]
     assert list(problems) == [source] and says in problems[source]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_name_that_no_file_can_have_is_kept_to_be_reported() -> None:
+    long = "a" * 300
+    assert find_inputs([f"{long}.mp4", "a.jpg"]) == ([f"{long}.mp4", "a.jpg"], {})
+    found, problems = find_inputs([f"{long}*.mp4", "a.jpg"])
+    assert found == ["a.jpg"]
+    assert "the pattern matches no image or video" in problems[f"{long}*.mp4"]

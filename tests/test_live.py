@@ -1,5 +1,9 @@
 """Tests of the live loop: the newest frame wins, keys are obeyed, a lost camera is tried again."""
 
+import shutil
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +19,7 @@ from mien.camera import Camera, Shot
 from mien.errors import UsageError, VideoError
 from mien.live import KEYS, Live
 from mien.overlay import Overlay
-from mien.records import Box, Detection
+from mien.records import Box, Detection, Prediction
 from mien.video import Frame, Video, VideoCopy
 from mien.window import Window
 
@@ -48,6 +52,8 @@ class Screen:
 
 class Flaky:
     """In the place of `Video`: cameras that are not there, or pulled out after some frames."""
+
+    expected_frames = 0
 
     def __init__(self, *frames_of_each_try: int | None) -> None:
         self.tries = 0
@@ -91,6 +97,42 @@ def test_a_file_plays_at_its_own_pace_and_ends(clip: Path) -> None:
     assert 1 <= result.frames <= 30, "a busy machine may leave frames out, and only leave out"
     assert result.problem is None
     assert screen.frames[-1].shape == (240, 320, 3)
+
+
+class Film(Flaky):
+    """In the place of `Video`: a film at an address, a third of a second long."""
+
+    expected_frames = 10
+    ends_early = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number in range(10):
+            yield Frame(number, number / 30, np.zeros((240, 320, 3), np.uint8))
+
+
+def test_a_film_at_an_address_plays_at_its_own_pace_and_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mien.camera, "Video", film_at_address := Film(10))
+    began = time.monotonic()
+    with Camera("http://host/clip.mp4", backoff=(0.01,)) as camera:
+        result = Live(Seer(), camera).run()
+    assert time.monotonic() - began > 0.25
+    assert (result.problem, film_at_address.tries) == (None, 1)
+
+
+def test_frames_are_handed_on_as_they_are_read() -> None:
+    seen: list[Prediction] = []
+    camera = Scripted([0, 0.1, None, 0.4])
+    Live(Seer(), camera, Screen(), mirror=True, seen=seen.append).run()
+    assert [(p.source, p.frame, p.time_s) for p in seen] == [
+        ("camera 0", 0, 0.0),
+        ("camera 0", 1, 0.1),
+        ("camera 0", 3, 0.4),
+    ]
+    assert all((p.width, p.height) == (64, 48) for p in seen)
+    assert seen[0].faces[0].track == 1
+    assert seen[0].faces[0].box == BOX, "as it is in the camera's picture, not in the mirror"
 
 
 def test_who_is_slow_gets_the_newest_frame(clip: Path) -> None:
@@ -197,6 +239,57 @@ def test_a_recording_leaves_out_when_nothing_came(
         assert len(list(video)) == frames
 
 
+def test_a_second_interrupt_waits_for_the_recording_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupting(Screen):
+        def show(self, pixels: Pixels) -> str | None:
+            if len(self.frames) == 4:
+                signal.raise_signal(signal.SIGINT)
+            return super().show(pixels)
+
+    def again(copy: VideoCopy, count: Callable[[VideoCopy], None] = VideoCopy._count) -> None:
+        signal.raise_signal(signal.SIGINT)
+        count(copy)
+
+    monkeypatch.setattr(VideoCopy, "_count", again)
+    before = signal.getsignal(signal.SIGINT)
+    out = tmp_path / "a.mp4"
+    result = Live(Seer(), Scripted([n / 30 for n in range(30)]), Interrupting(), record=out).run()
+    assert (result.frames, result.problem, result.files) == (5, None, (out,))
+    assert [*tmp_path.iterdir()] == [out]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_recording_ends_before_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = Scripted([n / 10 for n in range(60)])
+
+    def usage(folder: Path) -> object:
+        assert folder == tmp_path
+        return shutil._ntuple_diskusage(2 << 30, 0, 1 << (30 if camera._asked < 20 else 25))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    out, said = tmp_path / "a.mp4", list[str]()
+    result = Live(Seer(), camera, record=out, say=said.append).run()
+    assert said == [f"wrote {out}", f"{out}: the recording ended, as the disk is nearly full"]
+    assert (result.frames, result.files) == (60, (out,))
+    with Video(out) as video:
+        assert len(list(video)) == 61, "two seconds at 30 frames a second"
+
+
+def test_a_key_that_cannot_be_obeyed_does_not_end_the_session(tmp_path: Path) -> None:
+    nowhere, said = tmp_path / "nowhere", list[str]()
+    camera, screen = Scripted([n / 30 for n in range(12)]), Screen({2: "s", 5: "r"})
+    result = Live(Seer(), camera, screen, folder=nowhere, say=said.append).run()
+    assert (result.frames, result.files) == (12, ())
+    snapshot, recording = said
+    assert "No such file or directory" in snapshot and ".png" in snapshot
+    assert "cannot be written: No such file or directory" in recording and ".mp4" in recording
+    assert (screen.frames[-1] != screen.frames[0]).any(), "it is shown, too"
+
+
 def test_nothing_recorded_is_not_told_as_recorded(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"another")
     result = Live(Seer(), Scripted([]), record=tmp_path / "a.mp4").run()
@@ -261,6 +354,65 @@ def test_a_missing_file_is_told_at_once() -> None:
     assert time.monotonic() - began < 30, "a file is not waited for"
 
 
+@pytest.mark.parametrize(
+    ("source", "error", "says"),
+    [
+        ("a" * 300 + ".mp4", None, "cannot be opened: File name too long"),
+        ("a.mp4", OSError(5, "Input/output error"), "a.mp4: cannot be read: .*Input/output error"),
+        ("a.mp4", cv2.error("what\nOpenCV\nsays"), "a.mp4: cannot be read: what OpenCV says"),
+    ],
+)
+def test_no_error_of_the_camera_is_waited_out(
+    monkeypatch: pytest.MonkeyPatch, source: str, error: Exception | None, says: str
+) -> None:
+    def fails(source: str | int) -> None:
+        raise error or AssertionError
+
+    if error:
+        monkeypatch.setattr(mien.camera, "Video", fails)
+    with Camera(source) as camera, pytest.raises(VideoError, match=says):
+        Live(Seer(), camera).run()
+
+
+def test_the_waits_between_tries_are_those_that_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float | None] = []
+
+    class Impatient(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return False
+
+    monkeypatch.setattr(mien.camera, "Video", Flaky(None))
+    camera = Camera(0)
+    camera._stop = Impatient()
+    with camera, pytest.raises(VideoError, match="there is none"):
+        Live(Seer(), camera).run()
+    assert waits == [0.5, 1.0, 2.0, 4.0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="so Linux names cameras")
+def test_a_device_is_a_camera() -> None:
+    assert not Camera("/dev/null").is_file
+    assert Camera(__file__).is_file
+
+
+@pytest.mark.parametrize(("source", "at_once"), [(0, True), ("a.mp4", False)])
+def test_macos_asks_for_the_camera_in_the_main_thread(
+    monkeypatch: pytest.MonkeyPatch, source: str | int, at_once: bool
+) -> None:
+    asked: list[bool] = []
+
+    def opened(source: str | int) -> None:
+        asked.append(threading.current_thread() is threading.main_thread())
+        raise VideoError("not allowed")
+
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr(mien.camera, "Video", opened)
+    with Camera(source, backoff=(0.01,)) as camera, pytest.raises(VideoError, match="not allowed"):
+        Live(Seer(), camera).run()
+    assert asked[0] is at_once
+
+
 def test_leaving_ends_the_thread(clip: Path) -> None:
     with Camera(str(clip)) as camera:
         assert camera.newest(timeout_s=2.0) is not None
@@ -295,6 +447,33 @@ def test_no_screen_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(UsageError, match=r"there is no screen.*--no-window"), Window():
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a missing screen ends it all")
+@pytest.mark.parametrize("screen", [{"DISPLAY": ":77"}, {"WAYLAND_DISPLAY": "wayland-77"}], ids=str)
+def test_a_screen_that_does_not_answer_is_told(
+    monkeypatch: pytest.MonkeyPatch, screen: dict[str, str]
+) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in screen.items():
+        monkeypatch.setenv(name, value)
+    says = rf"no window .*\(DISPLAY is {screen.get('DISPLAY', 'not set')}\); --no-window goes"
+    with pytest.raises(UsageError, match=says), Window():
+        pass
+
+
+def test_a_window_fits_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, int]] = []
+    monkeypatch.setattr(cv2, "imshow", lambda *_: None)
+    monkeypatch.setattr(cv2, "waitKeyEx", lambda _: -1)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
+    monkeypatch.setattr(cv2, "resizeWindow", lambda _, *size: sizes.append(size))
+    window = Window()
+    for height, width in ((480, 640), (480, 640), (720, 1280), (1920, 1080)):
+        window.show(np.zeros((height, width, 3), np.uint8))
+    assert sizes == [(640, 480), (1280, 720), (405, 720)]
 
 
 @pytest.mark.parametrize(

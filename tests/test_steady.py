@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mien.steady import LEAD, WINDOW, Steady
+from mien.steady import LEAD, PATIENCE, WINDOW, Steady
 
 
 def _row(happiness: float) -> np.ndarray:
@@ -53,3 +53,15 @@ def test_the_mean_is_that_of_the_last_window_whatever_the_rate() -> None:
 def test_the_first_frame_is_told_as_it_is() -> None:
     mean, named = Steady().update(7.0, _row(0.55))
     assert (mean.tolist(), named) == ([pytest.approx(0.45), pytest.approx(0.55)], 1)
+
+
+@pytest.mark.parametrize("fps", [10, 30])
+def test_a_slight_change_that_lasts_is_named_too(fps: int) -> None:
+    assert LEAD * 0.39 > 0.61
+    steady = Steady()
+    for frame in range(fps):
+        steady.update(frame / fps, _row(0.0))
+    names = [steady.update(1 + frame / fps, _row(0.61))[1] for frame in range(2 * fps)]
+    named_after = (names.index(1) + 1) / fps
+    assert 1.0 < named_after <= PATIENCE + 0.3
+    assert set(names[names.index(1) :]) == {1}

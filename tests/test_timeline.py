@@ -114,6 +114,33 @@ def test_a_crowd_in_sight_is_kept_whole() -> None:
     assert (timeline.faces, timeline.dropped) == (MAX_PEOPLE + 10, 0)
 
 
+def test_false_alarms_are_nobody() -> None:
+    """Each fourth search for faces finds one more, which the next one does not."""
+    timeline = Timeline("a")
+    for number in range(20 * 30):
+        now, search = number / 30, number // 6
+        faces = [_face(1, "fear"), *([_face(2 + search, "anger")] if search % 4 == 3 else [])]
+        timeline.add(Prediction("a", 1, 1, tuple(faces), time_s=now), PIXELS)
+    assert timeline.faces == 1
+    assert [person.number for person in timeline.people()] == [1]
+
+
+def test_more_false_alarms_than_people_fit_are_not_counted_either() -> None:
+    timeline = Timeline("a")
+    for number in range(2 * MAX_PEOPLE):
+        faces = (_face(1, "fear"), _face(2 + number, "anger"))
+        timeline.add(Prediction("a", 1, 1, faces, time_s=number / 10), PIXELS)
+    assert (timeline.faces, timeline.dropped) == (1, 0)
+
+
+def test_in_a_film_of_a_moment_everyone_counts() -> None:
+    timeline = Timeline("a")
+    for now in (0.0, 0.1):
+        faces = (_face(1, "fear"), *((_face(2, "anger"),) if now else ()))
+        timeline.add(Prediction("a", 1, 1, faces, time_s=now), PIXELS)
+    assert timeline.faces == len(timeline.people()) == 2
+
+
 def test_the_portrait_is_the_clearest_view() -> None:
     timeline = Timeline("a")
     for now, score, level in ((0.0, 0.4, 10), (0.1, 0.9, 200), (0.2, 0.5, 90)):
@@ -191,3 +218,10 @@ def test_a_page_of_hours_stays_small() -> None:
     assert len(page) < 200_000
     assert timeline.bin_s > 1
     assert f"a mean over {timeline.bin_s:g} seconds" in page
+
+
+def test_an_address_keeps_its_password() -> None:
+    timeline = Timeline("rtsp://me:secret@host:554")
+    timeline.add(Prediction(timeline.source, 1, 1), PIXELS)
+    page = render_timeline(timeline)
+    assert "host" in page and "secret" not in page

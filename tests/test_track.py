@@ -270,3 +270,11 @@ def test_likeness_knows_the_same_person_with_another_expression() -> None:
     others = [likeness(a, b) for i, a in enumerate(neutral) for b in happy[:i]]
     assert np.median(same) > 0.5
     assert np.median(others) < 0.3
+
+
+def test_a_face_in_sight_is_kept_however_seldom_it_is_looked_for() -> None:
+    detector = TrueDetector()
+    tracker = Tracker(FixedReader(detector), detect_every_s=4)
+    for shot in film([Actor(3, lambda t: (0.5, 0.5))], seconds=6, fps=5):
+        detector.shot = shot
+        assert [f.track for f in tracker.update(shot.pixels, shot.time_s)] == [1], shot.time_s

@@ -3,6 +3,7 @@
 import os
 import shutil
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,10 @@ import mien.video
 from filmed import Actor, Pixels, film
 from mien.editlist import shown_seconds
 from mien.errors import UsageError, VideoError
+from mien.matroska import is_cut_off
 from mien.quiet import quiet_opencv
 from mien.records import Box, Detection
-from mien.video import CODECS, MOST_REPEATS, Video, VideoCopy, is_video
+from mien.video import CODECS, MOST_REPEATS, Video, VideoCopy, is_video, title
 
 FPS = 20
 
@@ -151,6 +153,46 @@ def test_slow_motion_is_not_taken_for_cut_off(tmp_path: Path) -> None:
         assert video.ends_early is None
 
 
+def test_a_film_of_few_frames_is_not_taken_for_cut_off(tmp_path: Path) -> None:
+    with VideoCopy(tmp_path / "slow.avi", rate=0.5) as copy:
+        for number in range(5):
+            copy.add(np.zeros((32, 32, 3), np.uint8), 2 * number)
+    with Video(tmp_path / "slow.avi") as video:
+        assert [frame.time_s for frame in video] == [0, 2, 4, 6, 8]
+        assert video.ends_early is None
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_a_film_whose_sound_goes_on_is_not_taken_for_cut_off(tmp_path: Path, suffix: str) -> None:
+    path = numbered(tmp_path / f"a{suffix}")
+    data = bytearray(path.read_bytes())
+    duration = data.index(b"\x44\x89\x88") + 3
+    assert struct.unpack_from(">d", data, duration) == (2000,)
+    struct.pack_into(">d", data, duration, 6000)
+    path.write_bytes(data)
+    with Video(path) as video:
+        assert video.expected_frames == 6 * FPS
+        assert len(list(video)) == 40
+        assert video.ends_early is None
+
+
+@pytest.mark.parametrize(
+    ("content", "cut"),
+    [
+        (b"", None),
+        (b"\x1a\x45\xdf\xa3", None),
+        (b"\x1a\x45\xdf\xa3\x81.\x1f\x43\xb6\x75\x80", None),
+        (b"\x1a\x45\xdf\xa3\x81.\x18\x53\x80\x67\x83abc", False),
+        (b"\x1a\x45\xdf\xa3\x81.\x18\x53\x80\x67\x84abc", True),
+        (b"\x1a\x45\xdf\xa3\x40\x01.\x18\x53\x80\x67\x01\0\0\0\0\0\0\4abc", True),
+        (b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xffabc", False),
+    ],
+)
+def test_matroska_says_how_long_it_is(tmp_path: Path, content: bytes, cut: bool | None) -> None:
+    (tmp_path / "a.mkv").write_bytes(content)
+    assert is_cut_off(tmp_path / "a.mkv") is cut
+
+
 def test_a_phone_held_on_its_side_is_turned_upright(tmp_path: Path) -> None:
     upright = np.zeros((96, 128, 3), np.uint8)
     upright[:, :64] = 200
@@ -205,6 +247,11 @@ def test_what_cannot_be_opened_is_told_in_a_line(
         Video(tmp_path / name)
     assert "\n" not in str(raised.value)
     assert capfd.readouterr().err == "", "OpenCV and FFmpeg are silent"
+
+
+def test_a_name_that_no_file_can_have_is_told_in_a_line() -> None:
+    with pytest.raises(VideoError, match=r"a\.mp4: cannot be opened: File name too long$"):
+        Video("a" * 300 + ".mp4")
 
 
 def test_any_name_that_is_utf_8_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +336,46 @@ def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == ""
 
 
+class _Dark:
+    """In the place of OpenCV: opens whatever it is asked for, and gives no picture."""
+
+    asked: tuple[object, ...]
+
+    def __call__(self, *asked: object) -> "_Dark":
+        self.asked = asked
+        return self
+
+    def isOpened(self) -> bool:  # noqa: N802, OpenCV's name
+        return True
+
+    def read(self) -> tuple[bool, None]:
+        return False, None
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="so Linux names cameras")
+def test_a_device_is_a_camera_and_no_empty_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", dark := _Dark())
+    Video("/dev/null")
+    assert dark.asked == ("/dev/null", cv2.CAP_V4L2)
+
+
+def test_a_camera_without_a_picture_is_not_taken_for_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", _Dark())
+    with pytest.raises(VideoError, match="camera 0: it opens but gives no picture; is another"):
+        next(iter(Video(0)))
+
+
+def test_macos_users_are_told_where_a_camera_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(VideoError, match="System Settings, Privacy & Security, Camera"):
+        Video(97)
+
+
 def test_copies_refuse_what_they_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot write \.gif; expected one of \.mp4"):
         VideoCopy(tmp_path / "a.gif", rate=10)
@@ -340,6 +427,30 @@ def test_a_copy_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
         copy.add(np.zeros((32, 32, 3), np.uint8), 0.0)
         assert not path.exists()
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_who_does_not_wait_for_the_end_does_not_lose_the_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(copy: VideoCopy) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoCopy, "_count", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        numbered(tmp_path / "a.mp4")
+    (left,) = tmp_path.iterdir()
+    with Video(left) as video:
+        assert len(list(video)) == 40
+
+
+def test_a_copy_that_is_given_up_leaves_what_was_there(tmp_path: Path) -> None:
+    path = numbered(tmp_path / "a.mp4")
+    before = path.read_bytes()
+    with VideoCopy(path, rate=FPS) as copy:
+        copy.add(np.zeros((32, 32, 3), np.uint8), 0.0)
+        copy.drop()
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == before
 
 
 def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
@@ -416,6 +527,19 @@ def test_odd_and_changing_sizes_are_fitted(tmp_path: Path) -> None:
 )
 def test_what_counts_as_a_video(source: str, video: bool) -> None:
     assert is_video(source) is video
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("films/a?b.mp4", "a?b.mp4"),
+        ("http://me:secret@host/films/a.mp4?key=secret", "a.mp4"),
+        ("rtsp://me:secret@192.168.0.2:554", "192.168.0.2"),
+        ("rtsp://[::1", "stream"),
+    ],
+)
+def test_a_title_holds_no_secrets(source: str, name: str) -> None:
+    assert title(source) == name
 
 
 def _films_faces(path: Path) -> None:

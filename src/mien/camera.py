@@ -4,16 +4,19 @@ What is slow therefore falls behind in frames, never in time. A camera that is m
 pulled out is tried again, ever less often. Knows nothing of faces or windows.
 """
 
+import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import VideoError
-from mien.video import Video, is_address
+from mien.video import Video, is_address, is_camera
 
 __all__ = ["BACKOFF", "Camera", "Shot"]
 
@@ -39,14 +42,18 @@ class Shot:
 class Camera:
     """The newest frame of a source: a context manager that always ends its thread.
 
-    A file is played at its own pace and ends; a camera or an address does not. Safe to ask from
-    several threads.
+    A film, in a file or at an address, is played at its own pace and ends; a camera or a stream
+    does not. Safe to ask from several threads.
 
     Args:
-        source: a camera's number, a file or an address.
+        source: a camera's number or device, a file or an address.
         patient: whether a camera that has worked before is tried again for ever, or given up like
             one that never worked.
         backoff: seconds before each new try.
+
+    Attributes:
+        name: what is read.
+        is_file: whether it is neither a camera nor an address.
     """
 
     def __init__(
@@ -57,7 +64,7 @@ class Camera:
         backoff: tuple[float, ...] = BACKOFF,
     ) -> None:
         self.name = f"camera {source}" if isinstance(source, int) else source
-        self.is_file = isinstance(source, str) and not is_address(source)
+        self.is_file = not is_camera(source) and not is_address(self.name)
         self._source = source
         self._patient = patient
         self._backoff = backoff
@@ -69,6 +76,10 @@ class Camera:
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
 
     def __enter__(self) -> Self:
+        if sys.platform == "darwin" and is_camera(self._source):
+            # macOS asks whether a program may use the camera in its main thread only.
+            with suppress(VideoError):
+                Video(self._source).close()
         self._thread.start()
         return self
 
@@ -85,7 +96,7 @@ class Camera:
 
     @property
     def ended(self) -> bool:
-        """Whether no more frames will come: a file is over, or a camera was given up."""
+        """Whether no more frames will come: a film is over, or a camera was given up."""
         with self._news:
             return self._ended
 
@@ -102,34 +113,44 @@ class Camera:
         tries = 0
         while not self._stop.is_set():
             before = self._newest
-            problem = self._play()
+            over, problem = self._play()
             worked = self._newest is not before
             tries = 0 if worked else tries + 1
             give_up = tries > len(self._backoff) and not (self._patient and self._newest)
             with self._news:
                 self._problem = problem
-                self._ended = self.is_file or give_up
+                self._ended = over or give_up
                 self._news.notify_all()
             if self._ended:
                 return
-            self._stop.wait(self._backoff[min(tries, len(self._backoff) - 1)])
+            self._stop.wait(self._backoff[min(max(0, tries - 1), len(self._backoff) - 1)])
 
-    def _play(self) -> str | None:
-        """Publish frames until the source ends; return what went wrong, None where nothing did."""
+    def _play(self) -> tuple[bool, str | None]:
+        """Publish frames until the source ends.
+
+        Returns:
+            Whether it is not to be tried again, and what went wrong, None where nothing did.
+        """
+        is_film = self.is_file
         try:
             with Video(self._source) as video:
+                # Of streams nobody knows how long they are.
+                is_film |= is_address(self.name) and video.expected_frames > 0
                 began = time.monotonic()
                 for frame in video:
-                    if self.is_file:
+                    if is_film:
                         self._stop.wait(max(0.0, began + frame.time_s - time.monotonic()))
                     if self._stop.is_set():
-                        return None
+                        return is_film, None
                     self._publish(frame.pixels)
-                if self.is_file:
-                    return video.ends_early
-                return f"{self.name}: no more frames come; was it unplugged?"
+                if is_film:
+                    return True, video.ends_early
+                return False, f"{self.name}: no more frames come; was it unplugged?"
         except VideoError as error:
-            return str(error)
+            return is_film, str(error)
+        except (OSError, cv2.error) as error:
+            # Whoever waits for a frame would wait for ever if the thread just died.
+            return is_film, f"{self.name}: cannot be read: {' '.join(str(error).split())}"
 
     def _publish(self, pixels: NDArray[np.uint8]) -> None:
         with self._news:

@@ -1,6 +1,7 @@
 """What the user named: images, videos, folders, globs, turned into a list of files."""
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -61,23 +62,27 @@ def find_inputs(sources: Iterable[str], *, without: Path | None = None) -> Input
 
 def _search(source: str) -> Iterator[str] | None:
     """Return the files that a folder or a pattern means; None: the source is a file itself."""
-    path = Path(source)
     if is_address(source):
         return None
-    if path.is_dir():
-        return (str(file) for file in path.rglob("*"))
-    if not path.exists() and glob.has_magic(source):
+    if _is_folder(source):
+        return (str(file) for file in Path(source).rglob("*"))
+    if glob.has_magic(source) and not os.path.exists(source):  # noqa: PTH110, as in _is_folder
         # pathlib's glob takes no absolute patterns.
         return glob.iglob(source, recursive=True)  # noqa: PTH207
     return None
 
 
 def _nothing_in(source: str) -> str:
-    if not Path(source).is_dir():
+    if not _is_folder(source):
         return "the pattern matches no image or video"
     suffixes = ", ".join(sorted(_SUFFIXES))
     return f"no image or video in this folder; expected files ending in {suffixes}"
 
 
 def _is_input(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES and path.is_file()
+    return path.suffix.lower() in _SUFFIXES and os.path.isfile(path)  # noqa: PTH113, likewise
+
+
+def _is_folder(source: str) -> bool:
+    # pathlib raises where a name is too long or lies behind a closed door.
+    return os.path.isdir(source)  # noqa: PTH112

@@ -5,12 +5,11 @@ user asked: a recording, snapshots.
 """
 
 import math
-import signal
-import threading
+import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -23,7 +22,8 @@ from mien.camera import Camera, Shot
 from mien.errors import VideoError
 from mien.images import write_image
 from mien.overlay import Overlay
-from mien.records import Face
+from mien.records import Face, Prediction
+from mien.termination import on_termination
 from mien.track import LIVE_SHARE, Reader, Tracker
 from mien.video import VideoCopy
 
@@ -41,6 +41,12 @@ _WAITING: Final = 0.1
 _RECORD_RATE: Final = 30.0
 _LONGEST_GAP: Final = 5.0
 """Seconds; filling more with the frame before would keep the window from its keys."""
+
+_LEAST_ROOM: Final = 64 << 20
+"""Bytes that a recording leaves free: enough for the index, which comes last."""
+
+_ROOM_EVERY: Final = 2.0
+"""Seconds of a recording."""
 
 _RATE_OVER: Final = 30
 _MESSAGE_S: Final = 2.5
@@ -82,7 +88,9 @@ class LiveResult:
 class Live:
     """Reads faces of a camera until it ends, the user quits or enough frames were read.
 
-    SIGTERM and SIGHUP end it as the user does, so that a recording is whole.
+    SIGINT (Ctrl-C), SIGTERM and SIGHUP end it as the user does, so that a recording is whole. What
+    a key began and cannot be written is told, and reading goes on. A recording ends, too, where the
+    disk is nearly full.
 
     Args:
         recogniser: finds and reads faces.
@@ -93,6 +101,9 @@ class Live:
         folder: where snapshots go, and recordings that are begun by key.
         max_frames: stop after so many; 0 goes on.
         say: is told in a line what happens.
+        seen: is handed each frame's faces, as they are in the unmirrored picture. Frames are
+            numbered from 0, and numbers are missing where frames were left out; their times are
+            seconds from the first.
     """
 
     recogniser: Reader
@@ -103,9 +114,11 @@ class Live:
     folder: Path = field(default_factory=Path)
     max_frames: int = 0
     say: Callable[[str], None] = lambda text: None
+    seen: Callable[[Prediction], None] = lambda prediction: None
     _overlay: Overlay = field(default_factory=Overlay)
     _copy: VideoCopy | None = None
     _copy_began: float = 0.0
+    _room_known: float = 0.0
     _paused: bool = False
     _stopped: bool = False
     _help: bool = False
@@ -118,13 +131,16 @@ class Live:
         """Go on until the end.
 
         Raises:
-            VideoError: the source never gave a frame, or a recording cannot be written.
+            VideoError: the source never gave a frame, ``record`` cannot be written, or a recording
+                that was still going on cannot be finished.
         """
         tracker = Tracker(self.recogniser, most_share=LIVE_SHARE)
-        frames, number, first_s, last_s = 0, 0, 0.0, 0.0
+        frames, number = 0, 0
+        first: Shot | None = None
+        last_s = 0.0
         told: str | None = None
         with ExitStack() as closing:
-            closing.enter_context(_on_termination(self._stop))
+            closing.enter_context(on_termination(self._stop))
             closing.callback(self._stop_recording)
             if self.record:
                 self._start_recording(self.record)
@@ -136,8 +152,11 @@ class Live:
                 told = problem
                 if shot is not None and not self._paused:
                     number = shot.number
-                    self._take(shot, tracker.update(shot.pixels, shot.time_s))
-                    first_s, last_s = (first_s if frames else shot.time_s), shot.time_s
+                    faces = tracker.update(shot.pixels, shot.time_s)
+                    first = first or shot
+                    last_s = shot.time_s - first.time_s
+                    self.seen(self._prediction(shot, faces, shot.number - first.number, last_s))
+                    self._take(shot, faces)
                     frames += 1
                 elif shot is not None:
                     number = shot.number
@@ -150,7 +169,14 @@ class Live:
         problem = self.camera.problem if self.camera.ended else None
         if not frames and problem:
             raise VideoError(problem)
-        return LiveResult(frames, last_s - first_s, problem, tuple(self._files))
+        return LiveResult(frames, last_s, problem, tuple(self._files))
+
+    def _prediction(
+        self, shot: Shot, faces: tuple[Face, ...], frame: int, time_s: float
+    ) -> Prediction:
+        height, width = shot.pixels.shape[:2]
+        name = self.camera.name
+        return Prediction(name, width, height, faces, frame=frame, time_s=round(time_s, 6))
 
     def _take(self, shot: Shot, faces: Iterable[Face]) -> None:
         """Draw a frame's faces, and record it."""
@@ -164,8 +190,23 @@ class Live:
             faces = [_mirrored(face, width) for face in faces]
         self._clean = annotate(pixels, faces)
         if self._copy is not None:
-            self._copy_began = self._copy_began or shot.time_s
-            self._copy.add(self._clean, shot.time_s - self._copy_began)
+            self._record(self._copy, self._clean, shot.time_s)
+
+    def _record(self, copy: VideoCopy, pixels: NDArray[np.uint8], now: float) -> None:
+        self._copy_began = self._copy_began or now
+        self._room_known = self._room_known or now
+        try:
+            copy.add(pixels, now - self._copy_began)
+            if now - self._room_known >= _ROOM_EVERY:
+                self._room_known = now
+                if _free_bytes(copy.path.parent) < _LEAST_ROOM:
+                    self._stop_recording()
+                    self._tell(f"{copy.path}: the recording ended, as the disk is nearly full")
+        except VideoError as error:
+            if copy.path == self.record:
+                raise
+            self._copy = None
+            self._tell(str(error))
 
     def _present(self, problem: str | None) -> bool:
         """Show what there is and obey a key; whether to go on."""
@@ -192,9 +233,18 @@ class Live:
         return [*rate, *(flag for flag, on in flags.items() if on)]
 
     def _obey(self, key: str) -> bool:
-        match key.lower():
-            case "q" | "quit" | "\x1b":
-                return False
+        if (key := key.lower()) in {"q", "quit", "\x1b"}:
+            return False
+        try:
+            self._do(key)
+        except VideoError as error:
+            self._tell(str(error))
+        except OSError as error:
+            self._tell(f"{error.strerror or error}: {error.filename or self.folder}")
+        return True
+
+    def _do(self, key: str) -> None:
+        match key:
             case "m":
                 self.mirror = not self.mirror
             case "p":
@@ -204,12 +254,11 @@ class Live:
             case "s" if self._clean is not None:
                 path = self._new_file("png")
                 write_image(path, self._clean)
-                self._tell(f"saved {path.name}", path)
+                self._wrote(path, "saved")
             case "r" if self._copy is not None:
                 self._stop_recording()
             case "r":
                 self._start_recording(self._new_file("mp4"))
-        return True
 
     def _stop(self) -> None:
         self._stopped = True
@@ -217,19 +266,24 @@ class Live:
     def _start_recording(self, path: Path) -> None:
         longest = round(_LONGEST_GAP * _RECORD_RATE)
         self._copy = VideoCopy(path, rate=_RECORD_RATE, most_repeats=longest)
-        self._copy_began = 0.0
+        self._copy_began = self._room_known = 0.0
 
     def _stop_recording(self) -> None:
         if self._copy is not None:
             copy, self._copy = self._copy, None
             copy.close()
             if copy.frames:
-                self._tell(f"recorded {copy.path.name}", copy.path)
+                self._wrote(copy.path, "recorded")
 
-    def _tell(self, text: str, path: Path) -> None:
+    def _wrote(self, path: Path, done: str) -> None:
         self._files.append(path)
-        self._message = (text, time.monotonic())
+        self._message = (f"{done} {path.name}", time.monotonic())
         self.say(f"wrote {path}")
+
+    def _tell(self, text: str) -> None:
+        """Show and say what went wrong."""
+        self._message = (text, time.monotonic())
+        self.say(text)
 
     def _current_message(self) -> str:
         text, since = self._message
@@ -244,22 +298,11 @@ class Live:
         return path
 
 
-@contextmanager
-def _on_termination(end: Callable[[], None]) -> Iterator[None]:
-    """Call a function where a signal would end the program; in the main thread only.
-
-    What handles or ignores these signals already, such as nohup, goes on doing so.
-    """
-    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
-    main = threading.current_thread() is threading.main_thread()
-    caught = [n for n in numbers if main and n and signal.getsignal(n) is signal.SIG_DFL]
-    for number in caught:
-        signal.signal(number, lambda *of_signal: end())
+def _free_bytes(folder: Path) -> float:
     try:
-        yield
-    finally:
-        for number in caught:
-            signal.signal(number, signal.SIG_DFL)
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return math.inf  # whoever ends the recording is told why
 
 
 def _mirrored(face: Face, width: int) -> Face:

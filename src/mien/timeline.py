@@ -2,6 +2,7 @@
 
 Memory stays flat however long the video is: time is kept in at most `MAX_BINS` bins, and when they
 are full, each two become one; of more than `MAX_PEOPLE`, those shortest in sight are only counted.
+Whoever was gone when faces were looked for again is left out, as a detector's false alarms are.
 Draws nothing.
 """
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from mien.preprocess import InputSpec, face_crop
 from mien.records import Face, Prediction
+from mien.track import DETECT_EVERY
 
 __all__ = ["Person", "Timeline", "clock", "ticks"]
 
@@ -25,6 +27,9 @@ _MAY_RETURN: Final = 10.0
 _FIRST_BIN: Final = 0.05
 _LONGEST_FRAME: Final = 1.0
 """Seconds that one frame stands for at most."""
+
+_TOLERANCE: Final = 1e-3
+"""Seconds: time stamps are rounded."""
 
 _TICKS: Final = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 _MOST_TICKS: Final = 9
@@ -70,7 +75,7 @@ class Timeline:
         source: the video's name.
         frames: how many were added.
         duration_s: from the first to the end of the last.
-        labels: the emotions that the model knows; empty until a face was seen.
+        labels: the emotions that the model knows; empty until a face was found.
         dropped: how many faces are counted only, because others were longer in sight.
         bin_s: over so many seconds probabilities are averaged; it grows with the video.
     """
@@ -101,11 +106,11 @@ class Timeline:
     @property
     def faces(self) -> int:
         """How many faces were seen, those dropped among them."""
-        return len(self._people) + self.dropped
+        return len(self.people()) + self.dropped
 
     def people(self) -> list[Person]:
         """Return everyone who is kept, those longest in sight first."""
-        return sorted(self._people.values(), key=lambda person: (-person.seen_s, person.number))
+        return [person for person in self._ranked() if self._was_there(person)]
 
     def series(self, person: Person) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the times, (n,), seconds, and the mean probabilities, (n, labels), of a face.
@@ -153,10 +158,19 @@ class Timeline:
         excess = len(self._people) - MAX_PEOPLE
         if excess <= 0:
             return
-        gone = [person for person in self.people() if now - person.last_s > _MAY_RETURN]
+        gone = [person for person in self._ranked() if now - person.last_s > _MAY_RETURN]
         for person in gone[-excess:]:
             del self._people[person.number]
-            self.dropped += 1
+            self.dropped += self._was_there(person)
+
+    def _ranked(self) -> list[Person]:
+        return sorted(self._people.values(), key=lambda person: (-person.seen_s, person.number))
+
+    def _was_there(self, person: Person) -> bool:
+        """Whether a search for faces may have confirmed somebody; in a film without one, always."""
+        if self._last_s is None or self._last_s < DETECT_EVERY:
+            return True
+        return person.last_s - person.first_s >= DETECT_EVERY - _TOLERANCE
 
     def _halve(self) -> None:
         self.bin_s *= 2

@@ -7,7 +7,6 @@ labels are taken for hostile: the template escapes them.
 import base64
 import io
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from mien.annotate import COLOURS, PRINT_COLOURS
 from mien.steady import WINDOW
 from mien.timeline import Person, Timeline, clock, ticks
 from mien.version import __version__
+from mien.video import title
 
 __all__ = ["render_timeline"]
 
@@ -49,7 +49,7 @@ def render_timeline(timeline: Timeline) -> str:
     environment.filters["clock"] = clock
     template = files("mien").joinpath("timeline.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(
-        name=Path(timeline.source).name,
+        name=title(timeline.source),
         timeline=timeline,
         rows=[_row(timeline, person) for person in people[:MOST_PEOPLE]],
         left_out=timeline.faces - len(people[:MOST_PEOPLE]),

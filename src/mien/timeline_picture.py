@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from mien.annotate import PRINT_COLOURS
 from mien.atomic import replacing
 from mien.timeline import Person, Timeline, clock, ticks
+from mien.video import title
 
 __all__ = ["MOST_ROWS", "save_timeline"]
 
@@ -52,9 +53,9 @@ def _write_head(figure: Figure, timeline: Timeline, height: float) -> None:
     faces = f"{timeline.faces} face{'' if timeline.faces == 1 else 's'}"
     if timeline.faces > MOST_ROWS:
         faces += f", the {MOST_ROWS} longest in sight shown"
-    title = "".join(c if c.isprintable() else "?" for c in Path(timeline.source).name)
+    name = "".join(c if c.isprintable() else "?" for c in title(timeline.source))
     figure.text(
-        0.022, 1 - 0.36 / height, title[:80], color=_INK, fontsize=14, weight="bold",
+        0.022, 1 - 0.36 / height, name[:80], color=_INK, fontsize=14, weight="bold",
         parse_math=False,
     )  # fmt: skip
     line = f"{clock(timeline.duration_s)} · {timeline.frames:,} frames · {faces}"

@@ -155,7 +155,8 @@ class Tracker:
             self._detect_took = time.perf_counter() - started
             self._detected_at = time_s
             self._match(image, found, time_s)
-        self._tracks = [t for t in self._tracks if time_s - t.time_s <= self._remember]
+        # Who is in sight is not gone, however long ago the last search was.
+        self._tracks = [t for t in self._tracks if t.visible or time_s - t.time_s <= self._remember]
         shown = sorted((t for t in self._tracks if t.visible), key=lambda t: t.found.box.x)
         faces = self._reader.read(image, [track.found for track in shown])
         return tuple(

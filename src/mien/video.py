@@ -6,11 +6,14 @@ Knows nothing of faces.
 
 import hashlib
 import os
+import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 
 from mien.editlist import shown_seconds
 from mien.errors import UsageError, VideoError
+from mien.matroska import is_cut_off
 from mien.quiet import quiet_opencv
 
 __all__ = [
@@ -28,7 +32,9 @@ __all__ = [
     "Video",
     "VideoCopy",
     "is_address",
+    "is_camera",
     "is_video",
+    "title",
 ]
 
 VIDEO_SUFFIXES: Final = frozenset(
@@ -56,9 +62,28 @@ def is_address(source: str) -> bool:
     return "://" in source
 
 
+def is_camera(source: str | os.PathLike[str] | int) -> bool:
+    """Whether a source is a camera: its number, or its device as Linux names it (/dev/video0)."""
+    return isinstance(source, int) or stat.S_ISCHR(_mode(source))
+
+
 def is_video(source: str) -> bool:
     """Whether a source is a video by its suffix, or an address."""
     return is_address(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def title(source: str) -> str:
+    """Return what others may see of a source's name: a file's name, an address's last part or host.
+
+    The rest of an address may hold a password or a key.
+    """
+    if not is_address(source):
+        return Path(source).name
+    try:
+        parts = urlsplit(source)
+    except ValueError:
+        return "stream"
+    return Path(parts.path).name or parts.hostname or "stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +108,7 @@ class Video:
     time stamps, so a variable frame rate does no harm. For one thread at a time.
 
     Args:
-        source: a file, an address that OpenCV's FFmpeg understands, or a camera's number.
+        source: a file, an address that OpenCV's FFmpeg understands, or a camera's number or device.
 
     Raises:
         VideoError: there is no such file or camera, or it is no readable video.
@@ -93,11 +118,12 @@ class Video:
         self.name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
         if not isinstance(source, int) and not is_address(self.name):
             _check_file(self.name)
+        self._is_camera = is_camera(source)
         with quiet_opencv():
             self._capture = _open(source)
         if not self._capture.isOpened():
             self._capture.release()
-            raise VideoError(_why_closed(self.name, source))
+            raise VideoError(_why_closed(self.name, camera=self._is_camera))
         self.read_frames = 0
         self._last_s = 0.0
 
@@ -136,16 +162,21 @@ class Video:
             yield Frame(self.read_frames, self._last_s, pixels)
             self.read_frames += 1
         if not self.read_frames:
-            raise VideoError(f"{self.name}: no frame of it can be read; is the file damaged?")
+            raise VideoError(_why_empty(self.name, camera=self._is_camera))
 
     @property
     def ends_early(self) -> str | None:
         """After the last frame: a line on a file that is cut off, else None."""
         # Not `rate`, which is kept within what a copy can have: slow motion goes beyond.
-        expected = self.expected_frames / (self._capture.get(cv2.CAP_PROP_FPS) or self.rate)
-        if not is_address(self.name) and (shown := shown_seconds(Path(self.name))):
-            expected = min(expected, shown)
-        got = self._last_s + 1 / self.rate
+        rate = self._capture.get(cv2.CAP_PROP_FPS) or self.rate
+        expected = self.expected_frames / rate
+        if not is_address(self.name) and stat.S_ISREG(_mode(self.name)):
+            if (shown := shown_seconds(Path(self.name))) is not None:
+                expected = min(expected, shown)
+            # These count no frames, and last as long as the longest of picture, sound and titles.
+            if is_cut_off(Path(self.name)) is False:
+                return None
+        got = self._last_s + 1 / rate
         if got >= expected * (1 - _SHORTFALL) or got >= expected - _SHORTFALL_S:
             return None
         return (
@@ -220,15 +251,17 @@ class VideoCopy:
         Raises:
             VideoError: it does not hold what was written; nothing of it is left.
         """
-        if self._writer is None:
+        if not self._release():
             return
-        with quiet_opencv():
-            self._writer.release()
-        self._writer = None
         with self._leaving_nothing_half():
             _grow(self._partial)
             self._count()
             self._partial.replace(self.path)
+
+    def drop(self) -> None:
+        """Give the file up: nothing of it is left, and what had its name before stays."""
+        if self._release():
+            self._unlink()
 
     def add(self, pixels: NDArray[np.uint8], time_s: float) -> None:
         """Write a frame, RGB (H, W, 3), uint8, at its time; until then the one before stays.
@@ -264,6 +297,15 @@ class VideoCopy:
         """Let time stand still until the next frame: it comes right after the one before."""
         self._paused = True
 
+    def _release(self) -> bool:
+        """Let the encoder go; whether there was one."""
+        if self._writer is None:
+            return False
+        with quiet_opencv():
+            self._writer.release()
+        self._writer = None
+        return True
+
     def _open(self) -> cv2.VideoWriter:
         if self.path.is_dir():
             raise VideoError(f"{self.path}: a folder; expected the name of a file")
@@ -281,15 +323,21 @@ class VideoCopy:
 
     @contextmanager
     def _leaving_nothing_half(self) -> Iterator[None]:
+        """Unlink the file where it cannot be whole, but not where a user is tired of waiting."""
         try:
             yield
         except OSError as error:
+            self._unlink()
             raise VideoError(
                 f"{self.path}: cannot be written: {error.strerror}; nothing of it was kept"
             ) from error
-        finally:
-            with suppress(OSError):
-                self._partial.unlink()
+        except VideoError:
+            self._unlink()
+            raise
+
+    def _unlink(self) -> None:
+        with suppress(OSError):
+            self._partial.unlink()
 
     def _count(self) -> None:
         """Read the file again and see that every frame has arrived."""
@@ -316,13 +364,26 @@ def _grow(path: Path) -> None:
 
 def _check_file(name: str) -> None:
     path = Path(name)
-    _check_name(path)
-    if not path.exists():
-        raise VideoError(f"no such file: {name!r}")
-    if path.is_dir():
+    try:
+        _check_name(path)
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise VideoError(f"no such file: {name!r}") from None
+    except OSError as error:
+        raise VideoError(f"{name}: cannot be opened: {error.strerror}") from None
+    if stat.S_ISDIR(found.st_mode):
         raise VideoError(f"{name}: a folder; expected a video file")
-    if path.stat().st_size == 0:
+    # Pipes and devices have no size.
+    if stat.S_ISREG(found.st_mode) and found.st_size == 0:
         raise VideoError(f"{name}: the file is empty")
+
+
+def _mode(source: str | os.PathLike[str]) -> int:
+    """Return the kind of a file, as `stat` tells it; 0: there is none, or nobody can know."""
+    try:
+        return Path(source).stat().st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def _check_name(path: Path) -> None:
@@ -337,14 +398,27 @@ def _open(source: str | os.PathLike[str] | int) -> cv2.VideoCapture:
     if isinstance(source, int):
         return cv2.VideoCapture(source)
     name = os.fspath(source)
+    if is_camera(source) and sys.platform == "linux":
+        return cv2.VideoCapture(name, cv2.CAP_V4L2)
     # Whole, as FFmpeg takes what stands before a colon for the kind of an address.
     whole = name if is_address(name) else str(Path(name).absolute())
     return cv2.VideoCapture(whole, cv2.CAP_FFMPEG)
 
 
-def _why_closed(name: str, source: str | os.PathLike[str] | int) -> str:
-    if isinstance(source, int):
+def _why_closed(name: str, *, camera: bool) -> str:
+    if camera and sys.platform == "darwin":
+        return (
+            f"{name}: there is none, another program is using it, or this one may not: see System "
+            "Settings, Privacy & Security, Camera"
+        )
+    if camera:
         return f"{name}: there is none, or another program is using it"
     if is_address(name):
         return f"{name}: nothing answers there that can be played"
     return f"not a readable video: {name} (unknown format, damaged, or cut off at its end)"
+
+
+def _why_empty(name: str, *, camera: bool) -> str:
+    if camera:
+        return f"{name}: it opens but gives no picture; is another program using it?"
+    return f"{name}: no frame of it can be read; is the file damaged?"

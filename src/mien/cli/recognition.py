@@ -63,13 +63,14 @@ def predict(
     """Find faces in pictures and videos and name their emotions."""
     from mien import load
     from mien.inputs import find_inputs
+    from mien.termination import on_termination
     from mien.video import is_video
 
     recogniser = load(model, detector=detector, device=device)
     inputs = find_inputs(sources, without=out)
     copies = _Copies(out, inputs.paths) if out else None
     failed = bool(inputs.problems)
-    with json_lines(json_file) as lines, show_progress() as show:
+    with on_termination(_interrupt), json_lines(json_file) as lines, show_progress() as show:
         report = _Reports(lines, copies, say=json_file != "-")
         for source, problem in inputs.problems.items():
             report.nothing(source, problem)
@@ -85,13 +86,24 @@ def predict(
 
 def live(
     source: Annotated[
-        str, typer.Option(help="A camera's number, a file or an address.", metavar="0|FILE|URL")
+        str,
+        typer.Option(
+            help="A camera's number or device, a file or an address.", metavar="0|FILE|URL"
+        ),
     ] = "0",
     record: Annotated[
         Path | None,
         typer.Option(help="Record what is shown: .mp4, .webm, .mkv or .avi.", metavar="FILE"),
     ] = None,
+    json_file: LinesFile = None,
     no_window: Annotated[bool, typer.Option("--no-window", help="Show nothing.")] = False,
+    mirror: Annotated[
+        bool | None,
+        typer.Option(
+            "--mirror/--no-mirror",
+            help="Swap left and right, in recordings too; else for cameras in a window only.",
+        ),
+    ] = None,
     max_frames: Annotated[
         int, typer.Option(help="Stop after so many frames; 0 goes on.", min=0)
     ] = 0,
@@ -105,26 +117,32 @@ def live(
     from mien import load
     from mien.camera import Camera
     from mien.live import Live
+    from mien.video import is_camera
     from mien.window import Window
 
-    number = int(source) if source.isdecimal() else None
+    opened = int(source) if source.isdecimal() else source
+    if mirror is None:
+        mirror = is_camera(opened) and not no_window
     if record and (file := _file_at(record)) and file == _file_at(Path(source)):
         raise UsageError(f"--record {record}: that is the source itself: choose another file")
     recogniser = load(model, detector=detector, device=device, threads=1)
     with (
+        json_lines(json_file) as lines,
         nullcontext(None) if no_window else Window() as window,
-        Camera(source if number is None else number, patient=not no_window) as camera,
+        Camera(opened, patient=not no_window) as camera,
     ):
         result = Live(
             recogniser,
             camera,
             window,
-            mirror=number is not None,
+            mirror=mirror,
             record=record,
             max_frames=max_frames,
             say=lambda text: err_console.print(shown(text), soft_wrap=True),
+            seen=partial(_write_line, lines),
         ).run()
-    out_console.print(f"{result.frames:,} frames, {result.rate:.1f} a second")
+    console = err_console if json_file == "-" else out_console
+    console.print(f"{result.frames:,} frames, {result.rate:.1f} a second")
     if result.problem:
         raise VideoError(result.problem)
 
@@ -149,6 +167,19 @@ def serve(
     rate: Annotated[float, typer.Option(help="Requests a second of one client.", min=0.1)] = 20.0,
     streams: Annotated[int, typer.Option(help="Webcams and videos at once.", min=1)] = 16,
     max_mb: Annotated[int, typer.Option(help="Size of a picture's file, MB.", min=1)] = 16,
+    at_once: Annotated[
+        int, typer.Option(help="Pictures and frames at work at once; 0: one a core.", min=0)
+    ] = 0,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a proxy before it, or of a page that asks it; again for more.",
+            metavar="https://NAME",
+        ),
+    ] = None,
+    proxy: Annotated[
+        bool, typer.Option("--proxy", help="Believe a proxy on this machine who asks.")
+    ] = False,
     certificate: Annotated[
         Path | None, typer.Option(help="TLS certificate, for https.", metavar="PEM")
     ] = None,
@@ -174,7 +205,11 @@ def serve(
         token=token,
         detector=make_detector(detector),
         stream_detector=make_detector(stream_detector),
-        limits=Limits(picture_bytes=max_mb * 1_000_000, rate=rate, streams=streams),
+        limits=Limits(
+            picture_bytes=max_mb * 1_000_000, rate=rate, streams=streams, at_once=at_once
+        ),
+        origins=origin or (),
+        proxy=proxy,
         certificate=(certificate, key) if certificate and key else None,
         say=lambda address: out_console.print(
             f"mien is at {shown(address)}  (Ctrl-C ends it)", soft_wrap=True
@@ -283,9 +318,15 @@ def _measured(card: "ModelCard") -> tuple[str, str]:
     split = next((each for each in ("test", "valid") if each in card.figures), None)
     if split is None:
         return "not measured", ""
-    figures, data = card.figures[split], card.training["dataset"]["source_format"]
+    figures = card.figures[split]
+    # What a run notes of its own validation does not name the data.
+    data = figures.get("dataset", card.training["dataset"])
     of = f", n = {figures['n']:,}" if "n" in figures else ""
-    return f"{figures['accuracy']:.2%}", f"{data} {split}{of}"
+    return f"{figures['accuracy']:.2%}", f"{data['source_format']} {split}{of}"
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 class _Reports:
@@ -309,22 +350,33 @@ class _Reports:
         return fine
 
     def video(self, recogniser: "Recogniser", path: str, show: "Progress") -> bool:
-        """Go through a video; whether all of it could be read."""
+        """Go through a video; whether all of it could be read.
+
+        Raises:
+            KeyboardInterrupt: the user ended it. What was seen at an address is summed up before;
+                of a file, which can be read again, no half is left.
+        """
         from mien.timeline import Timeline
-        from mien.video import Video
+        from mien.video import Video, is_address
 
         timeline = Timeline(path)
-        fine = True
+        fine, interrupted = True, False
         try:
             with Video(path) as video, self._copy(path, video.rate) as copy:
                 frames = recogniser.video(video)
-                for prediction, pixels in show(
-                    frames, total=video.expected_frames, doing=f"watching {shown(path)}"
-                ):
-                    fine &= self._line(prediction)
-                    if pixels is not None:
-                        timeline.add(prediction, pixels)
-                        copy.add(prediction, pixels)
+                try:
+                    for prediction, pixels in show(
+                        frames, total=video.expected_frames, doing=f"watching {shown(path)}"
+                    ):
+                        fine &= self._line(prediction)
+                        if pixels is not None:
+                            timeline.add(prediction, pixels)
+                            copy.add(prediction, pixels)
+                except KeyboardInterrupt:
+                    if not is_address(path):
+                        copy.drop()
+                        raise
+                    interrupted = True
         except VideoError as error:
             self.nothing(path, str(error))
             return False
@@ -333,6 +385,8 @@ class _Reports:
             print_timeline(timeline)
         if self._copies:
             fine &= _written(partial(self._copies.add_timeline, timeline))
+        if interrupted:
+            raise KeyboardInterrupt
         return fine
 
     def nothing(self, source: str, problem: str) -> None:
@@ -340,14 +394,20 @@ class _Reports:
         self._line(Prediction(source, error=problem))
 
     def _line(self, prediction: Prediction) -> bool:
-        if self._lines:
-            self._lines.write(json.dumps(prediction.to_json()) + "\n")
+        _write_line(self._lines, prediction)
         if prediction.error:
             complain(prediction.error)
         return prediction.error is None
 
     def _copy(self, path: str, rate: float) -> "_AnnotatedVideo":
         return _AnnotatedVideo(self._copies.take(path, ".mp4") if self._copies else None, rate)
+
+
+def _write_line(lines: IO[str] | None, prediction: Prediction) -> None:
+    """Write a JSON line, if any are wanted, at once: another program may wait for it."""
+    if lines:
+        lines.write(json.dumps(prediction.to_json()) + "\n")
+        lines.flush()
 
 
 class _AnnotatedVideo:
@@ -377,6 +437,10 @@ class _AnnotatedVideo:
         from mien.annotate import annotate
 
         self._try(lambda copy: copy.add(annotate(pixels, prediction.faces), prediction.time_s))
+
+    def drop(self) -> None:
+        """Leave nothing of it."""
+        self._try(lambda copy: copy.drop())
 
     def _try(self, write: Callable[["VideoCopy"], None]) -> None:
         if self._copy is None:
@@ -426,15 +490,18 @@ class _Copies:
 
     def take(self, source: str, suffix: str, *, of: str = "") -> Path:
         """Return a name that nothing else has, for what is made of a source."""
-        stem = Path(source.partition("?")[0]).stem or "stream"
+        from mien.video import title
+
+        stem = Path(title(source)).stem or "stream"
         while len(os.fsencode(stem)) > _LONGEST_STEM:
             stem = stem[:-1]
         stem = f"{stem}-{of}" if of else stem
         name, number = f"{stem}{suffix}", 1
-        while name in self._taken or _file_at(self._folder / name) in self._read:
+        # Where case does not count, two names that differ in it alone are one.
+        while name.casefold() in self._taken or _file_at(self._folder / name) in self._read:
             number += 1
             name = f"{stem}-{number}{suffix}"
-        self._taken.add(name)
+        self._taken.add(name.casefold())
         return self._folder / name
 
 
