@@ -178,7 +178,7 @@ def test_predict_takes_any_file_name(
         (["{tmp}/empty"], 1, "no image or video in this folder"),
         (["{tmp}/*.png"], 1, "the pattern matches no image"),
         (["{photo}", "--model", "{tmp}/text.onnx"], 1, "not a readable ONNX model"),
-        (["{photo}", "--model", "huge"], 1, "no model 'huge'"),
+        (["{photo}", "--model", "huge"], 2, "no model 'huge'"),
         (["{photo}", "--detector", "yolo"], 2, "unknown detector 'yolo'"),
         (["{photo}", "--device", "tpu"], 2, "device 'tpu'"),
         (["{photo}", "--json", "{tmp}/text.onnx/a.jsonl"], 1, "text.onnx"),
@@ -256,7 +256,7 @@ def test_a_name_that_the_terminal_cannot_write(tmp_path: Path) -> None:
 
 
 def test_four_commands_from_votes_to_a_model_file(
-    mien: Command, ferplus_of_drawn_faces: Path, tmp_path: Path
+    mien: Command, ferplus_of_drawn_faces: Path, drawn_dataset: Dataset, tmp_path: Path
 ) -> None:
     dataset, run, file = tmp_path / "dataset", tmp_path / "run", tmp_path / "mine.onnx"
     ran = mien("data", "import", "ferplus", ferplus_of_drawn_faces, "--out", dataset)
@@ -267,6 +267,9 @@ def test_four_commands_from_votes_to_a_model_file(
     ran = mien("eval", run, "--data", dataset)
     assert ran.status == 0 and "n = 16" in ran.out
     assert (run / "eval-test" / "confusion.png").stat().st_size > 10_000
+    ran = mien("eval", run, "--data", drawn_dataset.path)
+    assert ran.status == 0 and "nobody has checked" in " ".join(ran.out.split())
+    assert (run / f"eval-test-{drawn_dataset.info['fingerprint']}" / "answers.parquet").exists()
     ran = mien("export", run, "--out", file)
     assert ran.status == 0 and file.exists()
 
@@ -357,6 +360,7 @@ def test_from_suspect_labels_to_a_repaired_dataset(
         (["eval", "{tmp}", "--data", "{data}"], 1, "no best.safetensors here"),
         (["eval", "base", "--data", "{data}", "--split", "dev"], 2, "split 'dev'"),
         (["eval", "base", "--data", "{data}", "--onto-card"], 2, "ONNX file of your own"),
+        (["compare", "base", "nano", "base", "--data", "{data}"], 2, "base is named 2 times"),
         (["export", "{tmp}", "--out", "{tmp}/a.onnx"], 1, "no best.safetensors here"),
         (["data", "import", "fer2012", "{tmp}", "--out", "{tmp}/d"], 2, "unknown format 'fer2012'"),
         (["data", "import", "folder", "{tmp}", "--out", "{data}"], 1, "none in a folder named"),
@@ -457,3 +461,19 @@ def test_bench_keeps_a_race(mien: Command, tmp_path: Path, drawn_dataset: Datase
     assert ran.status == 0
     kept = json.loads((tmp_path / "bench" / "train.json").read_text())
     assert kept["epochs"] == {"first": 1, "fast": 1}
+
+
+def test_a_missing_library_of_the_system_is_named(
+    mien: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bare servers have no libGL, without which OpenCV cannot be imported."""
+    says = "libGL.so.1: cannot open shared object file: No such file or directory"
+
+    def lacking(*_: object, **__: object) -> None:
+        raise ImportError(says)
+
+    monkeypatch.setattr("mien.load", lacking)
+    ran = mien("predict", "photo.jpg")
+    assert ran.status == 2
+    assert says in ran.err
+    assert "apt install libgl1" in ran.err

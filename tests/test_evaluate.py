@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -166,6 +167,7 @@ def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
         "evaluation.html",
         "model_card.md",
         REPORT_NAME,
+        "answers.parquet",
         "confusion.png",
         "calibration.png",
     ]
@@ -174,9 +176,43 @@ def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
     assert content == report.to_json()
     assert content["left_out"] == {"contempt": 3}
     assert content["n"] == 21
-    with Image.open(written[3]) as picture:
+    answers = pq.read_table(written[3]).to_pylist()
+    assert len(answers) == 21
+    for row in answers:
+        assert row["answer"] == row["label"] == max(labels, key=lambda label: row[label])
+        assert row[row["label"]] == pytest.approx(0.9)
+    ids = ferplus_dataset.column("id")
+    paths = dict(zip(ids, ferplus_dataset.column("path"), strict=True))
+    assert all(paths[row["id"]] == row["path"] for row in answers)
+    with Image.open(written[4]) as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 500
+
+
+def test_environments_are_kept_while_the_answers_stay(
+    tmp_path: Path, ferplus_dataset: Dataset
+) -> None:
+    """They take long; those of other weights are no longer true."""
+    report = evaluate(Remembers(ferplus_dataset, EMOTIONS), ferplus_dataset, "test")
+    measured = {"n": 21, "clean": {"accuracy": 1.0}, "flips": 0.0, "conditions": {}}
+    measured["middle"] = {
+        "mean_share_of_clean": 1.0,
+        "worst": "mask",
+        "worst_share_of_clean": 1.0,
+        "mean_accuracy": 1.0,
+    }
+    (tmp_path / REPORT_NAME).write_text(
+        json.dumps(report.to_json() | {"environments": measured}), encoding="utf-8"
+    )
+    for name in ("environments.png", "conditions.png"):
+        (tmp_path / name).touch()
+    other = Remembers(ferplus_dataset, EMOTIONS, wrong={"fear": "surprise"})
+    assert report._environments_before(tmp_path / REPORT_NAME) == measured
+    evaluate(other, ferplus_dataset, "test").save(tmp_path, ferplus_dataset)
+    content = json.loads((tmp_path / REPORT_NAME).read_text(encoding="utf-8"))
+    assert content["environments"] is None
+    assert not (tmp_path / "environments.png").exists()
+    assert not (tmp_path / "conditions.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mien import plots
-from mien.atomic import write_text
+from mien.atomic import replacing, write_text
 from mien.card import ModelCard
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, UsageError
@@ -81,6 +83,8 @@ class Report:
         left_out: images whose label the model does not know, by label.
         agreement: mean share of the annotators' votes that the label got, 0..1; None without votes.
         intervals: 95 % intervals of accuracy, macro recall and nll.
+        answers: of every image, in order of the manifest: id, path, label, answer, and the
+            probability of each emotion under its name, 0..1.
         mistakes: the wrong answers that the model was surest of, the surest first.
         groups: where asked for, figures of the images by the value of a column: n, accuracy,
             macro_recall and nll.
@@ -95,6 +99,7 @@ class Report:
     left_out: dict[str, int]
     agreement: float | None
     intervals: dict[str, tuple[float, float]]
+    answers: pa.Table
     mistakes: tuple[Mistake, ...] = ()
     groups: dict[str, dict[str, float | int]] = field(default_factory=dict)
     by: str | None = None
@@ -149,7 +154,7 @@ class Report:
     def save(
         self, folder: Path, dataset: Dataset, *, history: Sequence[Mapping[str, Any]] = ()
     ) -> list[Path]:
-        """Write ``evaluation.json``, its pictures, ``evaluation.html`` and ``model_card.md``.
+        """Write the figures, every answer, pictures, a page and a model card.
 
         Environments that were measured before, of the same answers to the same images, are kept.
 
@@ -167,6 +172,9 @@ class Report:
             kept = replace(self, environments=before)
             return kept.save(folder, dataset, history=history)
         write_text(report, json.dumps(self.to_json(), indent=2) + "\n")
+        answers = folder / "answers.parquet"
+        with replacing(answers) as partial:
+            pq.write_table(self.answers, partial, compression="zstd")
         confusion, calibration = folder / "confusion.png", folder / "calibration.png"
         plots.save_confusion(confusion, self.evaluation, title=self.title)
         plots.save_calibration(calibration, self.evaluation, title=self.title)
@@ -183,7 +191,7 @@ class Report:
         write_text(page, render_evaluation(self, dataset, pictures))
         card = folder / "model_card.md"
         write_text(card, render_model_card(self))
-        return [page, card, report, confusion, *pictures]
+        return [page, card, report, answers, confusion, *pictures]
 
     def _environments_before(self, report: Path) -> dict[str, Any] | None:
         try:
@@ -252,6 +260,7 @@ def evaluate(
         left_out=left_out,
         agreement=_agreement(dataset, rows),
         intervals=confidence_intervals(found, truth),
+        answers=_answers(found, truth, rows, dataset, labels),
         mistakes=_mistakes(found, truth, rows, dataset, labels),
         groups={} if by is None else _groups(found, truth, rows, dataset, labels, by),
         by=by,
@@ -313,6 +322,22 @@ def _agreement(dataset: Dataset, rows: NDArray[np.int64]) -> float | None:
     labels = dataset.labels(rows, EMOTIONS)
     shares = [given[label] for given, label in zip(votes, labels, strict=True) if given]
     return float(np.mean(shares)) if shares else None
+
+
+def _answers(
+    found: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    dataset: Dataset,
+    labels: tuple[str, ...],
+) -> pa.Table:
+    names = np.array(labels)
+    about = dataset.manifest.select(["id", "path"]).take(rows)
+    columns = {"label": names[truth], "answer": names[found.argmax(axis=1)]}
+    columns |= dict(zip(labels, found.T, strict=True))
+    for name, values in columns.items():
+        about = about.append_column(name, pa.array(values))
+    return about
 
 
 def _mistakes(

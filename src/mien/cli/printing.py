@@ -162,6 +162,8 @@ def print_report(report: "Report") -> None:
         listed = ["-" if value is None else f"{value:.1%}" for value in values]
         table.add_row(emotion, f"{count:,}", *listed)
     out_console.print(table)
+    if report.caveat:
+        out_console.print(report.caveat, soft_wrap=True)
     for label, count in report.left_out.items():
         out_console.print(f"left out: {count:,} {label}, which the model does not know")
     if report.by:
