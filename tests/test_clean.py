@@ -204,6 +204,24 @@ def test_drawn_splits_keep_the_faces_of_one_picture_together(tmp_path: Path) -> 
     assert {leak.evidence["by"] for leak in leaks} >= {"other faces of the picture"}
 
 
+def test_splits_drawn_anew_tell_persons_with_a_black_frame_apart(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    lines = ["path,label,subject"]
+    for number in range(24):
+        noise = np.random.default_rng(number).integers(0, 256, (48, 48), dtype=np.uint8)
+        for name, pixels in (("face", noise), ("black", np.zeros((48, 48), np.uint8))):
+            write_image(tmp_path / f"s/{name}{number}.png", pixels)
+            lines.append(f"{name}{number}.png,{EMOTIONS[number % 8]},p{number}")
+    (tmp_path / "s/faces.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    import_dataset("csv", tmp_path / "s", tmp_path / "d", size=48, channels=1)
+    rules = Rules(split=(60, 20, 20), seed=3)
+    cleaned, _ = _clean(Dataset.open(tmp_path / "d"), tmp_path / "once", rules)
+    people, splits = cleaned.column("subject"), cleaned.column("split")
+    assert set(splits) == set(SPLITS)
+    assert len(set(zip(people, splits, strict=True))) == 24
+    assert _clean(cleaned, tmp_path / "twice", rules)[1] == []
+
+
 @pytest.mark.parametrize(
     "rest", [{"drop": ("duplicate",)}, {"split": (80, 10, 10)}, {}], ids=["drop", "split", "alone"]
 )

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mien.data.writer import DatasetWriter, content_hash, new_folder, sample_id
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
-from mien.records import Box, Sample
+from mien.records import Box, Sample, Split
 
 SPEC = InputSpec(size=16, channels=3)
 RANDOM = np.random.default_rng(8)
@@ -32,7 +33,8 @@ def _write(out: Path, samples: list[Sample | None] | None = None) -> dict[str, A
         values = tuple(samples[0].values) if samples and samples[0] else ()
         writer = DatasetWriter(folder, source_format="folder", spec=SPEC, values=values)
         for i, image in enumerate(IMAGES):
-            sample = Sample(f"{i}.png", "train" if i < 8 else "test", EMOTIONS[i % 3])
+            split: Split = "train" if i < 7 else "valid" if i < 8 else "test"
+            sample = Sample(f"{i}.png", split, EMOTIONS[i % 3])
             if samples and i < len(samples):
                 sample = samples[i] or sample
             writer.add(sample, image, sha256=content_hash(image), width=16, height=16)
@@ -56,8 +58,8 @@ def test_what_is_written_comes_back(folder: Path) -> None:
     assert len(dataset) == 11
     assert dataset.spec == SPEC
     assert dataset.emotions == ("neutral", "happiness", "sadness")
-    assert dataset.usable("train").tolist() == [0, 1, 2, 3, 4, 6, 7, 8]
-    assert dataset.usable("valid").tolist() == []
+    assert dataset.usable("train").tolist() == [0, 1, 2, 3, 4, 6, 7]
+    assert dataset.usable("valid").tolist() == [8]
     assert dataset.usable("test").tolist() == [9, 10]
     assert dataset.column("path")[5] == "broken.png"
     assert dataset.column("shard")[5] is None
@@ -78,8 +80,8 @@ def test_description(tmp_path: Path) -> None:
     info = _write(tmp_path / "d")
     assert json.loads((tmp_path / "d/dataset.json").read_text(encoding="utf-8")) == info
     assert info["counts"] == {
-        "train": {"neutral": 3, "happiness": 3, "sadness": 2},
-        "valid": {},
+        "train": {"neutral": 3, "happiness": 2, "sadness": 2},
+        "valid": {"happiness": 1},
         "test": {"neutral": 1, "sadness": 1},
     }
     assert info["excluded"] == {"train": {}, "valid": {"unreadable: x": 1}, "test": {}}
@@ -124,6 +126,43 @@ def test_images_come_in_any_order_across_shards(
         found = dataset.images(WITH_IMAGE[asked])
         assert found.dtype == np.uint8
         np.testing.assert_array_equal(found, IMAGES[asked])
+
+
+@pytest.fixture
+def few_open_files() -> Iterator[None]:
+    """Allow this process twenty open files beside those that it has."""
+    resource = pytest.importorskip("resource")  # Windows has none
+    limit, kept = resource.setrlimit, resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open() as next_file:
+        limit(resource.RLIMIT_NOFILE, (next_file.fileno() + 20, kept[1]))
+    yield
+    limit(resource.RLIMIT_NOFILE, kept)
+
+
+@pytest.mark.usefixtures("few_open_files")
+@pytest.mark.parametrize("raised", [True, False], ids=["raised", "refused"])
+def test_more_shards_than_files_may_be_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: bool
+) -> None:
+    monkeypatch.setattr(module, "_SHARD_BYTES", 1)
+    with new_folder(tmp_path / "d") as folder:
+        writer = DatasetWriter(folder, source_format="folder", spec=InputSpec(size=16))
+        for number in range(100):
+            image = np.full((16, 16, 1), number, np.uint8)
+            writer.add(Sample(f"{number}.png", "train", "fear"), image, sha256=str(number))
+        writer.finish(source="somewhere")
+    if raised:
+        assert Dataset.open(tmp_path / "d").images(np.arange(100))[:, 0, 0, 0].tolist() == [
+            *range(100)
+        ]
+    else:
+
+        def refuse(*_: object) -> None:
+            raise ValueError
+
+        monkeypatch.setattr("resource.setrlimit", refuse)
+        with pytest.raises(DatasetError, match="its 100 shards need an open file each"):
+            Dataset.open(tmp_path / "d")
 
 
 def test_a_row_without_an_image_gives_no_other_image(folder: Path) -> None:

@@ -15,12 +15,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien import cli
 from mien.data.dataset import Dataset
 from mien.data.formats import FORMATS
 from mien.data.importers import import_dataset, recognise
-from mien.errors import DatasetError
+from mien.errors import DatasetError, UsageError
 from mien.images import write_image
-from mien.labels import AFFECTNET_YOLO_CODES, EMOTIONS, FERPLUS_VOTE_COLUMNS
+from mien.labels import AFFECTNET_YOLO_CODES, EMOTIONS, FERPLUS_VOTE_COLUMNS, read_codes
 
 Pixels = NDArray[np.uint8]
 LANDMARKS = ";".join(f"{i}.5;{i}.25" for i in range(68))
@@ -166,6 +167,24 @@ def ferplus(root: Path) -> None:
     _image(root / "FER2013Train/fer0.png", 1)
 
 
+def kdef(root: Path) -> None:
+    number = 0
+    for person in ("F01", "M35"):
+        for session in "AB":
+            for emotion in ("AF", "AN", "DI", "HA", "NE", "SA", "SU"):
+                name = f"{session}{person}{emotion}{('S', 'HL', 'HR', 'FL', 'FR')[number % 5]}.JPG"
+                _image(root / f"KDEF/{session}{person}/{name}", number)
+                number += 1
+
+
+def jaffe(root: Path) -> None:
+    number = 0
+    for person in ("KA", "UY"):
+        for emotion in ("AN", "DI", "FE", "HA", "NE", "SA", "SU"):
+            number += 1
+            _image(root / f"jaffe/{person}.{emotion}1.{number}.tiff", number)
+
+
 def folder(root: Path) -> None:
     for i, emotion in enumerate(EMOTIONS):
         _image(root / emotion / f"{i}.png", i)
@@ -212,6 +231,8 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "rafdb": rafdb,
     "expw": expw,
     "ckplus": ckplus,
+    "kdef": kdef,
+    "jaffe": jaffe,
     "folder": folder,
     "csv": csv_table,
     "parquet": parquet,
@@ -341,6 +362,41 @@ def test_affectnet_yolo_with_other_names_is_refused(tmp_path: Path) -> None:
         import_dataset("affectnet-yolo", source, tmp_path / "out")
 
 
+def _yolo_within_images(root: Path) -> None:
+    affectnet_yolo(root)
+    for path in [*root.glob("*/*/*")]:
+        split, kind, name = path.relative_to(root).parts
+        (root / kind / split).mkdir(parents=True, exist_ok=True)
+        path.rename(root / kind / split / name)
+
+
+def _yolo_with_validation(root: Path) -> None:
+    affectnet_yolo(root)
+    (root / "valid").rename(root / "validation")
+
+
+@pytest.mark.parametrize("lay", [_yolo_within_images, _yolo_with_validation])
+def test_affectnet_yolo_lists_every_image_wherever_its_split_is_named(
+    tmp_path: Path, lay: Callable[[Path], None]
+) -> None:
+    root = tmp_path / "s"
+    lay(root)
+    _image(root / "preview.png", 99)
+    assert recognise(root)[0] == "affectnet-yolo"
+    import_dataset("affectnet-yolo", root, tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    assert {row["path"].partition("#")[0] for row in rows} == {
+        path.relative_to(root).as_posix() for path in root.rglob("*.png")
+    }
+    two = [row for row in rows if "two.png" in row["path"]]
+    assert [(row["label"], row["split"]) for row in two] == [
+        ("anger", "valid"),
+        ("happiness", "valid"),
+    ]
+    (stray,) = (row for row in rows if row["path"] == "preview.png")
+    assert stray["problem"] == "unlisted"
+
+
 def test_rafdb(tmp_path: Path) -> None:
     rows = _rows("rafdb", tmp_path)
     labels = [rows[f"Image/aligned/train_{i:05d}_aligned.jpg"]["label"] for i in range(1, 8)]
@@ -348,6 +404,45 @@ def test_rafdb(tmp_path: Path) -> None:
     test = rows["Image/aligned/test_0001_aligned.jpg"]
     assert (test["split"], test["label"]) == ("test", "happiness")
     assert rows["Image/aligned/test_0002_aligned.jpg"]["problem"] == "bad_label"
+
+
+def test_rafdb_as_its_authors_hand_it_out(tmp_path: Path) -> None:
+    root = _source("rafdb", tmp_path)
+    shutil.make_archive(str(root / "Image/aligned"), "zip", root / "Image", "aligned")
+    shutil.rmtree(root / "Image/aligned")
+    assert recognise(root)[0] == "rafdb"
+    import_dataset("rafdb", root, tmp_path / "d")
+    rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
+    row = rows["Image/aligned/train_00004_aligned.jpg"]
+    assert (row["label"], row["given"], row["excluded"]) == ("happiness", "4", None)
+
+
+def test_rafdb_in_folders(tmp_path: Path) -> None:
+    root = tmp_path / "s"
+    for split, count in (("train", 2), ("test", 1)):
+        for number in range(7 * count):
+            code = number % 7 + 1
+            name = f"{split}_{number:05d}_aligned.jpg"
+            _image(root / f"DATASET/{split}/{code}/{name}", 100 * count + number)
+    _image(root / "DATASET/train/4/holiday.jpg", 999)
+    _text(root / "train_labels.csv", "image,label", "train_00000_aligned.jpg,1")
+    _text(root / "test_labels.csv", "image,label", "test_00000_aligned.jpg,1")
+    assert recognise(root)[0] == "rafdb"
+    import_dataset("rafdb", root, tmp_path / "d")
+    rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
+    tested = [rows[f"DATASET/test/{i + 1}/test_{i:05d}_aligned.jpg"] for i in range(7)]
+    assert [row["label"] for row in tested] == list(RAFDB_ORDER)
+    assert {row["split"] for row in rows.values() if "/test/" in row["path"]} == {"test"}
+    assert rows["DATASET/train/4/holiday.jpg"]["problem"] == "bad_label"
+
+
+def test_numbered_folders_of_other_names_are_not_rafdbs(tmp_path: Path) -> None:
+    for code in range(1, 8):
+        _image(tmp_path / f"s/train/{code}/{code}.jpg", code)
+    with pytest.raises(DatasetError, match="no layout that mien knows"):
+        recognise(tmp_path / "s")
+    with pytest.raises(DatasetError, match=r"no list_patition_label\.txt here"):
+        import_dataset("rafdb", tmp_path / "s", tmp_path / "d")
 
 
 def test_expw(tmp_path: Path) -> None:
@@ -378,6 +473,105 @@ def test_ckplus_folders_keep_people_together(tmp_path: Path) -> None:
         assert len(of_person) == 1
 
 
+def test_ckplus_as_its_authors_hand_it_out(tmp_path: Path) -> None:
+    root = tmp_path / "s"
+    number = 0
+    for person in range(10):
+        for frame in range(1, 8):
+            number += 1
+            name = f"S{person:03d}_001_{frame:08d}.png"
+            _image(root / f"cohn-kanade-images/S{person:03d}/001/{name}", number)
+        if person < 8:
+            label = root / f"Emotion/S{person:03d}/001/S{person:03d}_001_00000007_emotion.txt"
+            _text(label, f"   {person + 1:.7e}")
+    _text(root / "Emotion/S099/001/S099_001_00000009_emotion.txt", "   1.0000000e+00")
+    assert recognise(root)[0] == "ckplus"
+    import_dataset("ckplus", root, tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    codes = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+    for person in range(10):
+        own = [row for row in rows if row["subject"] == f"S{person:03d}"]
+        peak = [codes[person]] * 3 if person < 7 else [None] * 3
+        assert [row["label"] for row in own] == [
+            "neutral" if person < 7 else None,
+            *[None] * 3,
+            *peak,
+        ]
+        assert len({row["split"] for row in own}) == 1
+        problem = None if person < 7 else "bad_label" if person < 8 else "unlisted"
+        assert {row["problem"] for row in own} == {problem}
+    between = {row["excluded"] for row in rows if row["subject"] == "S000" and not row["label"]}
+    assert between == {"between the neutral face and the peak of the emotion"}
+    assert (rows[-1]["path"], rows[-1]["problem"]) == ("S099_001_00000009.png", "missing")
+
+
+NAMINGS = {
+    "ckplus": "S{person:03d}_001_{frame:08d}.png",
+    "kdef": "{session}F{person:02d}{emotion}S.JPG",
+    "jaffe": "{first}A.{emotion}{frame}.{person}.png",
+}
+
+
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_folders_of_emotions_keep_the_persons_of_names_together(
+    tmp_path: Path, naming: str
+) -> None:
+    persons = {}
+    for person in range(12):
+        for frame in range(3):
+            name = NAMINGS[naming].format(
+                person=person,
+                frame=frame,
+                session="AB"[frame % 2],
+                emotion=("AN", "HA", "SA")[frame],
+                first="ABCDEFGHIJKL"[person],
+            )
+            persons[name] = person
+            _image(tmp_path / "s" / ("anger", "joy", "sad")[frame] / name, 100 * person + frame)
+    _image(tmp_path / "s/anger/stray.png", 9999)
+    found, _ = recognise(tmp_path / "s")
+    assert found == ("ckplus" if naming == "ckplus" else "folder")
+    for name in {found, "folder"}:
+        import_dataset(name, tmp_path / "s", tmp_path / name)
+        rows = Dataset.open(tmp_path / name).manifest.to_pylist()
+        of_person = {(persons.get(Path(r["path"]).name, -1), r["split"]) for r in rows}
+        assert len(of_person) == 13
+        assert {split for _, split in of_person} == {"train", "valid", "test"}
+
+
+def test_kdef(tmp_path: Path) -> None:
+    rows = _rows("kdef", tmp_path)
+    first = [rows[path] for path in sorted(rows) if path.startswith("KDEF/AF01/")]
+    assert [(row["given"], row["label"], row["angle"]) for row in first] == [
+        ("AF", "fear", 0),
+        ("AN", "anger", -45),
+        ("DI", "disgust", 45),
+        ("HA", "happiness", -90),
+        ("NE", "neutral", 90),
+        ("SA", "sadness", 0),
+        ("SU", "surprise", -45),
+    ]
+    assert len({(row["subject"], row["split"]) for row in rows.values()}) == 2
+    assert {row["subject"] for row in rows.values()} == {"F01", "M35"}
+
+
+def test_jaffe(tmp_path: Path) -> None:
+    rows = _rows("jaffe", tmp_path)
+    labels = [row["label"] for path, row in rows.items() if path.startswith("jaffe/KA")]
+    assert sorted(labels) == sorted({*EMOTIONS} - {"contempt"})
+    assert rows["jaffe/KA.FE1.3.tiff"]["label"] == "fear"
+    assert len({(row["subject"], row["split"]) for row in rows.values()}) == 2
+
+
+def test_a_stray_image_among_jaffes_is_listed(tmp_path: Path) -> None:
+    jaffe(tmp_path / "s")
+    _image(tmp_path / "s/jaffe/logo.png", 99)
+    assert recognise(tmp_path / "s")[0] == "jaffe"
+    import_dataset("jaffe", tmp_path / "s", tmp_path / "d")
+    rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
+    assert rows["jaffe/logo.png"]["excluded"] == "no name of JAFFE, as KA.AN1.39.tiff is"
+
+
 def test_csv(tmp_path: Path) -> None:
     rows = _rows("csv", tmp_path)
     first = rows["a/1.png"]
@@ -399,6 +593,32 @@ def test_parquet(tmp_path: Path) -> None:
     assert [row["label"] for row in test] == ["fear", "happiness", None]
     assert {row["split"] for row in test} == {"test"}
     assert test[2]["problem"] == "bad_label"
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train-00000-of-00001.parquet", "train"),
+        ("fer2013-validation-00000-of-00001.parquet", "valid"),
+        ("fer_test.parquet", "test"),
+        ("TEST.PARQUET", "test"),
+        ("train_and_test.parquet", None),
+        ("val_part/0001.parquet", "valid"),
+        ("faces.parquet", None),
+    ],
+)
+def test_the_split_that_a_parquet_file_names(tmp_path: Path, name: str, split: str | None) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"image": [b"x"], "label": ["joy"]}), tmp_path / name)
+    with FORMATS["parquet"].read(tmp_path) as reading:
+        assert [sample.split for sample, _ in reading.items] == [split]
+
+
+def test_a_number_column_hides_no_names_in_parquet(tmp_path: Path) -> None:
+    table = pa.table({"img_bytes": [b"x"], "label": [3], "emotion": ["joy"]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    with FORMATS["parquet"].read(tmp_path) as reading:
+        assert [sample.label for sample, _ in reading.items] == ["happiness"]
 
 
 def test_parquet_ids_without_names_are_refused(tmp_path: Path) -> None:
@@ -489,6 +709,121 @@ def test_affectnet_yolo_tells_names_apart_by_case(tmp_path: Path) -> None:
     codes = {"A": 4, "a": 6, "B": 1, "c": 2}
     labelled = {f"train/images/{n}.png": AFFECTNET_YOLO_CODES[c] for n, c in codes.items()}
     assert rows == {**labelled, "train/images/C.png": None}
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells"),
+    [
+        ("xmin,ymin,xmax,ymax", "2,2,8,8"),
+        ("x1,y1,x2,y2", "2,2,8,8"),
+        ("Left,Top,Right,Bottom", "2,2,8,8"),
+        ("x1,x2,y1,y2", "2,8,2,8"),
+        ("face_x,face_y,face_width,face_height", "2,2,6,6"),
+        ("left,top,width,height", "2,2,6,6"),
+    ],
+)
+def test_the_names_of_columns_say_how_a_box_is_given(
+    tmp_path: Path, columns: str, cells: str
+) -> None:
+    for number, name in enumerate("abc"):
+        _image(tmp_path / f"s/{name}.png", number)
+    rows = (f"a.png,happy,{cells}", "b.png,sad,8,8,2,", "c.png,sad,,,,")
+    _text(tmp_path / "s/t.csv", f"path,label,{columns}", *rows)
+    import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.column("box") == [[2, 2, 6, 6], None, None]
+    assert dataset.column("excluded") == [None, "its face box is no box", None]
+    assert dataset.values == ()
+
+
+def test_a_number_column_hides_no_names_in_a_csv(tmp_path: Path) -> None:
+    _image(tmp_path / "s/a.png", 1)
+    _text(tmp_path / "s/t.csv", "path,label,emotion", "a.png,0,Happy")
+    import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    assert Dataset.open(tmp_path / "d").column("label") == ["happiness"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param("file_name,label", id="file_name"),
+        pytest.param("image_name,label", id="image_name"),
+        pytest.param("label,image_path", id="image_path"),
+        pytest.param("filepath;label", id="semicolons"),
+        pytest.param("\npath\tlabel", id="tabs-below-a-blank-line"),
+    ],
+)
+def test_csvs_as_people_write_them(tmp_path: Path, table: str) -> None:
+    for number in range(3):
+        _image(tmp_path / f"s/images/{number}.png", number)
+    delimiter = next(sign for sign in ",;\t" if sign in table)
+    rows = [[f"{number}.png", ("happy", "sad", "fear")[number]] for number in range(3)]
+    if table.startswith("label"):
+        rows = [row[::-1] for row in rows]
+    _text(tmp_path / "s/labels.csv", table, *(delimiter.join(row) for row in rows))
+    assert recognise(tmp_path / "s")[0] == "csv"
+    import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.column("label") == ["happiness", "sadness", "fear"]
+    assert dataset.column("path") == [f"images/{number}.png" for number in range(3)]
+    assert dataset.column("located") == ["name"] * 3
+
+
+def test_folders_of_emotions_stay_folders_beside_a_table_of_bare_names(tmp_path: Path) -> None:
+    folder(tmp_path / "s")
+    _text(tmp_path / "s/labels.csv", "image,label", *(f"{i}.png,happy" for i in range(8)))
+    assert recognise(tmp_path / "s")[0] == "folder"
+
+
+def test_a_bare_name_that_two_files_bear_stays_missing(tmp_path: Path) -> None:
+    for number, path in enumerate(("a/0.png", "b/0.png", "a/1.png", "a/b/2.png")):
+        _image(tmp_path / "s" / path, number)
+    _text(tmp_path / "s/t.csv", "path,label", "0.png,happy", "1.png,sad", "b/2.png,sad")
+    import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.column("problem") == ["missing", None, "missing"]
+    assert dataset.column("excluded")[0] == "missing: several images fit its path"
+
+
+def _coded_folder(root: Path) -> None:
+    for number in range(4):
+        _image(root / f"{number}/{number}.png", number)
+
+
+def _coded_csv(root: Path) -> None:
+    for number in range(4):
+        _image(root / f"{number}.png", number)
+    _text(root / "t.csv", "path,label", "0.png,0", "1.png,1.0", "2.png,2", "3.png,3")
+
+
+def _coded_parquet(root: Path) -> None:
+    _coded_folder(root)
+    images = [path.read_bytes() for path in sorted(root.rglob("*.png"))]
+    pq.write_table(pa.table({"image": images, "label": [0, 1, 2, 3]}), root / "faces.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "lay"), [("folder", _coded_folder), ("csv", _coded_csv), ("parquet", _coded_parquet)]
+)
+def test_numbers_mean_what_the_user_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, lay: Callable[[Path], None]
+) -> None:
+    lay(tmp_path / "s")
+    command = ["mien", "data", "import", name, str(tmp_path / "s"), "--out", str(tmp_path / "d")]
+    monkeypatch.setattr("sys.argv", [*command, "--codes", "0=anger,1=happy,2=fear"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code in {0, None}
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.column("label") == ["anger", "happiness", "fear", None]
+    assert dataset.column("excluded")[3]
+
+
+def test_codes_are_refused_where_a_format_has_its_own(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="codes are for parquet, csv, folder: rafdb knows"):
+        import_dataset(
+            "rafdb", _source("rafdb", tmp_path), tmp_path / "d", codes=read_codes("fer2013")
+        )
 
 
 def test_a_file_whose_name_is_no_images_is_not_called_missing(tmp_path: Path) -> None:

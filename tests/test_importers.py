@@ -451,6 +451,17 @@ def test_fer2013_comes_back(tmp_path: Path, given: str) -> None:
     np.testing.assert_array_equal(found, [_image(i) for i in range(21)])
 
 
+def test_fer2013_of_the_challenge_names_no_splits(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    rows = [f"{i % 7},{_cell(i)}" for i in range(70)]
+    (tmp_path / "s/train.csv").write_text("emotion,pixels\n" + "\n".join(rows) + "\n")
+    (tmp_path / "s/test.csv").write_text(f"pixels\n{_cell(99)}\n")
+    assert recognise(tmp_path / "s")[0] == "fer2013"
+    dataset = _import("fer2013", tmp_path / "s")
+    assert len(dataset.emotions) == 7
+    assert Counter(dataset.column("split")) == {"train": 56, "valid": 7, "test": 7}
+
+
 GOOD = f"0,{_cell(1)},Training"
 
 
@@ -488,6 +499,7 @@ def test_fer2013_defect_is_excluded(
     ("rows", "header", "says"),
     [
         pytest.param([GOOD], "emotion,pixel,Usage", "column 'pixels' is missing", id="column"),
+        pytest.param([GOOD], "emotion,pixels,usage", "column 'Usage' is missing", id="no-usage"),
         pytest.param([GOOD, f"1,{_cell(2)},Test"], None, "line 3: Usage 'Test'", id="usage"),
         pytest.param([GOOD, "1,1 2 3"], None, "line 3: Usage ''", id="short-row"),
         pytest.param(["Training"], "Usage,emotion,pixels", "none of 1 rows", id="only-a-usage"),
@@ -524,6 +536,11 @@ def _faces(source: Path, paths: Iterable[str]) -> Path:
         pytest.param("test/contempt/person_1/a.png", "test", "contempt", id="folders-below"),
         pytest.param("faces/v2/test/no_emotion/a.png", "test", "neutral", id="folders-above"),
         pytest.param("happy/test/a.png", "test", "happiness", id="emotion-around-split"),
+        pytest.param("Val_Aligned_Faces_new/Happy/a.png", "valid", "happiness", id="sfew"),
+        pytest.param("test data/happy/a.png", "test", "happiness", id="first-word"),
+        pytest.param("testset/happy/a.png", "test", "happiness", id="one-word"),
+        pytest.param("train_data/test/happy/a.png", "test", "happiness", id="whole-name-first"),
+        pytest.param("train_test_split/test/sad/a.png", "test", "sadness", id="two-splits"),
         pytest.param("happy/test/sad/a.png", "test", "sadness", id="innermost-emotion-counts"),
     ],
 )
@@ -572,7 +589,61 @@ def test_people_of_a_named_split_draw_their_open_rows_along(tmp_path: Path) -> N
 def test_a_link_of_any_name_is_told(tmp_path: Path) -> None:
     source = _faces(tmp_path / "s", ["happy/0.png", "sad/1.png"])
     (source / os.fsdecode(b"\xff")).symlink_to(tmp_path)
-    assert "a link to a folder" in _import("folder", source).info["notes"][-1]
+    notes = _import("folder", source).info["notes"]
+    assert any("a link to a folder" in note for note in notes)
+
+
+def _counts(dataset: Dataset) -> list[int]:
+    return [sum(of_split.values()) for of_split in dataset.info["counts"].values()]
+
+
+def test_drawing_all_splits_is_told(tmp_path: Path) -> None:
+    dataset = _import("folder", _faces(tmp_path / "s", ["happy/0.png", "sad/1.png"]))
+    assert "in no split that mien knows: all splits were drawn" in dataset.info["notes"][-1]
+
+
+def test_a_split_of_unusable_images_alone_is_drawn_as_if_it_were_not_there(tmp_path: Path) -> None:
+    names = [f"{emotion}/{i:02d}.png" for emotion in ("happy", "sad") for i in range(20)]
+    dataset = _import("folder", _faces(tmp_path / "s", [*names, "test/me.png"]))
+    assert _counts(dataset) == [32, 4, 4]
+    assert "has a test split, but of its 1 images none is usable" in dataset.info["notes"][-2]
+
+
+def test_a_validation_split_that_is_not_there_is_drawn_from_train(tmp_path: Path) -> None:
+    usages = ["Training"] * 18 + ["PublicTest"] * 2 + ["PrivateTest"] * 2
+    rows = [f"{usage},{i:02d}.png,{CLEAR}" for i, usage in enumerate(usages)]
+    source = _ferplus(tmp_path / "s", rows)
+    shutil.rmtree(source / "FER2013Valid")
+    dataset = _import("ferplus", source)
+    assert _counts(dataset) == [16, 2, 2]
+    assert "has a valid split, but of its 2 images none is usable" in dataset.info["notes"][-1]
+
+
+def test_black_frames_join_no_persons(tmp_path: Path) -> None:
+    source = tmp_path / "s"
+    source.mkdir()
+    rows = []
+    for person in range(20):
+        for frame in range(4):
+            name = f"{person:02d}-{frame}.png"
+            black = np.zeros((20, 20, 3), np.uint8)
+            pixels = _image(10 * person + frame, (20, 20, 3)) if frame else black
+            write_image(source / name, pixels)
+            rows.append(f"{name},{('happy', 'sad')[person % 2]},p{person}")
+    (source / "t.csv").write_text("path,label,subject\n" + "\n".join(rows) + "\n")
+    dataset = _import("csv", source)
+    splits, people = dataset.column("split"), dataset.column("subject")
+    assert len(set(zip(splits, people, strict=True))) == 20, "each person in one split"
+    assert set(splits) == {"train", "valid", "test"}
+    # A black frame that a test image equals is still not learnt.
+    copies = Counter(reason for reason in dataset.column("excluded") if reason)
+    assert copies == {LIKE_TEST: 18}
+
+
+def test_a_column_may_have_the_name_of_any_field(tmp_path: Path) -> None:
+    source = _faces(tmp_path / "s", ["a.png", "b.png"])
+    (source / "t.csv").write_text("path,label,values\na.png,happy,1.5\nb.png,sad,2\n")
+    assert _import("csv", source).column("values") == [1.5, 2.0]
 
 
 def test_folders_that_name_no_split_beside_such_that_do(tmp_path: Path) -> None:
@@ -679,6 +750,30 @@ def test_ferplus_from_both_tables_is_that_from_images(
         Dataset.open(tmp_path / "d").images(np.arange(len(ferplus_dataset))),
         ferplus_dataset.images(np.arange(len(ferplus_dataset))),
     )
+
+
+def test_ferplus_as_its_repository_lays_it_out(
+    tmp_path: Path, ferplus_source: Path, ferplus_dataset: Dataset
+) -> None:
+    root = tmp_path / "s"
+    root.mkdir()
+    shutil.copy(ferplus_source / "fer2013new.csv", root)
+    for folder in FOLDERS.values():
+        shutil.copytree(ferplus_source / folder, root / "data" / folder.upper())
+    shutil.rmtree(root / "data/FER2013VALID")
+    assert recognise(root)[0] == "ferplus"
+    dataset = _import("ferplus", root)
+    for row, usual in zip(
+        dataset.manifest.to_pylist(), ferplus_dataset.manifest.to_pylist(), strict=True
+    ):
+        assert row["label"] == usual["label"]
+        if usual["split"] == "valid":
+            assert (row["id"], row["problem"]) == (usual["id"], "missing")
+        else:
+            assert (row["path"].lower(), row["sha256"]) == (
+                f"data/{usual['path'].lower()}",
+                usual["sha256"],
+            )
 
 
 @pytest.mark.parametrize("rows", [slice(0, -1), slice(None, None, -1)], ids=["fewer", "another"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mien.errors import DatasetError
+from mien.errors import DatasetError, UsageError
 from mien.labels import (
     AFFECTNET_CODES,
     EMOTIONS,
@@ -10,6 +10,8 @@ from mien.labels import (
     FERPLUS_VOTE_COLUMNS,
     canonical,
     find_alias,
+    find_code,
+    read_codes,
 )
 
 
@@ -83,3 +85,32 @@ def test_no_alias(name: str) -> None:
     assert find_alias(name) is None
     with pytest.raises(DatasetError, match=f"unknown emotion '{name}': expected one of neutral"):
         canonical(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "emotion"),
+    [
+        pytest.param("fer2013", "0", "anger", id="fer2013"),
+        pytest.param("AffectNet", "7", "contempt", id="affectnet"),
+        pytest.param("rafdb", "1", "surprise", id="rafdb-counts-from-1"),
+        pytest.param("rafdb", "0", None, id="none-of-rafdb"),
+        pytest.param("0=anger, 1 = Happy", "1", "happiness", id="own"),
+        pytest.param("1=happy", "1.0", "happiness", id="as-spreadsheets-write-it"),
+        pytest.param("1=happy", "1.5", None, id="no-whole-number"),
+        pytest.param("1=happy", "one", None, id="no-number"),
+        pytest.param("1=happy", "inf", None, id="infinite"),
+    ],
+)
+def test_codes(text: str, given: str, emotion: str | None) -> None:
+    assert find_code(given, read_codes(text)) == emotion
+
+
+@pytest.mark.parametrize("text", ["", "ferplus", "0=anger,0=happy", "a=anger", "0=anger,"])
+def test_no_codes(text: str) -> None:
+    with pytest.raises(UsageError, match="expected fer2013, rafdb, affectnet, or each number"):
+        read_codes(text)
+
+
+def test_codes_of_no_emotion() -> None:
+    with pytest.raises(DatasetError, match="unknown emotion 'glee'"):
+        read_codes("0=anger,1=glee")

@@ -95,6 +95,45 @@ def test_archives_with_the_same_file_are_one_folder(tmp_path: Path) -> None:
         assert (tree.images, tree.others) == (["1.jpg", "2.jpg"], ["labels.csv"])
 
 
+@pytest.mark.parametrize("name", ["archive", "train"])
+def test_an_archive_beside_its_unpacked_folder_is_not_there_twice(
+    tmp_path: Path, name: str
+) -> None:
+    members = {f"{split}/happy/{i}.png": b"x" for split in ("train", "test") for i in range(8)}
+    unpacked = sorted(f"{name}/{path}" for path in members)
+    _zip(tmp_path / f"{name}.zip", members)
+    _folder(tmp_path / name, dict.fromkeys([*members][1:], b"unpacked"))
+    with FileTree(tmp_path) as tree:
+        assert tree.images == unpacked
+        assert [tree.read(path) for path in unpacked].count(b"unpacked") == 15
+
+
+def test_archives_in_folders_are_looked_into(tmp_path: Path) -> None:
+    (tmp_path / "Image").mkdir()
+    _zip(tmp_path / "Image/aligned.zip", {"aligned/1.jpg": b"one", "aligned/2.jpg": b"two"})
+    _folder(tmp_path, {"Image/aligned/2.jpg": b"unpacked"})
+    with FileTree(tmp_path) as tree:
+        assert {path: tree.read(path) for path in tree.images} == {
+            "Image/aligned/1.jpg": b"one",
+            "Image/aligned/2.jpg": b"unpacked",
+        }
+
+
+def test_archives_of_two_folders_hide_nothing_of_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    _zip(tmp_path / "all.zip", {"a/1.jpg": b"outer", "a/2.jpg": b"same"})
+    _zip(tmp_path / "a/b.zip", {"1.jpg": b"inner", "2.jpg": b"same"})
+    with FileTree(tmp_path) as tree:
+        assert {tree.read(path) for path in tree.images} == {b"outer", b"inner", b"same"}
+
+
+def test_an_archive_in_an_archive_is_told(tmp_path: Path) -> None:
+    with FileTree(_zip(tmp_path / "x.zip", {"a.jpg": b"x", "in/y.zip": b"more"})) as tree:
+        assert [note.rpartition("/")[2] for note in tree.notes] == [
+            "y.zip: an archive in an archive, which is not opened"
+        ]
+
+
 def test_folders_that_are_not_looked_into_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,21 +4,25 @@ This module knows names and numbers only. It refuses to guess: a bare number mea
 the table of the format it came from, because the common data sets use incompatible orders.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from mien.errors import DatasetError
+from mien.errors import DatasetError, UsageError
 
 __all__ = [
     "AFFECTNET_CODES",
     "AFFECTNET_YOLO_CODES",
     "CKPLUS_CODES",
+    "CKPLUS_SEQUENCE_CODES",
     "EMOTIONS",
     "FER2013_CODES",
     "FERPLUS_VOTE_COLUMNS",
     "RAFDB_CODES",
+    "by_code",
     "canonical",
     "find_alias",
+    "find_code",
+    "read_codes",
 ]
 
 EMOTIONS: tuple[str, ...] = (
@@ -49,6 +53,17 @@ FER2013_CODES: tuple[str, ...] = (
 
 CKPLUS_CODES: tuple[str, ...] = (*FER2013_CODES, "contempt")
 """CK+ as csv: the emotion of each id, 0 to 7: those of FER2013, then contempt."""
+
+CKPLUS_SEQUENCE_CODES: tuple[str, ...] = (
+    "anger",
+    "contempt",
+    "disgust",
+    "fear",
+    "happiness",
+    "sadness",
+    "surprise",
+)
+"""CK+ as its authors publish it: the emotion of each id of a sequence; they count from 1 to 7."""
 
 AFFECTNET_YOLO_CODES: tuple[str, ...] = (
     "anger",
@@ -98,6 +113,59 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("contemptuous", "scorn", "disdain"), "contempt"),
     }
 )
+
+
+def by_code(emotions: Sequence[str], *, first: int = 0) -> Mapping[str, str]:
+    """Return the emotion of each code as tables write it, counting from ``first``."""
+    return MappingProxyType({str(code): name for code, name in enumerate(emotions, first)})
+
+
+_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "fer2013": by_code(FER2013_CODES),
+        "rafdb": by_code(RAFDB_CODES, first=1),
+        "affectnet": by_code(AFFECTNET_CODES),
+    }
+)
+
+
+def read_codes(text: str) -> Mapping[str, str]:
+    """Return the emotion of each code that a user's text gives.
+
+    Args:
+        text: a data set (``fer2013``, ``rafdb``, ``affectnet``), or ``0=anger,1=happy``.
+
+    Raises:
+        UsageError: it is neither, or gives a code twice.
+        DatasetError: no emotion goes by a name in it.
+    """
+    if (table := _TABLES.get(text.strip().lower())) is not None:
+        return table
+    codes: dict[str, str] = {}
+    for part in text.split(","):
+        code, is_there, name = part.partition("=")
+        number = _whole(code)
+        if not is_there or number is None or number in codes:
+            raise UsageError(
+                f"codes {text!r}: expected {', '.join(_TABLES)}, or each number once as in "
+                "0=anger,1=happy"
+            )
+        codes[number] = canonical(name)
+    return MappingProxyType(codes)
+
+
+def find_code(given: str, codes: Mapping[str, str]) -> str | None:
+    """Return the emotion of a whole number, however it is written (``3``, ``3.0``), or None."""
+    number = _whole(given)
+    return None if number is None else codes.get(number)
+
+
+def _whole(text: str) -> str | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return str(int(value)) if value.is_integer() else None
 
 
 def find_alias(name: str) -> str | None:

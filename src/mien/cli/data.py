@@ -25,7 +25,7 @@ def data_import(
         typer.Argument(
             metavar="FORMAT",
             help="auto, ferplus, fer2013, affectnet, affectnet-npy, affectnet-kaggle, "
-            "affectnet-yolo, rafdb, expw, ckplus, folder, csv or parquet.",
+            "affectnet-yolo, rafdb, expw, ckplus, kdef, jaffe, folder, csv or parquet.",
         ),
     ],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or table.")],
@@ -34,15 +34,27 @@ def data_import(
         int | None, typer.Option(help="Side of the packed images, pixels (the format's own).")
     ] = None,
     channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB (the format's own).")] = None,
+    codes: Annotated[
+        str | None,
+        typer.Option(
+            help="What numeric labels mean: fer2013, rafdb, affectnet, or 0=anger,1=happy.",
+            metavar="CODES",
+        ),
+    ] = None,
 ) -> None:
     """Import labelled images into one dataset folder."""
     from mien.data.importers import import_dataset, recognise
+    from mien.labels import read_codes
+
+    meant = read_codes(codes) if codes is not None else None
 
     if format_name == "auto":
         format_name, why = recognise(source)
         err_console.print(f"recognised as {format_name}: {shown(why)}", soft_wrap=True)
     with show_progress() as show:
-        info = import_dataset(format_name, source, out, size=size, channels=channels, progress=show)
+        info = import_dataset(
+            format_name, source, out, size=size, channels=channels, codes=meant, progress=show
+        )
     print_dataset(out, info)
 
 

@@ -21,14 +21,14 @@ from mien.data.audit.auditor import audit_dataset, keep_together
 from mien.data.audit.findings import Finding
 from mien.data.audit.suspects import OutOfFold
 from mien.data.conditions import Condition
-from mien.data.dataset import Dataset
+from mien.data.dataset import Dataset, replace_column
 from mien.data.rules import Rules
 from mien.data.splits import draw_splits
 from mien.data.writer import exclude_copies, new_folder, write_description
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.progress import Progress, silent
-from mien.records import SPLITS, Split
+from mien.records import SPLITS
 
 __all__ = ["clean_dataset"]
 
@@ -254,16 +254,30 @@ class _Cleaning:
             seed=self.rules.seed,
         )
         for row, split in zip(self.rows, drawn, strict=True):
-            self._move(row, split)
+            if row["split"] != split:
+                self._change(row, "split", row["split"], split, "drawn anew")
+                row["split"] = split
+        self._take_copies_in()
 
-    def _move(self, row: Row, split: Split) -> None:
-        if row["split"] != split:
-            self._change(row, "split", row["split"], split, "drawn anew")
-            row["split"] = split
-        # Copies lie in one split now, so none need be left out.
-        if (row["excluded"] or "").startswith(_COPY_OF):
-            self._change(row, "include", row["excluded"], None, "its copies lie in the same split")
-            row["excluded"] = None
+    def _take_copies_in(self) -> None:
+        """Use what was left out as a copy where its copies lie in the same split now.
+
+        Those that show nothing may still lie in several.
+        """
+        copies = [i for i, row in enumerate(self.rows) if _left_out_as_copy(row)]
+        reasons = [row["excluded"] for row in self.rows]
+        for i in copies:
+            reasons[i] = None
+        manifest = replace_column(self.as_it_stands().manifest, "excluded", reasons)
+        reasons = exclude_copies(manifest).column("excluded").to_pylist()
+        for i in copies:
+            row, reason = self.rows[i], reasons[i]
+            if reason is None:
+                why = "its copies lie in the same split"
+                self._change(row, "include", row["excluded"], None, why)
+            elif reason != row["excluded"]:
+                self._change(row, "exclude", row["excluded"], reason, "what tests may not teach")
+            row["excluded"] = reason
 
     def _leave_out_copies(self) -> None:
         reasons = exclude_copies(self.as_it_stands().manifest).column("excluded").to_pylist()
@@ -288,6 +302,10 @@ class _Cleaning:
     def _remove(self, rows: list[Row]) -> None:
         gone = {id(row) for row in rows}
         self.rows = [row for row in self.rows if id(row) not in gone]
+
+
+def _left_out_as_copy(row: Row) -> bool:
+    return (row["excluded"] or "").startswith(_COPY_OF)
 
 
 def _merged(votes: list[float], merge: Mapping[str, str]) -> list[float]:

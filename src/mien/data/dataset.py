@@ -9,11 +9,14 @@ A dataset never changes once it is written (`mien.data.writer`). Knows nothing o
 people bring.
 """
 
+import errno
 import json
 import mmap
 import os
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -131,6 +134,7 @@ class Dataset:
         folder = Path(path)
         info = _read_info(folder)
         try:
+            _allow_open_files(int(info["shards"]))
             manifest = pq.read_table(folder / "manifest.parquet")
             shards = tuple(
                 np.load(folder / "images" / shard_name(i), mmap_mode="r", allow_pickle=False)
@@ -150,6 +154,12 @@ class Dataset:
             ConfigError,
             pa.ArrowException,
         ) as error:
+            if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+                raise DatasetError(
+                    f"{folder}: its {info['shards']} shards need an open file each, more than this "
+                    "process may have: raise the limit (ulimit -n), or import it with a smaller "
+                    "--size"
+                ) from None
             raise DatasetError(
                 f"{folder}: damaged dataset ({error}); import or clean it again"
             ) from None
@@ -274,6 +284,24 @@ class Dataset:
                 f"{self.path}: the manifest names images that its shards do not hold; "
                 "import it again"
             )
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise how many files this process may have open, where some more would come near it.
+
+    A memory-mapped file stays open. Windows has no such limit.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or count <= soft // 2:
+        return
+    wanted = soft + count if hard == resource.RLIM_INFINITY else min(soft + count, hard)
+    # What the system refuses, opening the files will tell.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def shard_name(number: int) -> str:

@@ -4,7 +4,9 @@ A format's reader gives samples without opening an image; decoding, hashing, pac
 splits and keeping them apart happen here, once, for all formats.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +32,7 @@ def import_dataset(
     *,
     size: int | None = None,
     channels: int | None = None,
+    codes: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Import labelled images into a new dataset folder.
@@ -43,24 +46,31 @@ def import_dataset(
         out: the dataset folder to make.
         size: side of the packed images, pixels; the format's own where None.
         channels: 1 grey, 3 RGB; the format's own where None.
+        codes: the emotion of each numeric label, for the formats that have no table of their own.
         progress: shows how far the import is.
 
     Returns:
         The content of ``dataset.json``.
 
     Raises:
-        UsageError: unknown format, or ``out`` exists.
+        UsageError: unknown format, one that takes no codes, or ``out`` exists.
         DatasetError: the source does not have the format's layout, or nothing is usable.
     """
     chosen = FORMATS.get(format_name)
     if chosen is None:
         raise UsageError(f"unknown format {format_name!r}: expected one of {', '.join(FORMATS)}")
+    if codes and not chosen.coded:
+        others = ", ".join(name for name, known in FORMATS.items() if known.coded)
+        raise UsageError(
+            f"codes are for {others}: {format_name} knows what its labels mean; leave --codes out"
+        )
     spec = replace(
         chosen.spec,
         size=chosen.spec.size if size is None else size,
         channels=chosen.spec.channels if channels is None else channels,
     )
-    with chosen.read(source) as reading, new_folder(out) as folder:
+    reading_of = partial(chosen.read, codes=codes) if codes else chosen.read
+    with reading_of(source) as reading, new_folder(out) as folder:
         writer = DatasetWriter(folder, source_format=format_name, spec=spec, values=reading.values)
         for sample, load in progress(reading.items, total=reading.total, doing="importing"):
             _add(writer, sample, load, spec, relative_boxes=reading.relative_boxes)

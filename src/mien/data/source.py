@@ -1,4 +1,4 @@
-"""Reading files from what people have: a folder, a zip archive, or a folder with one in it.
+"""Reading files from what people have: a folder, a zip archive, or a folder with some in it.
 
 Knows nothing of labels. Nothing is unpacked to disk, so no member can climb out of a folder.
 """
@@ -35,11 +35,13 @@ class MissingImageError(ImageError):
 
 
 class FileTree:
-    """The files under a folder and inside the zip archives at its top.
+    """The files under a folder and inside the zip archives in it, at any depth.
 
     Use as a context manager: it keeps archives open. What macOS adds to folders and archives
-    (``__MACOSX/``, names that begin with ``._``) is not there. Where archives hold other files by
-    the same name, as a train.zip and a test.zip may, each stands for a folder of its name.
+    (``__MACOSX/``, names that begin with ``._``) is not there. An archive's files are listed as if
+    they lay beside it. Where archives hold other files by the same name, as a train.zip and a
+    test.zip may, each stands for a folder of its name; so does one that was unpacked into such a
+    folder. Where a file lies unpacked too, the unpacked one is read.
 
     Args:
         root: a folder, a zip archive, or a single file with one of the suffixes in ``also``.
@@ -50,7 +52,7 @@ class FileTree:
         alone: whether ``root`` is a single file.
         images: the relative path of each image file, with ``/``, sorted.
         others: likewise for the files that ``also`` asks for.
-        notes: which folders were not looked into, and why.
+        notes: which folders and archives were not looked into, and why.
 
     Raises:
         DatasetError: there is no such folder or archive, or an archive is damaged.
@@ -166,10 +168,13 @@ class FileTree:
         if self.alone:
             self._members[root.name] = None
         elif root.is_dir():
-            self._add_folder(root)
-            self._add_archives(sorted(path for path in root.iterdir() if _is_archive(path)))
+            archives: dict[str, list[Path]] = {}
+            for before, archive in self._add_folder(root):
+                archives.setdefault(before, []).append(archive)
+            for before in sorted(archives):
+                self._add_archives(before, sorted(archives[before]))
         elif zipfile.is_zipfile(root):
-            self._add_archives([root])
+            self._add_archives("", [root])
         else:
             expected = "a folder or a zip archive of images" + (
                 ", or a table" if tables_too else ""
@@ -177,7 +182,10 @@ class FileTree:
             found = "a file that is no zip archive" if root.exists() else "nothing there"
             raise DatasetError(f"{root}: expected {expected}, {found}")
 
-    def _add_folder(self, root: Path) -> None:
+    def _add_folder(self, root: Path) -> list[tuple[str, Path]]:
+        """List what lies in a folder; return its archives, each after the path of its folder."""
+        archives = []
+
         def skip(error: OSError) -> None:
             self.notes.append(f"{error.filename}: a folder that cannot be read ({error.strerror})")
 
@@ -186,22 +194,39 @@ class FileTree:
             before = "" if inner == "." else f"{inner}/"
             for name in names:
                 self._take(before + name, None)
+                if _shown_to_all(before + name) and _is_archive(Path(folder, name)):
+                    archives.append((before, Path(folder, name)))
             for name in sorted(inner_folders):
                 if (link := Path(folder, name)).is_symlink():
                     self.notes.append(f"{link}: a link to a folder, which is not followed")
+        return archives
 
-    def _add_archives(self, paths: Sequence[Path]) -> None:
+    def _add_archives(self, before: str, paths: Sequence[Path]) -> None:
+        """List the files of a folder's archives.
+
+        Args:
+            before: the path of the folder, with a ``/`` at its end, or nothing at the top.
+            paths: its archives.
+        """
         listed = [_members_of(archive) for archive in map(self._open_archive, paths)]
         content: dict[str, set[tuple[int, int]]] = {}
         for members in listed:
-            for name, (_, info) in members.items():
+            for name, member in members.items():
                 if self._wanted(name):
-                    content.setdefault(name, set()).add((info.CRC, info.file_size))
+                    # An archive of a folder further out may hold a file of this path, too.
+                    for _, info in filter(None, (member, self._members.get(before + name))):
+                        content.setdefault(name, set()).add((info.CRC, info.file_size))
+                elif _suffix(name) == ".zip" and _shown_to_all(name):
+                    archive = self.where(f"{before}{name}")
+                    self.notes.append(f"{archive}: an archive in an archive, which is not opened")
         differ = any(len(kinds) > 1 for kinds in content.values())
         for path, members in zip(paths, listed, strict=True):
-            before = f"{path.stem}/" if differ else ""
+            own = f"{before}{path.stem}/"
+            # What was unpacked into a folder of its name must not be there a second time.
+            unpacked = (self._members.get(own + name, ()) is None for name in members)
+            apart = differ or any(unpacked)
             for name, member in members.items():
-                self._take(before + name, member)
+                self._take((own if apart else before) + name, member)
 
     def _take(self, path: str, member: tuple[zipfile.ZipFile, zipfile.ZipInfo] | None) -> None:
         """List a file, or note that it is there though no image by its name; the first stays."""
@@ -221,7 +246,12 @@ class FileTree:
     def _wanted(self, path: str) -> bool:
         if _suffix(path) not in self._suffixes:
             return False
-        return "/._" not in f"/{path}" and "/__MACOSX/" not in f"/{path}"
+        return _shown_to_all(path)
+
+
+def _shown_to_all(path: str) -> bool:
+    """Whether a path is not one of those that macOS adds for itself."""
+    return "/._" not in f"/{path}" and "/__MACOSX/" not in f"/{path}"
 
 
 def _members_of(archive: zipfile.ZipFile) -> dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
@@ -234,7 +264,7 @@ def _members_of(archive: zipfile.ZipFile) -> dict[str, tuple[zipfile.ZipFile, zi
 
 
 def _is_archive(path: Path) -> bool:
-    return path.suffix.lower() == ".zip" and not path.name.startswith("._") and path.is_file()
+    return path.suffix.lower() == ".zip" and path.is_file()
 
 
 def _suffix(path: str) -> str:

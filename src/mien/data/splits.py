@@ -3,13 +3,19 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from mien.records import Split
 
-__all__ = ["DEFAULT_SHARES", "Groups", "draw_splits", "join_groups"]
+__all__ = ["DEFAULT_SHARES", "FLATTEST", "Groups", "draw_splits", "join_groups"]
 
 DEFAULT_SHARES: Mapping[Split, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
+
+FLATTEST: Final = 4.0
+"""Standard deviation, in grey levels of 0 to 255, below which a picture shows nothing.
+
+Such pictures are alike whoever was in front of the camera: that two are equal joins nobody.
+"""
 
 Part = TypeVar("Part", bound=Hashable)
 

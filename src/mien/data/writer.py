@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mien.data.dataset import FORMAT_VERSION, MANIFEST_SCHEMA, replace_column, shard_name
-from mien.data.splits import DEFAULT_SHARES, draw_splits, join_groups
+from mien.data.splits import DEFAULT_SHARES, FLATTEST, draw_splits, join_groups
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
@@ -81,6 +81,8 @@ class DatasetWriter:
         self._rows: list[dict[str, Any]] = []
         self._batches: list[pa.RecordBatch] = []
         self._named: Counter[str] = Counter()
+        # What each row shows, as far as that joins rows: one picture in several is kept together.
+        self._pictures: list[str | None] = []
         self._pending: list[NDArray[np.uint8]] = []
         self._shards = 0
         image_bytes = spec.size * spec.size * spec.channels
@@ -101,7 +103,7 @@ class DatasetWriter:
         again = self._named[sample.path]
         row = {
             **{name: sample.values.get(name) for name in self._values},
-            **{k: v for k, v in asdict(sample).items() if k in self._schema.names},
+            **{k: v for k, v in asdict(sample).items() if k in MANIFEST_SCHEMA.names},
             # A table may name one file in two rows: each keeps an id of its own.
             "id": sample_id(self._format, sample.path + (f"//{again}" if again > 1 else "")),
             "path": show_path(sample.path),
@@ -114,6 +116,7 @@ class DatasetWriter:
             "row": None if packed is None else len(self._pending),
         }
         self._rows.append(row)
+        self._pictures.append(None if packed is None or _is_flat(packed) else sha256)
         if len(self._rows) == _BATCH_ROWS:
             self._batch()
         if packed is not None:
@@ -125,9 +128,10 @@ class DatasetWriter:
         """Draw the splits that are open, keep them apart, write, and return ``dataset.json``.
 
         Where the source names no validation split, one is drawn: a tenth of all, or a ninth of
-        train where the source names splits at all. What shows a person or a picture of a split
-        that the source names goes there, too. A copy of a test image leaves train and valid, and
-        a copy of a validation image leaves train; a copy has the same pixels.
+        train where the source names splits at all. It names those of which some image is usable.
+        What shows a person or a picture of a split that the source names goes there, too. A copy
+        of a test image leaves train and valid, and a copy of a validation image leaves train; a
+        copy has the same pixels.
 
         Raises:
             DatasetError: no sample is usable.
@@ -135,8 +139,8 @@ class DatasetWriter:
         self._flush()
         self._batch()
         manifest = pa.Table.from_batches(self._batches, schema=self._schema)
-        notes = [*notes, *_notes_of_open_splits(manifest)]
-        manifest = exclude_copies(_draw_open_splits(manifest))
+        notes = [*notes, *_notes_of_splits(manifest)]
+        manifest = exclude_copies(_draw_open_splits(manifest, self._pictures))
         info = write_description(
             self._folder,
             manifest,
@@ -244,14 +248,14 @@ def _with_values(values: Sequence[str]) -> pa.Schema:
     return pa.schema([*MANIFEST_SCHEMA, *own])
 
 
-def _draw_open_splits(manifest: pa.Table) -> pa.Table:
+def _is_flat(image: NDArray[np.uint8]) -> bool:
+    return bool(image.std(axis=(0, 1)).max() < FLATTEST)
+
+
+def _draw_open_splits(manifest: pa.Table, pictures: Sequence[str | None]) -> pa.Table:
     splits = manifest.column("split").to_pylist()
-    named = set(splits) - {None}
-    groups = join_groups(
-        manifest.num_rows,
-        manifest.column("sha256").to_pylist(),
-        manifest.column("subject").to_pylist(),
-    )
+    named = set(_usable_by_split(manifest)) - {None}
+    groups = join_groups(manifest.num_rows, pictures, manifest.column("subject").to_pylist())
     splits = _join_named(splits, groups)
     shares = {split: DEFAULT_SHARES[split] for split in SPLITS if split not in named - {"train"}}
     if "valid" not in named:
@@ -274,15 +278,28 @@ def _draw_open_splits(manifest: pa.Table) -> pa.Table:
     return replace_column(manifest, "split", splits)
 
 
-def _notes_of_open_splits(manifest: pa.Table) -> list[str]:
+def _usable_by_split(manifest: pa.Table) -> Counter[Split | None]:
+    """Count the usable images of each split that the source names, and those in none (None)."""
     rows = manifest.select(["split", "excluded"]).to_pylist()
-    used = Counter(row["split"] is None for row in rows if row["excluded"] is None)
-    if not (used[True] and used[False]):
-        return []
-    return [
-        f"{used[True]} of {used.total()} images are in no split that mien knows, where the others "
-        "are: theirs was drawn."
+    return Counter(row["split"] for row in rows if row["excluded"] is None)
+
+
+def _notes_of_splits(manifest: pa.Table) -> list[str]:
+    used, named = _usable_by_split(manifest), Counter(manifest.column("split").to_pylist())
+    notes = [
+        f"The source has a {split} split, but of its {named[split]} images none is usable: splits "
+        "are as if it were not there."
+        for split in SPLITS
+        if named[split] and not used[split]
     ]
+    if used[None] == used.total():
+        notes.append("The images are in no split that mien knows: all splits were drawn.")
+    elif used[None]:
+        notes.append(
+            f"{used[None]} of {used.total()} images are in no split that mien knows, where the "
+            "others are: theirs was drawn."
+        )
+    return notes
 
 
 def _join_named(splits: Sequence[Split | None], groups: Sequence[int]) -> list[Split | None]:

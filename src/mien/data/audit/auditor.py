@@ -13,7 +13,7 @@ from mien.data.audit.measures import MEASURES, measure
 from mien.data.audit.suspects import OutOfFold
 from mien.data.audit.twins import SIDE, Twins, find_twins
 from mien.data.dataset import Dataset
-from mien.data.splits import join_groups
+from mien.data.splits import FLATTEST, join_groups
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import SPLITS
@@ -49,11 +49,16 @@ def audit_dataset(
 
 
 def keep_together(dataset: Dataset, findings: Iterable[Finding]) -> list[int]:
-    """Number the rows so that all of one picture, and all of one person, share a number."""
-    pictures = [f.rows for f in findings if f.kind in {"duplicate", "near_duplicate"}]
-    pairs = ((rows[0], other) for rows in pictures for other in rows[1:])
-    columns = (dataset.column(name) for name in ("sha256", "subject"))
-    return join_groups(len(dataset), *columns, pairs=pairs)
+    """Number the rows so that all of one picture, and all of one person, share a number.
+
+    Pictures that show nothing (`FLATTEST`) are alike without being of one person.
+    """
+    found = list(findings)
+    flat = {f.rows[0] for f in found if f.kind == "flat" and f.evidence["contrast"] < FLATTEST}
+    hashes = [None if row in flat else value for row, value in enumerate(dataset.column("sha256"))]
+    pictures = [f.rows for f in found if f.kind in {"duplicate", "near_duplicate"}]
+    pairs = ((rows[0], other) for rows in pictures if flat.isdisjoint(rows) for other in rows[1:])
+    return join_groups(len(dataset), hashes, dataset.column("subject"), pairs=pairs)
 
 
 class _Auditor:

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.splits import Groups
+from mien.data.splits import FLATTEST, Groups
 from mien.progress import Progress, silent
 
 __all__ = ["SIDE", "Twins", "find_twins"]
@@ -34,8 +34,6 @@ _LOW_PRODUCT: Final = 0.80
 _TANGENT_SIDE: Final = 16
 _TANGENT_SIMILARITY: Final = 0.965
 _TWIN_SIMILARITY: Final = 0.97
-_FLATTEST: Final = 4.0
-"""Standard deviation of grey levels below which a picture has no structure to compare."""
 
 _BLOCK: Final = 1024
 _LATER: Final = 8192
@@ -72,7 +70,7 @@ def find_twins(images: NDArray[np.uint8], *, progress: Progress = silent) -> lis
         images: uint8 (n, SIDE, SIDE), grey.
         progress: shows how far it is.
     """
-    structured = np.flatnonzero([image.std() >= _FLATTEST for image in images])
+    structured = np.flatnonzero([image.std() >= FLATTEST for image in images])
     images = images[structured]
     low = _low_frequencies(images)
     small = _shrink(images, _TANGENT_SIDE)

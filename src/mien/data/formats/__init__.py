@@ -10,6 +10,7 @@ from mien.data.formats.affectnet_yolo import AFFECTNET_YOLO
 from mien.data.formats.ckplus import CKPLUS
 from mien.data.formats.csv_table import CSV
 from mien.data.formats.expw import EXPW
+from mien.data.formats.face_names import JAFFE, KDEF
 from mien.data.formats.fer2013 import FER2013
 from mien.data.formats.ferplus import FERPLUS
 from mien.data.formats.folder import FOLDER
@@ -29,6 +30,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "rafdb": RAFDB,
         "expw": EXPW,
         "ckplus": CKPLUS,
+        "kdef": KDEF,
+        "jaffe": JAFFE,
         "fer2013": FER2013,
         "parquet": PARQUET,
         "csv": CSV,

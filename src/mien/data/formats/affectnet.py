@@ -6,11 +6,11 @@ from types import MappingProxyType
 from typing import Final
 
 from mien.data.formats.finding import Images
-from mien.data.formats.reading import Format, Item, Reading, by_code, open_tree, shown
+from mien.data.formats.reading import Format, Item, Reading, open_tree, shown
 from mien.data.formats.tables import Table, box_of, find_table, header, number, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError
-from mien.labels import AFFECTNET_CODES
+from mien.labels import AFFECTNET_CODES, by_code
 from mien.preprocess import InputSpec
 from mien.records import Sample, Split
 

@@ -11,23 +11,23 @@ from mien.data.formats.reading import (
     Format,
     Item,
     Reading,
-    by_code,
     image_loader,
     open_tree,
     shown,
-    split_named,
+    split_of,
 )
 from mien.data.formats.tables import numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError
-from mien.labels import AFFECTNET_YOLO_CODES, find_alias
+from mien.labels import AFFECTNET_YOLO_CODES, by_code, find_alias
 from mien.preprocess import InputSpec
 from mien.records import Box, Problem, Sample, Split
 
 __all__ = ["AFFECTNET_YOLO"]
 
-_IMAGE = re.compile(r"((?:.*/)?(train|valid|val|test))/images/(.+)\.\w+", re.IGNORECASE)
-_LABELS = re.compile(r"((?:.*/)?(train|valid|val|test))/labels/(.+)\.txt", re.IGNORECASE)
+# train/images/x.jpg with train/labels/x.txt, or images/train/x.jpg with labels/train/x.txt.
+_IMAGE = re.compile(r"((?:.*/)?)images/(.+)\.\w+", re.IGNORECASE)
+_LABELS = re.compile(r"((?:.*/)?)labels/(.+)\.txt", re.IGNORECASE)
 _NAMES = frozenset({"data.yaml", "data.yml"})
 _CODES = by_code(AFFECTNET_YOLO_CODES)
 
@@ -65,7 +65,8 @@ def _read(source: Path) -> Reading:
         if all(image.faces is _UNLISTED for image in images):
             raise DatasetError(
                 f"{source}: no label files here; expected train/images/x.jpg with "
-                "train/labels/x.txt, and valid/, test/ alike"
+                "train/labels/x.txt, or images/train/x.jpg with labels/train/x.txt, and valid/, "
+                "test/ alike"
             )
         total = sum(len(image.faces) for image in images)
         return Reading(total, _items(tree, images), tree, relative_boxes=True)
@@ -74,21 +75,21 @@ def _read(source: Path) -> Reading:
 def _images(tree: FileTree) -> Iterator[_Image]:
     labels = [path for path in tree.others if _LABELS.fullmatch(path)]
     finder, used = Finder(labels), set[str]()
-    images = {path: match for path in tree.images if (match := _IMAGE.fullmatch(path))}
-    named = {path: f"{match[1]}/labels/{match[3]}.txt" for path, match in images.items()}
+    named = {
+        path: f"{match[1]}labels/{match[2]}.txt" if (match := _IMAGE.fullmatch(path)) else ""
+        for path in tree.images
+    }
     exact = set(named.values())
-    for path, match in images.items():
+    for path, wanted in named.items():
         # In any case, but not one that is another image's by name.
-        found = [
-            file for file in finder.at(named[path]) if file == named[path] or file not in exact
-        ]
+        found = [file for file in finder.at(wanted) if file == wanted or file not in exact]
         used.update(found)
         faces = _faces(tree, found[0]) if len(found) == 1 else _SEVERAL if found else _UNLISTED
-        yield _Image(path, split_named(match[2]), faces)
+        yield _Image(path, split_of(tree, path), faces)
     for path in labels:
         if path not in used and (match := _LABELS.fullmatch(path)):
-            lost = f"{match[1]}/images/{match[3]}.jpg"
-            yield _Image(lost, split_named(match[2]), _faces(tree, path))
+            lost = f"{match[1]}images/{match[2]}.jpg"
+            yield _Image(lost, split_of(tree, path), _faces(tree, path))
 
 
 def _items(tree: FileTree, images: Sequence[_Image]) -> Iterator[Item]:
@@ -184,7 +185,7 @@ def _recognise(tree: FileTree) -> str | None:
 
 
 AFFECTNET_YOLO = Format(
-    "AffectNet for YOLO: train/, valid/, test/ with images/x.jpg, labels/x.txt",
+    "AffectNet for YOLO: train/, valid/, test/ with images/x.jpg, labels/x.txt, or within these",
     InputSpec(size=96, channels=3),
     _read,
     _recognise,

@@ -9,17 +9,37 @@ from pathlib import Path
 
 from mien.data.dataset import MANIFEST_SCHEMA
 from mien.data.formats.finding import Images, folder_of
-from mien.data.formats.reading import Format, Item, Reading, open_around, shown
+from mien.data.formats.reading import (
+    NO_CODES,
+    Format,
+    Item,
+    Reading,
+    emotion_of_folder,
+    open_around,
+    shown,
+)
 from mien.data.formats.tables import Table, box_of, header, number, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError
-from mien.labels import EMOTIONS, find_alias
+from mien.labels import EMOTIONS, find_alias, find_code
 from mien.preprocess import InputSpec
-from mien.records import Sample
+from mien.records import Box, Sample
 
 __all__ = ["CSV"]
 
-_PATHS = ("path", "image", "file", "filename", "pth")
+_PATHS = (
+    "path",
+    "image",
+    "file",
+    "filename",
+    "pth",
+    "file_name",
+    "file_path",
+    "filepath",
+    "image_name",
+    "image_path",
+    "img_path",
+)
 _LABELS = ("label", "emotion")
 _SPLITS = ("split", "subset", "usage")
 _BOXES: Sequence[tuple[str, ...]] = (
@@ -28,6 +48,15 @@ _BOXES: Sequence[tuple[str, ...]] = (
     ("x", "y", "width", "height"),
     ("box_x", "box_y", "box_w", "box_h"),
     ("box_x", "box_y", "box_width", "box_height"),
+    ("face_x", "face_y", "face_width", "face_height"),
+    ("left", "top", "width", "height"),
+)
+# Left, top, right and bottom edge.
+_CORNERS: Sequence[tuple[str, ...]] = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
 )
 
 
@@ -42,11 +71,12 @@ class _Columns:
     weight: str
     votes: tuple[str, ...]
     box: tuple[str, ...]
+    corners: bool  # whether its box is that of two corners, not of a corner and a size
     values: tuple[str, ...]
     left_out: tuple[str, ...]
 
 
-def _read(source: Path) -> Reading:
+def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     with open_around(source) as (tree, given):
         path = given or _only_csv(tree)
         if path is None:
@@ -58,7 +88,7 @@ def _read(source: Path) -> Reading:
         columns = _columns(table)
         left_out = ", ".join(columns.left_out)
         notes = (f"Columns left out: {left_out}.",) if left_out else ()
-        items = _items(tree, table, columns, folder_of(path))
+        items = _items(tree, table, columns, codes)
         return Reading(table.count, items, tree, columns.values, notes)
 
 
@@ -82,6 +112,10 @@ def _columns(table: Table) -> _Columns:
         return next((own[name] for name in names if name in own), "")
 
     path, label = first(*_PATHS), first(*_LABELS)
+    if len(labels := [own[name] for name in _LABELS if name in own]) > 1:
+        # Ids without names may lie beside names.
+        ids = _numeric(table, labels)
+        label = next((name for name in labels if name not in ids), label)
     for names, found in ((_PATHS, path), (_LABELS, label)):
         if not found:
             raise DatasetError(
@@ -89,15 +123,17 @@ def _columns(table: Table) -> _Columns:
                 f"{shown(', '.join(table.columns))}"
             )
     split, subject, weight = first(*_SPLITS), first("subject"), first("weight")
-    boxes = (names for names in _BOXES if own.keys() >= set(names))
-    box = tuple(own[name] for name in next(boxes, ()))
+    known = next((names for names in (*_BOXES, *_CORNERS) if own.keys() >= set(names)), ())
+    box, corners = tuple(own[name] for name in known), known in _CORNERS
     told = {path, label, split, subject, weight, first("votes"), *box}
     rest = [name for name in own.values() if name not in told]
     numeric = _numeric(table, rest)
     votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric)
     values = [n for n in numeric if n not in votes and n not in MANIFEST_SCHEMA.names]
     left_out = [name for name in rest if name not in votes and name not in values]
-    return _Columns(path, label, split, subject, weight, votes, box, tuple(values), tuple(left_out))
+    return _Columns(
+        path, label, split, subject, weight, votes, box, corners, tuple(values), tuple(left_out)
+    )
 
 
 def _numeric(table: Table, columns: Sequence[str]) -> list[str]:
@@ -135,8 +171,10 @@ def _of_emotions(table: Table, numeric: Sequence[str]) -> tuple[str, ...]:
     return tuple(found.get(emotion, "") for emotion in EMOTIONS) if len(found) > 1 else ()
 
 
-def _items(tree: FileTree, table: Table, columns: _Columns, folder: str) -> Iterator[Item]:
-    images = Images(tree)
+def _items(
+    tree: FileTree, table: Table, columns: _Columns, codes: Mapping[str, str]
+) -> Iterator[Item]:
+    images, folder = Images(tree), folder_of(table.path)
     one = (columns.path, columns.label, columns.split, columns.subject, columns.weight)
     wanted = (*one, *columns.votes, *columns.box, *columns.values)
     boxes = len(one) + len(columns.votes)
@@ -144,12 +182,12 @@ def _items(tree: FileTree, table: Table, columns: _Columns, folder: str) -> Iter
     for line, cells in table.rows(*wanted):
         path, given, split, subject, weighs = cells[: len(one)]
         place = images.at(path, folder)
-        label = find_alias(given)
+        label = find_alias(given) or find_code(given, codes)
         votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
         box_cells = _parts(cells[boxes:values])
-        box = box_of(numbers(box_cells))
+        box = _box(numbers(box_cells), corners=columns.corners)
         if label is None:
-            excluded = _no_name(given)
+            excluded = _no_name(given, codes)
         elif votes is None:
             excluded = "its votes are not 8 numbers of 0 or more"
         elif weighs and (weight is None or weight < 0):
@@ -175,9 +213,10 @@ def _items(tree: FileTree, table: Table, columns: _Columns, folder: str) -> Iter
         yield sample, place.load
 
 
-def _no_name(given: str) -> str:
+def _no_name(given: str, codes: Mapping[str, str]) -> str:
     if _is_number(given):
-        return f"label {shown(given)} is a number: write the emotion's name"
+        says = "none of the --codes" if codes else "a number: write the emotion's name, or --codes"
+        return f"label {shown(given)} is {says}"
     return f"label {shown(given)} names no emotion" if given else "no label"
 
 
@@ -186,6 +225,13 @@ def _parts(cells: Sequence[str]) -> list[str]:
     if len(cells) == 1:
         return re.split(r"[\s,;]+", bare) if (bare := cells[0].strip("[]() ")) else []
     return list(cells) if any(cells) else []
+
+
+def _box(edges: Sequence[float] | None, *, corners: bool) -> Box | None:
+    if not edges or not corners:
+        return box_of(edges)
+    x, y, x_end, y_end = edges
+    return box_of((x, y, x_end - x, y_end - y))
 
 
 def _votes(cells: Sequence[str]) -> tuple[float, ...] | None:
@@ -225,7 +271,10 @@ def _first_is_there(tree: FileTree, path: str, column: str) -> bool:
         first = next((name for _, (name,) in Table(tree, path, ()).rows(column)), "")
     except DatasetError:
         return False
-    return Images(tree).at(first, folder_of(path)).located is not None
+    located = Images(tree).at(first, folder_of(path)).located
+    # A name alone leads into folders of emotions, too, which tell more than a table of names.
+    in_folders = any(map(emotion_of_folder, tree.images))
+    return located == "path" or (located == "name" and not in_folders)
 
 
 CSV = Format(
@@ -233,6 +282,7 @@ CSV = Format(
     InputSpec(size=96, channels=3),
     _read,
     _recognise,
-    notes=("Labels are names; numbers mean nothing without their table.",),
+    notes=("Labels are names; numbers mean nothing without their table (--codes).",),
     alone=True,
+    coded=True,
 )

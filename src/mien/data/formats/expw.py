@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from mien.data.formats.finding import Images
-from mien.data.formats.reading import Format, Item, Reading, by_code, open_tree, shown
+from mien.data.formats.reading import Format, Item, Reading, open_tree, shown
 from mien.data.formats.tables import box_of, find_table, lines, number, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError
-from mien.labels import FER2013_CODES
+from mien.labels import FER2013_CODES, by_code
 from mien.preprocess import InputSpec
 from mien.records import Box, Sample
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.formats.finding import folder_of
+from mien.data.formats.finding import Images, folder_of
 from mien.data.formats.pixels import pixels_loader
 from mien.data.formats.reading import (
     FER2013_USAGE,
@@ -20,7 +20,6 @@ from mien.data.formats.reading import (
     Item,
     Load,
     Reading,
-    image_loader,
     no_image,
     open_tree,
     shown,
@@ -56,8 +55,8 @@ def _read(source: Path) -> Reading:
 
 
 def _items(tree: FileTree, table: Table, folder: str) -> Iterator[Item]:
-    load = image_loader(tree)
-    for (line, (usage, name, *cells)), held in _with_pixels(tree, table, folder):
+    images = Images(tree)
+    for (line, (usage, name, *cells)), held in _with_pixels(tree, table):
         where = f"{table.where} line {line}"
         if usage not in FER2013_USAGE:
             raise DatasetError(
@@ -69,12 +68,14 @@ def _items(tree: FileTree, table: Table, folder: str) -> Iterator[Item]:
             excluded = Sample(path, split, None, excluded="no image in the vote table")
             yield excluded, no_image(path)
             continue
-        path = f"{folder}{_FERPLUS_FOLDERS[usage]}/{name}"
-        yield _ferplus_sample(path, split, _votes(cells, where)), held or load(path)
+        path = f"{_FERPLUS_FOLDERS[usage]}/{name}"
+        place = images.below(folder + path, path)
+        found = place.path if place.located else folder + path
+        yield _ferplus_sample(found, split, _votes(cells, where)), held or place.load
 
 
 def _with_pixels(
-    tree: FileTree, table: Table, folder: str
+    tree: FileTree, table: Table
 ) -> Iterator[tuple[tuple[int, tuple[str, ...]], Load | None]]:
     """Give each row of the votes, and its image where FER2013's table has the images, not files.
 
@@ -82,9 +83,9 @@ def _with_pixels(
         DatasetError: its rows are not those of the votes.
     """
     rows = table.rows("Usage", "Image name", *_VOTES)
-    made = tuple(f"{folder}{name}/" for name in _FERPLUS_FOLDERS.values())
+    made = {name.lower() for name in _FERPLUS_FOLDERS.values()}
     path = None
-    if not any(image.startswith(made) for image in tree.images):
+    if all(made.isdisjoint(image.lower().split("/")[:-1]) for image in tree.images):
         path = find_table(tree, {_PIXELS_TABLE})
     if path is None:
         yield from zip(rows, repeat(None))

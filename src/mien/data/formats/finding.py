@@ -83,7 +83,7 @@ class Place(NamedTuple):
     """Where a row's image is: what a sample holds of it, and how it is read."""
 
     path: str
-    located: Literal["path"] | None
+    located: Literal["path", "name"] | None
     load: Load
 
 
@@ -113,13 +113,23 @@ class Images:
         return self._nowhere(names[-1])
 
     def at(self, name: str, folder: str) -> Place:
-        """Return the image at a path relative to a folder, which ends with ``/`` or is empty."""
-        named = inside(name, folder)
-        return self._place(named, self._finder.at(named)) if named else self._nowhere(name)
+        """Return the image at a path relative to a folder, which ends with ``/`` or is empty.
 
-    def _place(self, named: str, found: Sequence[str]) -> Place:
+        A bare name that no image there has means the only image of that name, wherever it is.
+        """
+        named = inside(name, folder)
+        if named is None:
+            return self._nowhere(name)
+        found, bare = self._finder.at(named), name.strip()
+        if not found and not {"/", "\\"} & {*bare}:
+            return self._place(named, self._finder.ending(bare), located="name")
+        return self._place(named, found)
+
+    def _place(
+        self, named: str, found: Sequence[str], located: Literal["path", "name"] = "path"
+    ) -> Place:
         if len(found) == 1:
-            return Place(found[0], "path", self._load(found[0]))
+            return Place(found[0], located, self._load(found[0]))
         return Place(named, None, missing(_SEVERAL) if found else self._load(named))
 
     def _nowhere(self, name: str) -> Place:

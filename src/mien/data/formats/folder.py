@@ -1,9 +1,13 @@
 """One folder an emotion, with or without split folders around them."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
+from mien.data.formats.face_names import subject_in, subjects_by_name
 from mien.data.formats.finding import folder_of
 from mien.data.formats.reading import (
+    NO_CODES,
     Format,
     Reading,
     emotion_of_folder,
@@ -18,23 +22,31 @@ from mien.records import Sample
 __all__ = ["FOLDER"]
 
 
-def _read(source: Path) -> Reading:
+def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     tree = FileTree(source)
     load = image_loader(tree)
-    samples = [_sample(tree, path) for path in tree.images]
+    naming = subjects_by_name(tree, codes)
+    samples = [_sample(tree, path, codes, naming) for path in tree.images]
     if not any(sample.label for sample in samples):
         raise DatasetError(
             f"{source}: {len(samples)} images, none in a folder named after an emotion; expected "
-            "EMOTION/x.jpg or SPLIT/EMOTION/x.jpg (emotions: happy, sad, ...; splits: train, "
-            "valid, test)"
+            "EMOTION/x.jpg or SPLIT/EMOTION/x.jpg (emotions: happy, sad, ..., or numbers that "
+            "--codes explains; splits: train, valid, test)"
         )
     return Reading(len(samples), ((s, load(s.path)) for s in samples), tree)
 
 
-def _sample(tree: FileTree, path: str) -> Sample:
-    emotion = emotion_of_folder(path)
-    excluded = None if emotion else "not in an emotion's folder"
-    return Sample(path, split_of(tree, path), emotion, excluded=excluded)
+def _sample(
+    tree: FileTree, path: str, codes: Mapping[str, str], naming: re.Pattern[str] | None
+) -> Sample:
+    emotion = emotion_of_folder(path, codes)
+    return Sample(
+        path,
+        split_of(tree, path),
+        emotion,
+        excluded=None if emotion else "not in an emotion's folder",
+        subject=subject_in(path, naming),
+    )
 
 
 def _recognise(tree: FileTree) -> str | None:
@@ -52,6 +64,8 @@ FOLDER = Format(
     _recognise,
     notes=(
         "Without split folders, each emotion is split 80/10/10 by a fixed draw; with some but no "
-        "validation folder, a ninth of each emotion's training images validates.",
+        "validation folder, a ninth of each emotion's training images validates. Where the files "
+        "are named as those of CK+, KDEF or JAFFE, each person stays in one split.",
     ),
+    coded=True,
 )

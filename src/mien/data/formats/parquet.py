@@ -1,7 +1,8 @@
 """Parquet files as Hugging Face lays them out: images as bytes, labels named in the schema."""
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien.data.formats.reading import (
+    NO_CODES,
     Format,
     Item,
     Load,
@@ -23,13 +25,13 @@ from mien.data.formats.reading import (
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.images import read_image
-from mien.labels import find_alias
+from mien.labels import find_alias, find_code
 from mien.preprocess import InputSpec
 from mien.records import Sample, Split
 
 __all__ = ["PARQUET"]
 
-_IMAGES = ("image", "img")
+_IMAGES = ("image", "img", "img_bytes", "image_bytes")
 _LABELS = ("label", "labels", "emotion")
 _BATCH_ROWS: Final = 64
 
@@ -40,22 +42,22 @@ class _File:
     rows: int
     image: str
     label: str
-    names: Sequence[str] | None  # what its label ids mean; None: its labels are names
+    names: Sequence[str] | None  # what its label ids mean; None: its labels are names, or coded
     split: Split | None
 
 
-def _read(source: Path) -> Reading:
+def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     with open_tree(source) as tree:
         paths = [path for path in tree.others if path.lower().endswith(".parquet")]
         if not paths:
             raise DatasetError(
                 f"{source}: no Parquet file here; expected train-00000-of-00001.parquet and so on"
             )
-        files = [_open(tree, path) for path in paths]
-        return Reading(sum(file.rows for file in files), _items(tree, files), tree)
+        files = [_open(tree, path, codes) for path in paths]
+        return Reading(sum(file.rows for file in files), _items(tree, files, codes), tree)
 
 
-def _open(tree: FileTree, path: str) -> _File:
+def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
     where = tree.where(path)
     with tree.open(path) as stream:
         try:
@@ -63,22 +65,32 @@ def _open(tree: FileTree, path: str) -> _File:
             schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
         except pa.ArrowException as error:
             raise _damaged(where, error) from None
-    columns = []
-    for known in (_IMAGES, _LABELS):
-        column = next((name for name in known if name in schema.names), None)
-        if column is None:
-            raise DatasetError(
-                f"{where}: column {' or '.join(map(repr, known))} is missing; found "
-                f"{shown(', '.join(schema.names))}"
-            )
-        columns.append(column)
-    image, label = columns
+    (image, *_), labels = (_columns(schema, known, where) for known in (_IMAGES, _LABELS))
     if not _holds_bytes(schema.field(image).type):
         raise DatasetError(
             f"{where}: column {image!r} is {shown(str(schema.field(image).type))}, expected the "
             "bytes of image files, or a struct with them"
         )
-    return _File(path, rows, image, label, _label_names(schema, label, where), _split(tree, path))
+    # Ids without names may lie beside names.
+    label = next((name for name in labels if _names_emotions(schema, name)), labels[0])
+    names = _class_names(schema, label)
+    coded = bool(codes) and pa.types.is_integer(_label_type(schema, label))
+    if names is None and not coded and not _holds_text(schema, label):
+        raise DatasetError(
+            f"{where}: labels are {_label_type(schema, label)} without names; expected names, or "
+            "ids that the schema names (ClassLabel) or --codes explains"
+        )
+    return _File(path, rows, image, label, names, _split(tree, path))
+
+
+def _columns(schema: pa.Schema, known: Sequence[str], where: str) -> list[str]:
+    found = [name for name in known if name in schema.names]
+    if not found:
+        raise DatasetError(
+            f"{where}: column {' or '.join(map(repr, known))} is missing; found "
+            f"{shown(', '.join(schema.names))}"
+        )
+    return found
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
@@ -88,22 +100,23 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _label_names(schema: pa.Schema, label: str, where: str) -> Sequence[str] | None:
+def _names_emotions(schema: pa.Schema, label: str) -> bool:
+    return _holds_text(schema, label) or _class_names(schema, label) is not None
+
+
+def _label_type(schema: pa.Schema, label: str) -> pa.DataType:
     kind = schema.field(label).type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return None
-    names = _class_names(schema, label) if pa.types.is_integer(kind) else None
-    if names is None:
-        raise DatasetError(
-            f"{where}: labels are {kind} without names; expected names, or ids that the schema "
-            "names (ClassLabel); write the names into the column"
-        )
-    return names
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _holds_text(schema: pa.Schema, label: str) -> bool:
+    kind = _label_type(schema, label)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _class_names(schema: pa.Schema, label: str) -> Sequence[str] | None:
+    if not pa.types.is_integer(_label_type(schema, label)):
+        return None
     try:
         about = json.loads((schema.metadata or {})[b"huggingface"])
         names = about["info"]["features"][label]["names"]
@@ -113,14 +126,15 @@ def _class_names(schema: pa.Schema, label: str) -> Sequence[str] | None:
 
 
 def _split(tree: FileTree, path: str) -> Split | None:
-    name = path.rpartition("/")[2].removesuffix(".parquet")
-    return split_named(name.partition("-")[0]) or split_of(tree, path)
+    words = re.split(r"[-_.]", path.rpartition("/")[2])
+    named = {split for word in words if (split := split_named(word))}
+    return named.pop() if len(named) == 1 else split_of(tree, path)
 
 
-def _items(tree: FileTree, files: Sequence[_File]) -> Iterator[Item]:
+def _items(tree: FileTree, files: Sequence[_File], codes: Mapping[str, str]) -> Iterator[Item]:
     for file in files:
         for row, (image, given) in enumerate(_rows(tree, file)):
-            label, excluded = _emotion(given, file.names)
+            label, excluded = _emotion(given, file.names, codes)
             sample = Sample(
                 f"{file.path}/{row:05d}",
                 file.split,
@@ -145,7 +159,9 @@ def _rows(tree: FileTree, file: _File) -> Iterator[tuple[Any, Any]]:
             raise _damaged(tree.where(file.path), error) from None
 
 
-def _emotion(given: str | int | None, names: Sequence[str] | None) -> tuple[str | None, str | None]:
+def _emotion(
+    given: str | int | None, names: Sequence[str] | None, codes: Mapping[str, str]
+) -> tuple[str | None, str | None]:
     """Return the emotion that a label means, or None and why it means none."""
     if given is None or given == -1:
         return None, "no label"
@@ -153,7 +169,7 @@ def _emotion(given: str | int | None, names: Sequence[str] | None) -> tuple[str 
         if not isinstance(given, int) or not 0 <= given < len(names):
             return None, f"label {given} is none of 0 to {len(names) - 1}"
         given = names[given]
-    label = find_alias(str(given))
+    label = find_alias(str(given)) or find_code(str(given), codes)
     return label, None if label else f"label {shown(str(given))} names no emotion"
 
 
@@ -170,7 +186,7 @@ def _recognise(tree: FileTree) -> str | None:
     for path in tree.others:
         if path.lower().endswith(".parquet"):
             try:
-                _open(tree, path)
+                _open(tree, path, NO_CODES)
             except DatasetError:
                 return None
             return f"{path} holds images and labels"
@@ -184,4 +200,5 @@ PARQUET = Format(
     _recognise,
     notes=("Label ids are read by the names in the file's own schema.",),
     alone=True,
+    coded=True,
 )

@@ -1,15 +1,29 @@
-"""RAF-DB (Li et al. 2017), the basic emotions: a list of ids that count from 1."""
+"""RAF-DB (Li et al. 2017), the basic emotions: a list of ids, or a folder an id, from 1 to 7.
 
+The list is its authors'; in folders it circulates. Their numbers mean something only where the
+images bear RAF-DB's own names.
+"""
+
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from mien.data.formats.finding import Images
-from mien.data.formats.reading import Format, Item, Reading, by_code, open_tree, shown, split_named
+from mien.data.formats.reading import (
+    Format,
+    Item,
+    Reading,
+    image_loader,
+    mostly,
+    open_tree,
+    shown,
+    split_named,
+)
 from mien.data.formats.tables import find_table, lines
 from mien.data.source import FileTree
 from mien.errors import DatasetError
-from mien.labels import RAFDB_CODES
+from mien.labels import RAFDB_CODES, by_code
 from mien.preprocess import InputSpec
 from mien.records import Sample
 
@@ -18,16 +32,20 @@ __all__ = ["RAFDB"]
 _NAMES = frozenset({"list_patition_label.txt", "list_partition_label.txt"})
 _CODES = by_code(RAFDB_CODES, first=1)
 _COMPOUND: Final = frozenset({"8", "9", "10", "11"})
+_IMAGE = re.compile(r"(train|test)_\d+(_aligned)?\.\w+", re.IGNORECASE)
 
 
 def _read(source: Path) -> Reading:
     with open_tree(source) as tree:
         path = None if tree.alone else find_table(tree, _NAMES)
         if path is None:
-            raise DatasetError(
-                f"{source}: no list_patition_label.txt here; expected a folder with that list and "
-                "images such as Image/aligned/train_00001_aligned.jpg"
-            )
+            if not _in_folders(tree):
+                raise DatasetError(
+                    f"{source}: no list_patition_label.txt here; expected a folder with that list "
+                    "and images such as Image/aligned/train_00001_aligned.jpg, or folders 1 to 7 "
+                    "of images of such names"
+                )
+            return Reading(len(tree.images), _items_of_folders(tree), tree)
         rows = list(_rows(tree, path))
         if _COMPOUND & {code for _, code in rows}:
             raise DatasetError(
@@ -65,15 +83,46 @@ def _items(tree: FileTree, rows: list[tuple[str, str]]) -> Iterator[Item]:
         yield sample, place.load
 
 
+def _in_folders(tree: FileTree) -> bool:
+    names = [path.rpartition("/")[2] for path in tree.images if _folder(path) in _CODES]
+    return mostly(_IMAGE, names)
+
+
+def _folder(path: str) -> str:
+    """Return the name of the folder that a file lies in, or nothing."""
+    return f"/{path}".split("/")[-2]
+
+
+def _items_of_folders(tree: FileTree) -> Iterator[Item]:
+    load = image_loader(tree)
+    for path in tree.images:
+        code, name = _folder(path), path.rpartition("/")[2]
+        label, own = _CODES.get(code), _IMAGE.fullmatch(name)
+        excluded = None if label else f"folder {shown(code)} is none of RAF-DB's 1 to 7"
+        if label and not own:
+            label, excluded = None, "no name of RAF-DB, as train_00001_aligned.jpg is"
+        sample = Sample(
+            path,
+            split_named(own[1]) if own else None,
+            label,
+            excluded=excluded,
+            given=code,
+            problem=None if label else "bad_label",
+        )
+        yield sample, load(path)
+
+
 def _recognise(tree: FileTree) -> str | None:
     for path in tree.others:
         if path.rpartition("/")[2].lower() in _NAMES:
             return f"{path} is there"
+    if _in_folders(tree):
+        return "images in folders 1 to 7 are named like train_00001_aligned.jpg"
     return None
 
 
 RAFDB = Format(
-    "RAF-DB: list_patition_label.txt and aligned/train_00001_aligned.jpg",
+    "RAF-DB: list_patition_label.txt and aligned/train_00001_aligned.jpg, or folders 1/ to 7/",
     InputSpec(size=96, channels=3),
     _read,
     _recognise,

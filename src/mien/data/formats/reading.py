@@ -1,7 +1,7 @@
 """What every reader of a format shares: what it gives, split names, loaders."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,21 +15,22 @@ from numpy.typing import NDArray
 from mien.data.source import FileTree, MissingImageError
 from mien.errors import ImageError
 from mien.images import read_image
-from mien.labels import find_alias
+from mien.labels import find_alias, find_code
 from mien.preprocess import InputSpec
 from mien.records import Sample, Split
 
 __all__ = [
     "FER2013_USAGE",
+    "NO_CODES",
     "TABLE_SUFFIXES",
     "Format",
     "Item",
     "Load",
     "Reading",
-    "by_code",
     "emotion_of_folder",
     "image_loader",
     "missing",
+    "mostly",
     "no_image",
     "open_around",
     "open_tree",
@@ -45,17 +46,21 @@ Item = tuple[Sample, Load]
 TABLE_SUFFIXES: Final = frozenset({".csv", ".txt", ".lst", ".npy", ".yaml", ".yml", ".parquet"})
 """The files beside images that some format reads."""
 
+NO_CODES: Mapping[str, str] = MappingProxyType({})
+"""What numeric labels mean where nobody says it."""
+
 FER2013_USAGE: Mapping[str, Split] = MappingProxyType(
     {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
 )
 _SPLIT_NAMES: Mapping[str, Split] = MappingProxyType(
     {
-        **dict.fromkeys(("train", "training", "train_set", "training_set"), "train"),
-        **dict.fromkeys(("valid", "val", "dev", "validation", "publictest"), "valid"),
-        **dict.fromkeys(("valid_set", "val_set", "dev_set", "validation_set"), "valid"),
-        **dict.fromkeys(("test", "testing", "test_set", "privatetest"), "test"),
+        **dict.fromkeys(("train", "training", "train_set", "trainset", "training_set"), "train"),
+        **dict.fromkeys(("valid", "val", "dev", "validation", "eval", "publictest"), "valid"),
+        **dict.fromkeys(("valid_set", "val_set", "valset", "dev_set", "validation_set"), "valid"),
+        **dict.fromkeys(("test", "testing", "test_set", "testset", "privatetest"), "test"),
     }
 )
+_MOST: Final = 0.9
 
 
 @dataclass
@@ -94,19 +99,22 @@ class Format:
     Attributes:
         says: its layout in a line.
         spec: how its images are packed unless the user asks otherwise.
-        read: opens a source; raises `DatasetError` where it does not have the layout.
+        read: opens a source; raises `DatasetError` where it does not have the layout. Where
+            ``coded``, it takes the keyword ``codes``, too: the emotion of each numeric label.
         recognise: says by what the files of a source show this format, or None; looks at names
             and at the first lines of tables only, and never raises.
         notes: what a user of the dataset should know.
         alone: whether a table by itself can be the source, without its folder.
+        coded: whether its labels may be numbers, whose meaning the user says.
     """
 
     says: str
     spec: InputSpec
-    read: Callable[[Path], Reading]
+    read: Callable[..., Reading]
     recognise: Callable[[FileTree], str | None]
     notes: tuple[str, ...] = ()
     alone: bool = False
+    coded: bool = False
 
 
 @contextmanager
@@ -135,11 +143,6 @@ def open_around(source: Path) -> Iterator[tuple[FileTree, str | None]]:
         yield tree, source.name if named else None
 
 
-def by_code(emotions: Sequence[str], *, first: int = 0) -> Mapping[str, str]:
-    """Return the emotion of each code as tables write it, counting from ``first``."""
-    return MappingProxyType({str(code): name for code, name in enumerate(emotions, first)})
-
-
 def shown(cell: str) -> str:
     """Return what a table says, in quotes and short enough for a message."""
     return repr(cell if len(cell) <= 40 else f"{cell[:37]}...")
@@ -151,24 +154,46 @@ def split_named(name: str) -> Split | None:
 
 
 def split_of_folder(path: str) -> Split | None:
-    """Return the split that the outermost telling folder of a path names, or None."""
-    for part in path.split("/")[:-1]:
-        if split := split_named(part):
-            return split
+    """Return the split that the outermost telling folder of a path names, or None.
+
+    A folder that is called after a split goes before one whose name only begins with it.
+    """
+    folders = path.split("/")[:-1]
+    for read in (split_named, _split_begun):
+        for folder in folders:
+            if split := read(folder):
+                return split
     return None
+
+
+def _split_begun(name: str) -> Split | None:
+    """Return the split that a name begins with (``Train_Aligned_Faces``), if it names no other."""
+    words = [split_named(word) for word in re.split(r"[\s_-]+", name.strip())]
+    return words[0] if len({*words} - {None}) == 1 else None
 
 
 def split_of(tree: FileTree, path: str) -> Split | None:
     """Return the split that a file's folders name, else its archive (test.zip), or None."""
-    return split_of_folder(path) or split_named(tree.archive(path))
+    return split_of_folder(path) or split_of_folder(f"{tree.archive(path)}/")
 
 
-def emotion_of_folder(path: str) -> str | None:
-    """Return the emotion that the innermost telling folder of a path names, or None."""
-    for part in reversed(path.split("/")[:-1]):
-        if emotion := find_alias(part):
-            return emotion
-    return None
+def emotion_of_folder(path: str, codes: Mapping[str, str] = NO_CODES) -> str | None:
+    """Return the emotion that the innermost telling folder of a path names, or None.
+
+    Numbers tell only where there are codes for them, and no folder has a name that tells.
+    """
+    folders = path.split("/")[-2::-1]
+    named = (*map(find_alias, folders), *(find_code(folder, codes) for folder in folders))
+    return next(filter(None, named), None)
+
+
+def mostly(pattern: re.Pattern[str], names: Collection[str]) -> bool:
+    """Whether nine of ten file names, and one at least, follow a pattern.
+
+    A few strangers among a data set's files make it no other data set.
+    """
+    follow = sum(pattern.fullmatch(name) is not None for name in names)
+    return follow > 0 and follow >= _MOST * len(names)
 
 
 def image_loader(tree: FileTree) -> Callable[[str], Load]:

@@ -22,7 +22,10 @@ _END = "\x03"
 class Table:
     """A csv table. Surrounding blanks of names and cells do not matter; blank lines are skipped.
 
+    Where its first line has no comma, semicolons or else tabs delimit its cells.
+
     Attributes:
+        path: where it is among the files.
         where: its place as messages name it.
         columns: the names of its columns.
 
@@ -39,7 +42,7 @@ class Table:
     def __init__(
         self, tree: FileTree, path: str, needs: Iterable[str], *, unheaded: Sequence[str] = ()
     ) -> None:
-        self._tree, self._path = tree, path
+        self._tree, self.path = tree, path
         self.where = tree.where(path)
         first = next((tuple(cell.strip() for cell in row) for _, row in self._read()), ())
         self._headed = len(first) != len(unheaded) or not set(first).isdisjoint(unheaded)
@@ -84,16 +87,19 @@ class Table:
 
     def _read(self) -> Iterator[tuple[int, list[str]]]:
         with (
-            self._tree.open(self._path) as file,
+            self._tree.open(self.path) as file,
             io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
         ):
             read: list[str] = []  # the lines of the row in hand
-            reader = csv.reader(_noted(chain(text, (_END,)), read))
             begins = 1
             try:
+                first = list(_to_first_words(text))
+                delimiter = _delimiter("".join(first))
+                rest = chain(first, text, (_END,))
+                reader = csv.reader(_noted(rest, read), delimiter=delimiter)
                 for row in reader:
                     if len(read) > 1:
-                        _expect_closed_quotes(read)
+                        _expect_closed_quotes(read, delimiter)
                     if any(map(str.strip, row)) and row != [_END]:
                         yield reader.line_num, row
                     begins = reader.line_num + 1
@@ -107,15 +113,27 @@ class Table:
                 ) from None
 
 
+def _to_first_words(text: Iterable[str]) -> Iterator[str]:
+    """Give lines up to the first that is not blank."""
+    for line in text:
+        yield line
+        if line.strip():
+            return
+
+
+def _delimiter(line: str) -> str:
+    return next((sign for sign in ",;\t" if sign in line), ",")
+
+
 def _noted(text: Iterable[str], read: list[str]) -> Iterator[str]:
     for line in text:
         read.append(line)
         yield line
 
 
-def _expect_closed_quotes(row: Sequence[str]) -> None:
+def _expect_closed_quotes(row: Sequence[str], delimiter: str) -> None:
     """Raise `csv.Error` where a stray quote has swallowed the rows up to another, or to the end."""
-    for _ in csv.reader(row, strict=True):
+    for _ in csv.reader(row, delimiter=delimiter, strict=True):
         pass
 
 
