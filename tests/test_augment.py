@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 
 from mien.augment import Augmentation
 from mien.config import TrainConfig
+from mien.networks import Classifier
 
 OFF = {
     "flip": 0.0,
@@ -38,6 +40,7 @@ def test_nothing_asked_nothing_changed() -> None:
         {"scale": 0.2},
         {"brightness": 0.3},
         {"contrast": 0.3},
+        {"gamma": 0.3},
         {"erasing": 1.0},
     ],
     ids=lambda on: str(next(iter(on))),
@@ -49,6 +52,20 @@ def test_each_step_changes_images_and_keeps_shape_and_range(on: dict[str, float]
     assert float(varied.min()) >= 0 and float(varied.max()) <= 1
     changed = (varied - _batch()).abs().amax(dim=(1, 2, 3)) > 1e-4
     assert changed.any()
+
+
+@pytest.mark.parametrize(
+    ("on", "seen"),
+    [({"brightness": 0.25}, False), ({"contrast": 0.25}, False), ({"gamma": 0.25}, True)],
+    ids=["brightness", "contrast", "gamma"],
+)
+def test_of_light_a_network_sees_only_gamma(on: dict[str, float], seen: bool) -> None:
+    """Where nothing becomes black or white; each picture is shifted and scaled before a network."""
+    torch.manual_seed(1)
+    varied = _augmentation(**on)(images := 0.3 + 0.4 * _batch())
+    assert (varied - images).abs().max() > 0.02
+    network = Classifier(nn.Identity())
+    assert ((network(varied) - network(images)).abs().max() > 0.02) == seen
 
 
 def test_flip_mirrors_about_half_and_only_mirrors() -> None:

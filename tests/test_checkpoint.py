@@ -1,5 +1,6 @@
 """Checkpoints and weights: whole or not there, read back as they were."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -49,7 +50,6 @@ def test_none_where_there_is_none(tmp_path: Path) -> None:
         ".epoch-0003.safetensors.partial",
         "epoch-0003.safetensors",
         ".epoch-0003.json.partial",
-        "epoch-copy.json",
     ],
 )
 def test_killed_while_writing_the_next_goes_on_from_the_last(
@@ -61,6 +61,44 @@ def test_killed_while_writing_the_next_goes_on_from_the_last(
     assert found is not None and found.epoch == 2
     write_checkpoint(tmp_path, _checkpoint(3))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_only_what_checkpoints_are_made_of_is_removed(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, _checkpoint(1))
+    (tmp_path / "mine").mkdir()
+    kept = ("epoch-copy.json", "notes.txt", ".nfs0001")
+    for name in kept:
+        (tmp_path / name).write_text("mine")
+    write_checkpoint(tmp_path, _checkpoint(2))
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == {"mine", *kept, "epoch-0002.json", "epoch-0002.safetensors"}
+
+
+def test_one_that_cannot_be_removed_yet_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_checkpoint(tmp_path, _checkpoint(1))
+    unlink = Path.unlink
+
+    def busy(path: Path, missing_ok: bool = False) -> None:
+        if path.name.startswith("epoch-0001"):
+            raise PermissionError(errno.EACCES, "used by another process", str(path))
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", busy)
+        write_checkpoint(tmp_path, _checkpoint(2))
+    write_checkpoint(tmp_path, _checkpoint(3))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="/proc/self/maps is Linux's")
+def test_a_checkpoint_that_was_read_is_let_go(tmp_path: Path) -> None:
+    """A file that is still mapped cannot be removed on Windows, nor for good on NFS."""
+    write_checkpoint(tmp_path, _checkpoint(1))
+    found = latest_checkpoint(tmp_path)
+    assert found is not None
+    assert "epoch-0001" not in Path("/proc/self/maps").read_text()
 
 
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])

@@ -4,13 +4,15 @@
 takes nothing.
 """
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from mien.atomic import write_text
+from mien.atomic import replacing, write_text
 from mien.checkpoint import (
     BEST_NAME,
     Checkpoint,
@@ -43,6 +45,31 @@ def test_what_cannot_be_written_is_called_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         write_text(tmp_path / "nowhere" / "a.json", "{}")
     assert raised.value.filename == str(tmp_path / "nowhere" / "a.json")
+
+
+def test_what_is_flushed_is_open_for_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows demands."""
+    fcntl = pytest.importorskip("fcntl")
+    flushed: list[int] = []
+
+    def fsync(number: int) -> None:
+        if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flushed.append(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(tmp_path / "a.txt", "whole")
+    assert len(flushed) == 1
+
+
+def test_two_that_write_the_same_file_do_not_mix(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.txt") as first, replacing(tmp_path / "a.txt") as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "a.txt").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(

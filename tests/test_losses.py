@@ -43,7 +43,8 @@ def test_logit_adjustment_asks_for_a_margin() -> None:
 
 def test_balance_weighs_by_number() -> None:
     each = functional.cross_entropy(LOGITS, TARGETS, reduction="none")
-    loss = Objective(TrainConfig(balance=1.0), COUNTS)(LOGITS, TARGETS, ONES)
+    objective = Objective(TrainConfig(balance=1.0), COUNTS)
+    loss = objective(LOGITS, TARGETS, objective.worth(TARGETS, ONES))
     weights = TARGETS @ (1 / COUNTS)
     torch.testing.assert_close(loss, (each * weights).sum() / weights.sum())
 
@@ -52,7 +53,8 @@ def test_the_best_logits_have_the_tilt_more_than_the_true_ones() -> None:
     true = torch.tensor([0.5, 0.3, 0.2])
     objective = Objective(TrainConfig(balance=0.7, logit_adjustment=0.4), COUNTS)
     logits = (true.log() + objective.tilt).requires_grad_()
-    objective(logits.expand(3, 3), torch.eye(3), true).backward()
+    worth = objective.worth(torch.eye(3), true)
+    objective(logits.expand(3, 3), torch.eye(3), worth).backward()
     assert logits.grad is not None
     torch.testing.assert_close(logits.grad, torch.zeros(3), atol=1e-6, rtol=0)
 
@@ -60,7 +62,8 @@ def test_the_best_logits_have_the_tilt_more_than_the_true_ones() -> None:
 def test_emphasis_multiplies_the_balance() -> None:
     each = functional.cross_entropy(LOGITS, TARGETS, reduction="none")
     emphasis = torch.tensor([1.0, 1.0, 5.0])
-    loss = Objective(TrainConfig(), COUNTS)(LOGITS, TARGETS, ONES, emphasis)
+    objective = Objective(TrainConfig(), COUNTS)
+    loss = objective(LOGITS, TARGETS, objective.worth(TARGETS, ONES, emphasis))
     torch.testing.assert_close(loss, (each[0] + 5 * each[1]) / 6)
 
 
@@ -92,6 +95,18 @@ def test_what_counts_nothing_teaches_nothing_within_a_mixture(settings: dict[str
         assert targets[counting][:, worth == 0].abs().max() == 0
         torch.testing.assert_close(targets.sum(dim=1), torch.ones(4))
         assert weights.min() >= 0 and weights.max() <= 2
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 1.0}, {"cutmix": 1.0}])
+def test_emotions_that_count_alike_do_so_within_mixtures(settings: dict[str, float]) -> None:
+    torch.manual_seed(1)
+    config = TrainConfig(balance=1.0, **settings)  # type: ignore[arg-type]
+    targets = torch.eye(2)[[0] * 9_000 + [1] * 1_000]
+    worth = Objective(config, targets.sum(dim=0)).worth(targets, torch.ones(10_000))
+    _, mixed, weights = mix(torch.zeros(10_000, 1, 2, 2), targets, worth, config)
+    assert ((mixed > 0).sum(dim=1) > 1).any()
+    common, rare = (weights[:, None] * mixed).sum(dim=0)
+    assert float(rare) == pytest.approx(float(common), rel=1e-3)
 
 
 def test_without_probability_nothing_is_mixed_and_nothing_drawn() -> None:

@@ -54,6 +54,15 @@ def test_same_size_is_bit_exact(image: Pixels, channels: int) -> None:
     np.testing.assert_array_equal(face_crop(image, Box(0, 0, 40, 40), spec), found)
 
 
+@pytest.mark.parametrize("across", [False, True], ids=["upright", "lying"])
+def test_fine_stripes_do_not_alias_where_one_side_alone_is_too_long(across: bool) -> None:
+    stripes = np.zeros((400, 47), np.uint8)
+    stripes[::2] = 200
+    found = fit(stripes.T if across else stripes, InputSpec(size=48))
+    # 400 rows to 48 average eight and a third of them, so up to a row more of one kind.
+    assert abs(found.astype(float) - 100).max() <= 200 / (400 / 48)
+
+
 @pytest.mark.parametrize(
     ("box", "margin", "left", "top"),
     [

@@ -1,8 +1,10 @@
+import itertools
 import json
 import math
 import os
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ from typer.testing import CliRunner
 from mien.cli import app
 from mien.config import TrainConfig, load_recipe
 from mien.data.dataset import Dataset
-from mien.data.stream import open_data
+from mien.data.stream import Stream, open_data
 from mien.errors import ConfigError, DataError, DatasetError, UsageError
-from mien.search import SEARCH_NAME, Job, Trial, Varied, _run, _State, search
+from mien.search import SEARCH_NAME, Job, Trial, Varied, _as_toml, _run, _State, search
 from mien.train import train
 
 TINY = ("network=mini", "epochs=1", "batch_size=32", "size=24")
@@ -110,7 +112,7 @@ def test_a_trial_worse_than_half_is_given_up(tmp_path: Path, job: Job) -> None:
 
 
 def test_the_bar_is_what_half_of_the_whole_trials_had_reached(tmp_path: Path, job: Job) -> None:
-    state = _State(job, tmp_path / "s", "f")
+    state = _State(job, tmp_path, "f")
     curves = [(5.0, 1.0), (4.0, 6.0), (3.0, 3.0), (2.0, 2.5)]
     for number, losses in enumerate(curves):
         assert state.bar() == ()
@@ -153,13 +155,76 @@ def test_a_recipe_that_changed_since_is_another_search(tmp_path: Path, job: Job)
     mine = replace(job, recipe=str(recipe))
     search(mine, tmp_path / "s", trials=1)
     recipe.write_text('network = "mini"\nmixup = 0.5\n')
+    changed = replace(mine)  # as the same command would read it
     with pytest.raises(UsageError, match="holds another search"):
-        search(mine, tmp_path / "s", trials=2)
+        search(changed, tmp_path / "s", trials=2)
     path = tmp_path / "s" / SEARCH_NAME
     held = json.loads(path.read_text())
     del held["job"]["sets"]  # as searches did before they noted it
     path.write_text(json.dumps(held))
     assert len(search(mine, tmp_path / "s", trials=1)) == 1
+
+
+def test_all_trials_are_of_the_recipe_as_it_was_at_the_start(tmp_path: Path, job: Job) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('network = "mini"\n')
+
+    def edit(_: Trial) -> None:
+        recipe.write_text('network = "mini"\nmixup = 0.5\n')
+
+    mine = replace(job, recipe=str(recipe))
+    search(mine, tmp_path / "s", trials=2, on_trial=edit)
+    mixups = [
+        json.loads((tmp_path / "s" / f"trial-000{number}" / "run.json").read_text())["recipe"][
+            "mixup"
+        ]
+        for number in range(2)
+    ]
+    assert mixups == [0.0, 0.0]
+
+
+def test_data_that_cannot_be_read_are_no_fault_of_the_values(
+    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = itertools.count()
+
+    def lost(data: str) -> Dataset | Stream:
+        if next(opened):
+            raise DatasetError("the disk is not there")
+        return open_data(data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mien.search.open_data", lost)
+        with pytest.raises(DatasetError, match="the disk is not there"):
+            search(job, tmp_path / "s", trials=2)
+    assert [trial["state"] for trial in untimed(tmp_path / "s")] == ["begun"]
+
+    def torn(*_: object, **__: object) -> None:
+        raise DatasetError("a file is damaged")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mien.search.train", torn)
+        with pytest.raises(DatasetError, match="a file is damaged"):
+            search(job, tmp_path / "s", trials=2)
+    assert [trial["state"] for trial in untimed(tmp_path / "s")] == ["begun"]
+    assert len(search(job, tmp_path / "s", trials=1)) == 1
+
+
+def test_ended_trials_keep_no_checkpoints(tmp_path: Path, job: Job) -> None:
+    search(job, tmp_path / "s", trials=1)
+    assert (tmp_path / "s/trial-0000/best.safetensors").exists()
+    assert not (tmp_path / "s/trial-0000/checkpoints").exists()
+
+
+def test_a_search_killed_as_it_wrote_its_first_file_goes_on(tmp_path: Path, job: Job) -> None:
+    (tmp_path / f".{SEARCH_NAME}.partial").touch()
+    assert len(search(job, tmp_path, trials=1)) == 1
+
+
+@pytest.mark.parametrize("value", ["runs/\U0001f600", 'a\x7fb\t"\\\n', True, 1e-9, ("a", "b")])
+def test_settings_are_read_back_as_they_were(value: object) -> None:
+    read = tomllib.loads(f"value = {_as_toml(value)}")["value"]
+    assert read == (list(value) if isinstance(value, tuple) else value)
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, job: Job) -> None:
@@ -191,6 +256,22 @@ def test_from_the_command_line(tmp_path: Path, job: Job) -> None:
     assert done.exit_code == 0, done.output
     assert "best of 2 trials: validation loss" in done.stdout
     assert "best.toml" in done.stdout
+
+
+def test_failed_trials_are_counted_apart(
+    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = [
+        Trial(0, {"learning_rate": "4e-3"}, "whole", (1.0,), 0.5),
+        Trial(1, {"learning_rate": "9.0"}, "failed", reason="training diverged"),
+        Trial(2, {"learning_rate": "9.5"}, "failed", reason="training diverged"),
+    ]
+    monkeypatch.setattr("mien.search.search", lambda *_, **__: trials)
+    command = ["search", "--data", job.data, "--out", str(tmp_path), "--vary", "learning_rate=1,9"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "best of 1 trial: validation loss 1.0000" in done.stdout
+    assert "2 failed: training diverged" in done.stdout
 
 
 def test_on_ray(tmp_path: Path, job: Job) -> None:

@@ -196,6 +196,20 @@ def test_what_margins_added_is_averaged_too(
     assert averaged.tilt[-1] == pytest.approx(1 / taken)
 
 
+def test_an_average_that_was_killed_before_its_weights_is_made_anew(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path
+) -> None:
+    out = tmp_path / "average"
+    out.mkdir()
+    for name in (AVERAGE_NAME, f".{BEST_NAME}.partial"):
+        (out / name).touch()
+    average_runs([tiny_run, _changed(tiny_run, tmp_path / "m", 0.3, seed=1)], drawn_dataset, out)
+    assert json.loads((out / AVERAGE_NAME).read_text())["runs"]
+    again = (tiny_run, tmp_path / "m")
+    with pytest.raises(UsageError, match="average is not empty"):
+        average_runs(again, drawn_dataset, out)
+
+
 def test_averages_are_not_put_beside_runs(
     tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path
 ) -> None:

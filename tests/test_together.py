@@ -8,20 +8,25 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
+from lightning_fabric.accelerators.mps import MPSAccelerator
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file, save_file
 from torch import distributed, nn
 
+from mien.cli import main
 from mien.data.dataset import Dataset
-from mien.errors import UsageError
+from mien.errors import DataError, UsageError
 from mien.history import read_history
 from mien.networks import build
 from mien.preprocess import InputSpec
 from mien.reopen import open_file, settle_norms
-from mien.together import share_statistics, together
+from mien.together import from_first, share_statistics, together
 
 MIEN = Path(sys.executable).with_name("mien")
 TWO = ("--devices", "2")
@@ -62,6 +67,22 @@ def main():
 main()
 """
 """What is still to be exchanged as it ends is known to Python, whose lock frees it."""
+
+FAILING = """
+import mien.cli
+from mien.errors import DataError
+from mien.together import together
+
+def fail(*_, **__):
+    with together("cpu", 2, 1, "32-true") as fabric:
+        if fabric.global_rank == 1:
+            raise DataError("no such disk")
+        fabric.barrier()
+
+mien.cli.app = fail
+mien.cli.main()
+"""
+"""A command that fails in the second process alone."""
 
 SETTLING = """
 import sys
@@ -205,6 +226,64 @@ def test_a_batch_that_cannot_be_shared_is_refused(
     assert done.returncode == 2
     assert done.stderr.count("batch_size 31 cannot be shared by 2 processes") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_what_goes_wrong_in_another_process_is_said(tmp_path: Path) -> None:
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING)
+    done = trained([script], starter=[sys.executable])
+    assert done.returncode == 1
+    assert "mien: process 1: no such disk\n" in done.stderr
+    assert done.stderr.count("mien: another process of this run was lost") == 1
+
+
+def test_what_goes_wrong_in_all_is_said_by_the_first_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = DataError("the folder is taken")
+    fabric = SimpleNamespace(is_global_zero=False, broadcast=lambda _: first)
+    with pytest.raises(DataError) as raised:
+        from_first(fabric, lambda: None)  # type: ignore[arg-type]
+    monkeypatch.setattr("mien.cli.terminal._SILENT", True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    for error, said in ((DataError("x"), "mien: process 1: x\n"), (raised.value, "")):
+        monkeypatch.setattr("mien.cli.app", Mock(side_effect=error))
+        with pytest.raises(SystemExit):
+            main()
+        assert capsys.readouterr().err == said
+
+
+def test_what_lightning_lacks_is_a_wrong_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_gpu(**_: object) -> None:
+        raise MisconfigurationException(
+            "You requested gpu: [0, 1]\n But your machine only has: [0]"
+        )
+
+    monkeypatch.setattr("mien.together.Fabric", one_gpu)
+    with (
+        pytest.raises(UsageError, match=r"--devices 2: You requested gpu: \[0, 1\] But your mach"),
+        together("cuda", 2, 1, "32-true"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("there", "chosen"), [(True, "cuda"), (False, "cpu")])
+def test_auto_is_cuda_or_cpu_also_where_there_is_something_else(
+    monkeypatch: pytest.MonkeyPatch, there: bool, chosen: str
+) -> None:
+    asked: list[str] = []
+
+    def fabric(*, accelerator: str, **_: object) -> None:
+        asked.append(accelerator)
+        raise ValueError("that is all")
+
+    monkeypatch.setattr("mien.together.Fabric", fabric)
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    for device in ("auto", "mps"):
+        with pytest.raises(UsageError), together(device, 1, 1, "32-true"):
+            pass
+    assert asked == [chosen, "mps"]
 
 
 def test_several_machines_must_know_where_to_meet(monkeypatch: pytest.MonkeyPatch) -> None:

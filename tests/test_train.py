@@ -2,7 +2,12 @@
 
 import itertools
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +17,23 @@ import pyarrow as pa
 import pytest
 import torch
 
+from mien import mixing
 from mien.augment import Augmentation
 from mien.checkpoint import BEST_NAME, read_weights, write_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
+from mien.data.stream import write_stream
 from mien.emphasis import counts_of, worth_of
 from mien.errors import ConfigError, DataError, DatasetError, ModelError, UsageError
 from mien.export import export_run, note_figures
-from mien.labelled import Batch
+from mien.labelled import Batch, Labelled
 from mien.losses import Objective
 from mien.model import load_model
 from mien.networks import Classifier, build
 from mien.preprocess import InputSpec
 from mien.reopen import take_weights
 from mien.runs import open_run
+from mien.soup import average_runs
 from mien.teachers import mean_opinion, open_teacher, weights_digest, write_opinions
 from mien.train import _Trainer, train
 
@@ -264,6 +272,38 @@ def test_a_folder_with_other_things_is_left_alone(
         train(drawn_dataset, tiny_config, tmp_path, device="cpu")
 
 
+def test_a_run_killed_as_it_wrote_its_first_file_begins_anew(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    (tmp_path / ".run.json.partial").touch()
+    config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 1}))
+    assert len(train(drawn_dataset, config, tmp_path, device="cpu").history) == 1
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, drawn_dataset: Dataset) -> None:
+    run = tmp_path / "run"
+    mien: list[str | Path] = [Path(sys.executable).with_name("mien"), "train"]
+    settings = ["network=mini", "size=16", "batch_size=32", "epochs=10000"]
+    with subprocess.Popen(
+        [
+            *mien,
+            *("--data", drawn_dataset.path, "--out", run, "--device", "cpu"),
+            *(f"--set={text}" for text in settings),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "400"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        until = time.monotonic() + 120
+        while not (run / "history.jsonl").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "mien: interrupted: the same command with --resume goes on"
+    assert "Traceback" not in said
+
+
 def test_divergence_stops_with_a_clear_line_and_keeps_the_last_good_epoch(
     tmp_path: Path,
     drawn_dataset: Dataset,
@@ -343,18 +383,100 @@ def test_a_card_tells_what_margins_added(
     assert len(card.tilt) == len(card.labels)
 
 
+TOO_LITTLE_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    MemoryError("Unable to allocate 20.0 GiB for an array"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+)
+
+
+@pytest.mark.parametrize("error", TOO_LITTLE_MEMORY, ids=["cuda", "numpy", "cpu"])
 def test_too_little_memory_is_said_in_a_line(
     tmp_path: Path,
     drawn_dataset: Dataset,
     tiny_config: TrainConfig,
     monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
     def full(*_: object) -> torch.Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        raise error
 
     monkeypatch.setattr(Objective, "__call__", full)
     with pytest.raises(DataError, match=r"not enough memory .* batch_size 32 .*: try a smaller"):
         train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize("error", TOO_LITTLE_MEMORY, ids=["cuda", "numpy", "cpu"])
+def test_images_that_do_not_fit_into_memory_are_to_be_streamed(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def full(*_: object, **__: object) -> Labelled:
+        raise error
+
+    monkeypatch.setattr(Labelled, "of", full)
+    with pytest.raises(DataError, match=r"those of training alone take 0\.0 GB: .*data stream"):
+        train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
+    stream = write_stream(drawn_dataset, str(tmp_path / "stream"))
+    monkeypatch.setattr(Labelled, "of_stream", full)
+    with pytest.raises(DataError, match=r"those of validation alone .*: try a smaller size$"):
+        train(stream, tiny_config, tmp_path / "run", device="cpu")
+
+
+def test_colour_is_not_learnt_from_grey_images(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    stream = write_stream(drawn_dataset, str(tmp_path / "stream"))
+    config = TrainConfig(**(tiny_config.model_dump() | {"channels": 3}))
+    for data in (drawn_dataset, stream):
+        with pytest.raises(UsageError, match=r"are grey.*'mien data import --channels 3'"):
+            train(data, config, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["alone", "mixed"])
+def test_images_count_by_their_emotion_before_they_are_mixed(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    mixed: bool,
+) -> None:
+    done: list[str] = []
+    real_mix, real_worth = mixing.mix, Objective.worth
+
+    def noted_mix(*given: Any) -> Any:
+        done.append("mixed")
+        return real_mix(*given)
+
+    def noted_worth(self: Objective, *given: Any) -> torch.Tensor:
+        done.append("weighed")
+        return real_worth(self, *given)
+
+    monkeypatch.setattr("mien.train.mix", noted_mix)
+    monkeypatch.setattr(Objective, "worth", noted_worth)
+    changes = {"balance": 1.0, "mixup": float(mixed), "batch_size": 112, "epochs": 1, "size": 16}
+    config = TrainConfig(**(tiny_config.model_dump() | changes))
+    train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    assert done == (["weighed", "mixed"] if mixed else ["mixed", "weighed"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_folder_whose_name_is_no_utf_8_takes_a_run(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 1, "size": 16}))
+    run = tmp_path / os.fsdecode(b"caf\xe9")
+    train(drawn_dataset, config, run, device="cpu")
+    assert read_weights(run / BEST_NAME)[1].name == "caf?"
+    assert train(drawn_dataset, config, run, resume=True, device="cpu").history
+    average, _ = average_runs(
+        [run, shutil.copytree(run, run.parent / "b")], drawn_dataset, run / "a\udce9"
+    )
+    assert average.name == "a?"
 
 
 def test_one_emotion_alone_is_refused(

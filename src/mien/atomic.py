@@ -1,20 +1,22 @@
 """Files that are whole or absent, whatever happens while they are written."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["is_free", "replacing", "write_text"]
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to; it becomes ``path`` when the block ends well, and goes if not."""
-    partial = path.with_name(f".{path.name}.partial")
+    # Two that write the same file at the same time must not write into one.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
-        with partial.open("rb") as file:
+        with partial.open("r+b") as file:  # Windows flushes nothing that is open for reading.
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
@@ -23,6 +25,16 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_free(folder: Path, *, but: str = "") -> bool:
+    """Tell whether a folder is absent or empty, but for one name and for hidden ones.
+
+    Hidden is what `replacing` leaves behind where its process is killed.
+    """
+    if not folder.exists():
+        return True
+    return all(path.name.startswith(".") or path.name == but for path in folder.iterdir())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,7 +13,10 @@ __all__ = ["Augmentation"]
 
 
 class Augmentation(nn.Module):
-    """Mirror, turn, shift, scale, brighten, change contrast, and blank a rectangle.
+    """Mirror, turn, shift, scale, brighten, change contrast and gamma, and blank a rectangle.
+
+    Brightness is added, and contrast multiplies. Networks take both out again (`mien.networks`), so
+    what they see of it is what became black or white; a gamma they see.
 
     With ``environment``, things are worn before the face moves, and light and lens come after.
 
@@ -41,6 +44,8 @@ class Augmentation(nn.Module):
             steps.append(kornia.RandomBrightness(_around_one(config.brightness), p=1.0))
         if config.contrast:
             steps.append(kornia.RandomContrast(_around_one(config.contrast), p=1.0))
+        if config.gamma:
+            steps.append(kornia.RandomGamma(_around_one(config.gamma), p=1.0))
         if config.environment:
             steps.append(Environment("light", config.environment))
             steps.append(Environment("lens", config.environment))

@@ -9,12 +9,13 @@ Knows tensors and JSON, not networks.
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -42,6 +43,8 @@ AVERAGE_NAME = "average.json"
 """In the folder of an average of runs, which has no epochs (`mien.soup`)."""
 
 _STEM = re.compile(r"epoch-\d{4,}(-step-\d{7,})?")
+_OWN = re.compile(rf"{_STEM.pattern}\.(json|safetensors)|\.{_STEM.pattern}\..*\.partial")
+"""What this module writes into a folder of checkpoints, half written or whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint atomically, then remove the ones before it."""
+    """Write a checkpoint atomically, then remove the ones before it, and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"epoch-{checkpoint.epoch:04d}"
     if checkpoint.step:
@@ -70,8 +73,9 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     write_tensors(folder / f"{stem}.safetensors", checkpoint.tensors, {})
     write_text(folder / f"{stem}.json", json.dumps(checkpoint.state, indent=1) + "\n")
     for old in folder.iterdir():
-        if not old.name.startswith(f"{stem}."):
-            old.unlink()
+        if _OWN.fullmatch(old.name) and not old.name.startswith(f"{stem}."):
+            with suppress(OSError):  # One that somebody reads just now is removed later.
+                old.unlink()
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
@@ -151,11 +155,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         ModelError: missing or damaged.
     """
+    # Not safe_open: it knows UTF-8 names alone, and what it maps keeps open a file that is to be
+    # removed or replaced.
     try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in names}
-            return tensors, dict(file.metadata() or {})
+        content = path.read_bytes()
+        tensors: dict[str, Tensor] = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return tensors, header.get("__metadata__") or {}
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None
     except (OSError, SafetensorError) as error:

@@ -8,15 +8,16 @@ from typing import Any
 
 from mien.errors import UsageError
 
-__all__ = ["cluster"]
+__all__ = ["cluster", "losses"]
 
 
 @contextmanager
-def cluster(workers: int) -> Iterator[Any]:
+def cluster(workers: int | None) -> Iterator[Any]:
     """Give the module ``ray``, connected.
 
     Args:
-        workers: how many tasks at a time a cluster of this machine's own does.
+        workers: how many tasks of one CPU a cluster of this machine's own does at a time; None: as
+            many as it has cores.
 
     Raises:
         UsageError: Ray is not installed.
@@ -39,3 +40,9 @@ def cluster(workers: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def losses(ray: Any) -> tuple[type[Exception], ...]:
+    """Return what a task raises whose process, memory or machine was lost at every try."""
+    known = ray.exceptions
+    return (known.WorkerCrashedError, known.OutOfMemoryError, known.NodeDiedError)

@@ -5,7 +5,7 @@ A recipe is a TOML file with any of the keys of `TrainConfig`; the package ships
 """
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from mien.errors import ConfigError
 
-__all__ = ["TrainConfig", "load_recipe", "recipe_names", "recipe_values"]
+__all__ = ["TrainConfig", "checked", "load_recipe", "overridden", "recipe_names", "recipe_values"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -57,10 +57,17 @@ class TrainConfig(BaseModel):
     clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: any")
     schedule: Literal["cosine", "onecycle", "plateau", "constant"] = "cosine"
     warmup: Share = Field(
-        0.05, description="share of all steps during which the rate rises; plateau has none"
+        0.05,
+        description="share of all steps during which the rate rises; onecycle has 0.3 or more, "
+        "plateau none",
     )
     plateau_factor: float = Field(0.5, gt=0, lt=1)
-    plateau_patience: int = Field(3, ge=0, description="epochs without a better validation loss")
+    plateau_patience: int = Field(
+        3,
+        ge=0,
+        description="epochs without a better validation loss that are let pass; after one more the "
+        "rate is cut",
+    )
 
     soft_labels: bool = Field(True, description="learn the votes rather than the one label")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -120,8 +127,14 @@ class TrainConfig(BaseModel):
     rotation: float = Field(12.0, ge=0, le=180, description="degrees, either way")
     shift: float = Field(0.08, ge=0, le=0.5, description="share of the side, either way")
     scale: float = Field(0.12, ge=0, lt=1, description="share, either way")
-    brightness: Share = Field(0.25, description="share, either way")
-    contrast: Share = Field(0.25, description="share, either way")
+    brightness: Share = Field(
+        0.25,
+        description="share, either way; networks see of it only what becomes black or white",
+    )
+    contrast: Share = Field(0.25, description="share, either way; likewise")
+    gamma: float = Field(
+        0.0, ge=0, lt=1, description="exponent of the brightness: share, either way"
+    )
     environment: Share = Field(
         0.0, description="probability of each of strange light, something worn, and a poor lens"
     )
@@ -166,8 +179,17 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> TrainConfig
     Raises:
         ConfigError: no such recipe, or a key or value does not fit; the text names the key.
     """
+    return checked(recipe_values(name_or_path, overrides), name_or_path)
+
+
+def checked(values: Mapping[str, Any], name_or_path: str) -> TrainConfig:
+    """Return the settings that a recipe's values make.
+
+    Raises:
+        ConfigError: a key or value does not fit; the text names the recipe and the key.
+    """
     try:
-        return TrainConfig(**recipe_values(name_or_path, overrides))
+        return TrainConfig(**values)
     except ValidationError as error:
         raise ConfigError(f"recipe {name_or_path}: {_first_problem(error)}") from None
 
@@ -178,7 +200,16 @@ def recipe_values(name_or_path: str, overrides: Iterable[str] = ()) -> dict[str,
     Raises:
         ConfigError: no such recipe, or an override is no ``key=value``.
     """
-    values = _read_toml(name_or_path)
+    return overridden(_read_toml(name_or_path), overrides)
+
+
+def overridden(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return a recipe's values with ``key=value`` overrides, whether or not they fit.
+
+    Raises:
+        ConfigError: an override is no ``key=value``.
+    """
+    values = dict(values)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:

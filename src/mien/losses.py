@@ -33,16 +33,24 @@ class Objective:
         self._balance = weights / (weights * shares).sum()
         self.tilt = self._balance.log() - self._margins
 
-    def __call__(
-        self, logits: Tensor, targets: Tensor, weights: Tensor, emphasis: Tensor | None = None
-    ) -> Tensor:
+    def worth(self, targets: Tensor, weights: Tensor, emphasis: Tensor | None = None) -> Tensor:
+        """Return how much each sample of a batch counts once its emotions do: (N,).
+
+        Args:
+            targets: (N, k), rows summing to 1.
+            weights: (N,), how much each sample counts as such.
+            emphasis: (k,), how much each emotion counts besides ``balance``.
+        """
+        balance = self._balance if emphasis is None else self._balance * emphasis
+        return weights * (targets @ balance)
+
+    def __call__(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """Return the mean loss of a batch.
 
         Args:
             logits: (N, k).
             targets: (N, k), rows summing to 1.
-            weights: (N,), how much each sample counts.
-            emphasis: (k,), how much each emotion counts besides.
+            weights: (N,), how much each sample counts, see `worth`.
         """
         losses = functional.cross_entropy(
             logits.float() + self._margins,
@@ -50,8 +58,6 @@ class Objective:
             label_smoothing=self._smoothing,
             reduction="none",
         )
-        balance = self._balance if emphasis is None else self._balance * emphasis
-        weights = weights * (targets @ balance)
         # A batch whose samples all count nothing teaches nothing.
         total = mean_of_all(weights.sum())
         return (losses * weights).sum() / total.clamp_min(torch.finfo(weights.dtype).eps)

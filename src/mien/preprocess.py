@@ -77,9 +77,14 @@ def face_crop(
 def fit(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     """Bring a whole image to (size, size, channels), uint8."""
     image = _to_channels(image, spec.channels)
-    if image.shape[:2] != (spec.size, spec.size):
-        # Averaging over areas keeps small faces free of aliasing; enlarging needs a smooth curve.
-        smaller = min(image.shape[:2]) >= spec.size
+    height, width = image.shape[:2]
+    # Averaging over areas keeps small faces free of aliasing; enlarging needs a smooth curve. What
+    # is too long one way and too short the other needs each in its turn.
+    if min(height, width) < spec.size < max(height, width):
+        within = min(width, spec.size), min(height, spec.size)
+        image = np.asarray(cv2.resize(image, within, interpolation=cv2.INTER_AREA), np.uint8)
+    if (height, width) != (spec.size, spec.size):
+        smaller = min(height, width) >= spec.size
         how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         image = np.asarray(cv2.resize(image, (spec.size, spec.size), interpolation=how), np.uint8)
     return image.reshape(spec.size, spec.size, spec.channels)

@@ -8,6 +8,7 @@ at each one's begin and end, so a search goes on where it was killed.
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,11 +31,12 @@ from optuna.trial import TrialState
 
 from mien import plots
 from mien.atomic import write_text
-from mien.cluster import cluster
-from mien.config import TrainConfig, load_recipe, recipe_values
+from mien.cluster import cluster, losses
+from mien.config import TrainConfig, checked, overridden, recipe_values
 from mien.data.stream import open_data
 from mien.errors import DataError, DatasetError, UsageError
 from mien.history import read_history
+from mien.lock import alone_in
 from mien.train import train
 
 __all__ = ["SEARCH_NAME", "Job", "Trial", "Varied", "search"]
@@ -125,6 +127,11 @@ class Trial:
     reason: str | None = None
 
     @property
+    def folder(self) -> str:
+        """The name of its run folder, within that of the search."""
+        return f"trial-{self.number:04d}"
+
+    @property
     def loss(self) -> float:
         """The lowest validation loss; infinite where there is none."""
         return min(self.losses, default=math.inf)
@@ -135,11 +142,17 @@ class Job:
     """What is searched.
 
     Attributes:
-        data: a dataset folder or a stream.
+        data: a dataset folder or a stream; a path becomes absolute, since a cluster's workers have
+            working directories of their own.
         recipe: a shipped recipe or a file.
         settings: ``key=value`` that all trials share.
         varied: what differs.
         device: ``cpu``, ``cuda`` or ``auto``.
+        sets: what the recipe and the settings say, read once: whoever edits the file meanwhile
+            does not change the trials that are still to come.
+
+    Raises:
+        ConfigError: no such recipe, or a setting is no ``key=value``.
     """
 
     data: str
@@ -147,6 +160,12 @@ class Job:
     settings: tuple[str, ...]
     varied: tuple[Varied, ...]
     device: str = "auto"
+    sets: Mapping[str, Any] = field(init=False, hash=False)
+
+    def __post_init__(self) -> None:
+        if "://" not in self.data:
+            object.__setattr__(self, "data", str(Path(self.data).absolute()))
+        object.__setattr__(self, "sets", recipe_values(self.recipe, self.settings))
 
     def config(self, values: Mapping[str, str]) -> TrainConfig:
         """Return the recipe with some values.
@@ -155,7 +174,7 @@ class Job:
             ConfigError: a name or a value does not suit.
         """
         chosen = [f"{name}={value}" for name, value in values.items()]
-        return load_recipe(self.recipe, [*self.settings, *chosen])
+        return checked(overridden(self.sets, chosen), self.recipe)
 
 
 class _WorseThanHalfError(Exception):
@@ -185,9 +204,11 @@ def search(
         Every trial, the best first.
 
     Raises:
-        UsageError: the folder holds another search or something else, or there is no such engine.
+        UsageError: the folder holds another search or something else, another command is at work
+            in it, or there is no such engine.
         ConfigError: a varied setting does not suit the recipe.
-        DatasetError: there is no such dataset.
+        DataError: no trial ended whole, or the data cannot be read (any more); the same call goes
+            on with the trials in hand.
     """
     if engine not in _ENGINES:
         raise UsageError(f"engine {engine!r}: expected one of {', '.join(_ENGINES)}")
@@ -199,9 +220,23 @@ def search(
             )
         for end in varied.ends():
             job.config({varied.name: str(end)})
-    state = _State(job, out, fingerprint=open_data(job.data).info["fingerprint"])
+    fingerprint = open_data(job.data).info["fingerprint"]
+    with alone_in(out, kind="search", known_by=SEARCH_NAME):
+        return _search(_State(job, out, fingerprint), trials, engine, workers, on_trial)
+
+
+def _search(
+    state: "_State",
+    trials: int,
+    engine: str,
+    workers: int,
+    on_trial: Callable[[Trial], None] | None,
+) -> list[Trial]:
+    job, out = state.job, state.out
     for trial in _ENGINES[engine](state, trials, workers):
         state.put(trial)
+        # Nobody goes on from there any more, and each has the weights three times.
+        shutil.rmtree(out / trial.folder / "checkpoints", ignore_errors=True)
         if on_trial is not None:
             on_trial(trial)
     ranked = state.ranked()
@@ -211,7 +246,7 @@ def search(
     best = job.config(ranked[0].values).model_dump(
         mode="json", exclude_unset=True, exclude_none=True
     )
-    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in best.items())
+    lines = "".join(f"{name} = {_as_toml(value)}\n" for name, value in best.items())
     write_text(out / "best.toml", lines)
     shown = [asdict(trial) | {"loss": trial.loss} for trial in ranked if trial.losses]
     plots.save_search(out / "search.png", shown)
@@ -231,9 +266,6 @@ class _State:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path = self.out / SEARCH_NAME
         if not path.exists():
-            if self.out.exists() and any(self.out.iterdir()):
-                raise UsageError(f"{self.out} is not empty and no search: choose another --out")
-            self.out.mkdir(parents=True, exist_ok=True)
             return
         try:
             held = json.loads(path.read_text(encoding="utf-8"))
@@ -252,8 +284,7 @@ class _State:
         about: dict[str, Any] = json.loads(json.dumps(asdict(self.job)))
         for name in ("data", "device"):
             del about[name]
-        sets = recipe_values(self.job.recipe, self.job.settings)
-        return about | {"fingerprint": self.fingerprint, "sets": sets}
+        return about | {"fingerprint": self.fingerprint}
 
     def ranked(self) -> list[Trial]:
         """Return the whole trials from the best to the worst, then the others."""
@@ -308,6 +339,12 @@ class _State:
         return tuple(median(min(curve[: i + 1]) for curve in curves) for i in range(epochs))
 
 
+def _as_toml(value: Any) -> str:
+    """Write a setting as TOML does, which is as JSON does but for two things."""
+    # TOML knows no pairs of surrogates, and allows no delete character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _as_in(distribution: BaseDistribution, text: str) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return text
@@ -315,9 +352,14 @@ def _as_in(distribution: BaseDistribution, text: str) -> Any:
 
 
 def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
-    """Train with a trial's values; return how it ended."""
+    """Train with a trial's values; return how it ended.
+
+    Raises:
+        DatasetError: the data cannot be read, which is no fault of the values.
+    """
     started = time.perf_counter()
-    run = out / f"trial-{trial.number:04d}"
+    run = out / trial.folder
+    data = open_data(job.data)
 
     def judge(entry: Mapping[str, Any]) -> None:
         epoch = entry["epoch"]
@@ -331,10 +373,13 @@ def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
     try:
         # Values that suit the recipe one by one may not suit each other.
         config = job.config(trial.values)
-        train(open_data(job.data), config, run, resume=True, device=job.device, on_epoch=judge)
+        train(data, config, run, resume=True, device=job.device, on_epoch=judge)
     except _WorseThanHalfError:
         state = "given up"
     except (DataError, UsageError) as error:
+        # Values that choose among the images may leave none.
+        if isinstance(error, DatasetError) and "where" not in trial.values:
+            raise
         state, reason = "failed", str(error)
     entries = read_history(run)
     best = min(entries, key=lambda entry: float(entry["valid_loss"]), default=None)
@@ -355,9 +400,13 @@ def _local(state: _State, trials: int, workers: int) -> Iterator[Trial]:
 
 
 def _ray(state: _State, trials: int, workers: int) -> Iterator[Trial]:
-    with cluster(workers) as ray:
-        gpus = 1 if state.job.device == "cuda" else 0
-        task: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=2)(_run)
+    # A trial computes with as many threads as it asks for CPUs, so they share all that there are.
+    with cluster(None) as ray:
+        there = ray.cluster_resources()
+        largest = max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"])
+        cpus = max(1, int(min(there.get("CPU", 1) // workers, largest)))
+        wanted = {"cpu": False, "cuda": True}.get(state.job.device, there.get("GPU", 0) >= 1)
+        task: Any = ray.remote(num_cpus=cpus, num_gpus=int(wanted), max_retries=2)(_run)
         queue = state.to_do(trials)
         running: dict[Any, Trial] = {}
         while True:
@@ -369,7 +418,7 @@ def _ray(state: _State, trials: int, workers: int) -> Iterator[Trial]:
             trial = running.pop(done)
             try:
                 ended: Trial = ray.get(done)
-            except ray.exceptions.WorkerCrashedError:
+            except losses(ray):
                 ended = replace(trial, state="failed", reason="its process was lost three times")
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None

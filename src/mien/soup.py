@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.atomic import write_text
+from mien.atomic import is_free, write_text
 from mien.calibration import fit_temperature
 from mien.card import ModelCard
 from mien.checkpoint import AVERAGE_NAME, BEST_NAME, write_weights
@@ -29,6 +29,7 @@ from mien.metrics import Evaluation, evaluate_probabilities
 from mien.mirror import plain
 from mien.networks import Classifier
 from mien.progress import Progress, silent
+from mien.records import show_path
 from mien.runs import open_network
 from mien.together import together
 from mien.version import __version__
@@ -92,7 +93,8 @@ def average_runs(
     """
     if len(set(runs)) < 2:
         raise UsageError("one run is its own average: name two or more")
-    if out.exists() and any(out.iterdir()):
+    # One that was killed before it had written the weights is made anew.
+    if not is_free(out, but=AVERAGE_NAME):
         raise UsageError(f"{out} is not empty: choose another --out")
     networks, cards = {}, {}
     for run in runs:
@@ -114,7 +116,7 @@ def average_runs(
             if helps:
                 taken, judged = [*taken, run], found
     network.load_state_dict(_mean([weights[run] for run in taken]))
-    card = _card(out.name, [cards[run] for run in taken], judged)
+    card = _card(show_path(out.name), [cards[run] for run in taken], judged)
     out.mkdir(parents=True, exist_ok=True)
     told = {"dataset": dataset.info["fingerprint"], "runs": [asdict(each) for each in tried]}
     write_text(out / AVERAGE_NAME, json.dumps(told, indent=2) + "\n")

@@ -22,12 +22,14 @@ from typing import Any, Final, Literal, TypeVar
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mien.errors import DataError, MienError, UsageError
 
 __all__ = [
+    "alike",
     "from_first",
     "gather",
     "mean_of_all",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+E = TypeVar("E", bound=MienError)
 
 _PATIENCE: Final = timedelta(minutes=5)
 """How long a process waits for the others: as long as reading the data may differ."""
@@ -70,7 +73,8 @@ def together(
     ``torchrun`` or SLURM all of them run already; torchrun also says how many there are.
 
     Args:
-        device: ``cpu``, ``cuda`` or ``auto``.
+        device: ``cpu``, ``cuda`` or ``auto``, which is one of the two; or another of Lightning's
+            accelerators, which nobody has tried.
         devices: how many processes on each machine, one a device.
         nodes: how many machines.
         precision: of the network, in Fabric's words.
@@ -88,7 +92,7 @@ def together(
         torch.set_float32_matmul_precision("high")
     try:
         fabric = Fabric(
-            accelerator=device,
+            accelerator=_chosen(device),
             devices=devices,
             num_nodes=nodes,
             strategy=strategy,
@@ -96,6 +100,9 @@ def together(
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {device} --devices {devices}: {reason}") from None
+    except MisconfigurationException as error:
+        reason = " ".join(str(error).split())
         raise UsageError(f"--device {device} --devices {devices}: {reason}") from None
     # It would tell each process's number and backend; what matters stands in run.json.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -108,6 +115,13 @@ def together(
             stack.callback(_part)
         fabric.launch()
         yield fabric
+
+
+def _chosen(device: str) -> str:
+    """Return where ``auto`` trains: never on what Lightning would take but nobody has tried."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextmanager
@@ -197,10 +211,18 @@ def _losses_told() -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, distributed.DistError) and not _CUT_OFF.search(str(error)):
             raise
-        raise DataError(
-            "another process of this run was lost or never came; every whole epoch is kept: "
-            "start all of them again, with --resume where the run had begun"
+        raise alike(
+            DataError(
+                "another process of this run was lost or never came; every whole epoch is kept: "
+                "start all of them again, with --resume where the run had begun"
+            )
         ) from None
+
+
+def alike(error: E) -> E:
+    """Mark an error that every process raises, so that the first alone says it."""
+    error.add_note("every process of this run raised it")
+    return error
 
 
 def from_first(fabric: Fabric, make: Callable[[], T]) -> T:
@@ -213,7 +235,7 @@ def from_first(fabric: Fabric, make: Callable[[], T]) -> T:
             found = error
     found = fabric.broadcast(found)
     if isinstance(found, MienError):
-        raise found
+        raise alike(found)
     return found  # type: ignore[return-value]
 
 

@@ -16,7 +16,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,9 +52,11 @@ from mien.emphasis import Emphasis
 from mien.errors import DataError, DatasetError, ModelError, UsageError
 from mien.history import write_history
 from mien.labelled import Batch, Labelled
+from mien.lock import alone_in
 from mien.losses import Objective
 from mien.metrics import Evaluation, evaluate_probabilities, negative_log_likelihood
 from mien.mixing import mix
+from mien.model import is_run
 from mien.networks import (
     Answers,
     Classifier,
@@ -65,6 +67,7 @@ from mien.networks import (
 from mien.optim import make_optimizer, make_schedule
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
+from mien.records import show_path
 from mien.reopen import settle_norms, take_weights
 from mien.sharpness import uphill
 from mien.streaming import StreamedSplit
@@ -76,7 +79,15 @@ from mien.teachers import (
     weights_digest,
     write_opinions,
 )
-from mien.together import from_first, gather, mean_of_all, share, share_statistics, together
+from mien.together import (
+    alike,
+    from_first,
+    gather,
+    mean_of_all,
+    share,
+    share_statistics,
+    together,
+)
 from mien.version import __version__
 
 __all__ = ["RunResult", "train"]
@@ -86,6 +97,7 @@ History = list[dict[str, Any]]
 _PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed"]] = MappingProxyType(
     {"float32": "32-true", "bfloat16": "bf16-mixed"}
 )
+_RUN_NAME: Final = "run.json"
 _BATCH: Final = 512
 _TO_SETTLE: Final = 1024
 """Pictures whose statistics norms begin with, where they had none."""
@@ -135,20 +147,27 @@ def train(
         on_epoch: is told each epoch's entry of the history, in every process.
 
     Raises:
-        UsageError: the run exists and ``resume`` is not set, it belongs to other data, another
-            recipe or other teachers, the model to start from is of another network, or the batch
-            cannot be shared evenly.
+        UsageError: the run exists and ``resume`` is not set, another command is at work in it, it
+            belongs to other data, another recipe or other teachers, the model to start from is of
+            another network, the batch cannot be shared evenly, or colour is to be learnt from grey
+            images.
         DatasetError: a split is empty, its labels do not fit, or all are of one emotion.
         ModelError: what there is of the run to resume, or to start from, is damaged.
-        DataError: the loss became infinite or not a number, the device has too little memory, or
-            another process was lost.
+        DataError: the loss became infinite or not a number, there is too little memory, or another
+            process was lost.
     """
     with (
         _telling_of_memory(config),
+        ExitStack() as held,
         together(device, devices, nodes, _PRECISIONS[config.precision]) as fabric,
     ):
         trainer = _Trainer.start(fabric, dataset, config, run)
-        last = from_first(fabric, lambda: _begin(run, trainer.description(), resume=resume))
+
+        def begin() -> Checkpoint | None:
+            held.enter_context(alone_in(run, kind="run", known_by=_RUN_NAME))
+            return _begin(run, trainer.description(), resume=resume)
+
+        last = from_first(fabric, begin)
         trainer.ask_teachers(progress)
         if last is not None:
             trainer.restore(last)
@@ -162,45 +181,71 @@ def train(
     return RunResult(run, trainer.best_epoch, trainer.history)
 
 
+def _is_of_memory(error: Exception) -> bool:
+    """Tell whether memory ran out: a GPU's, Python's, or on the CPU torch's, without a name."""
+    named = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return named or "DefaultCPUAllocator" in str(error)
+
+
+@contextmanager
+def _telling_of_size(dataset: Dataset | Stream, spec: InputSpec) -> Iterator[None]:
+    """Say it in one line where the images that a run holds in memory do not fit there."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _is_of_memory(error):
+            raise
+        if isinstance(dataset, Dataset):
+            held, count = "training", len(dataset.usable("train"))
+            advice = "a smaller size, or 'mien data stream', of which training holds a part"
+        else:
+            held, count = "validation", sum(shard.images for shard in dataset.shards("valid"))
+            advice = "a smaller size"
+        gigabytes = count * spec.size**2 * spec.channels / 1e9
+        raise DataError(
+            f"not enough memory for the images: those of {held} alone take {gigabytes:.1f} GB: "
+            f"try {advice}"
+        ) from None
+
+
 @contextmanager
 def _telling_of_memory(config: TrainConfig) -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not _is_of_memory(error):
+            raise
         raise DataError(
-            f"not enough memory on the device for {config.network} with batch_size "
+            f"not enough memory for {config.network} with batch_size "
             f"{config.batch_size} and pictures of {config.size} pixels: try a smaller batch_size"
         ) from None
 
 
 def _begin(run: Path, description: dict[str, Any], *, resume: bool) -> Checkpoint | None:
-    """Make the run folder; return the checkpoint to go on from, if there is one."""
+    """Describe the run in its folder; return the checkpoint to go on from, if there is one."""
     last = _checkpoint_to_resume(run, description, resume=resume)
-    run.mkdir(parents=True, exist_ok=True)
-    write_text(run / "run.json", json.dumps(description, indent=2) + "\n")
+    write_text(run / _RUN_NAME, json.dumps(description, indent=2) + "\n")
     return last
 
 
 def _checkpoint_to_resume(
     run: Path, description: dict[str, Any], *, resume: bool
 ) -> Checkpoint | None:
-    if not (run / "run.json").exists():
-        if run.exists() and any(run.iterdir()):
-            raise UsageError(f"{run} is not empty and no run: choose another --out")
+    if not (run / _RUN_NAME).exists():
         return None
     if not resume:
         raise UsageError(
             f"{run} holds a run: add --resume to go on with it, or choose another --out"
         )
     try:
-        told = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        told = json.loads((run / _RUN_NAME).read_text(encoding="utf-8"))
         # Runs of before weights of other models were noted go on with those that are there.
         others = ("teachers", "started_from")
         told = {key: description[key] for key in others} | told
         before = {key: dict(told[key] or {}) for key in ("recipe", "dataset", *others)}
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(
-            f"{run / 'run.json'}: damaged ({error}); choose another --out, or remove the run"
+            f"{run / _RUN_NAME}: damaged ({error}); choose another --out, or remove the run"
         ) from None
     # What a setting does by default is what was done before there was such a setting.
     before["recipe"] = TrainConfig().model_dump(mode="json") | before["recipe"]
@@ -250,9 +295,15 @@ class _Trainer:
     ) -> "_Trainer":
         spec = InputSpec(size=config.size, channels=config.channels)
         emotions = dataset.emotions
+        place = dataset.path if isinstance(dataset, Dataset) else dataset.place
+        if spec.channels > dataset.spec.channels:
+            raise UsageError(
+                f"channels {spec.channels}: the images of {place} are grey, there is no colour to "
+                "learn from: 'mien data import --channels 3', or leave channels at 1"
+            )
         if len(emotions) < 2:
             raise DatasetError(
-                f"{dataset.info['source']}: every usable image shows {emotions[0]}; expected two "
+                f"{place}: every usable image shows {emotions[0]}; expected two "
                 "emotions or more, to be told apart"
             )
         if config.batch_size % fabric.world_size:
@@ -270,12 +321,13 @@ class _Trainer:
             if Path(start).resolve() == run.resolve():
                 raise UsageError(f"start_from {start}: that is --out itself: choose another")
             origin = take_weights(model, start, name=config.network, spec=spec, emotions=emotions)
-            started_from, opened_file = {start: weights_digest(start)}, not Path(start).is_dir()
+            started_from, opened_file = {start: weights_digest(start)}, not is_run(start)
         if fabric.world_size > 1:
             share_statistics(model)
         model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        train_data = _to_train_on(dataset, config, spec, fabric.device)
-        valid_data = Labelled.of_validation(dataset, spec, emotions, device=fabric.device)
+        with _telling_of_size(dataset, spec):
+            train_data = _to_train_on(dataset, config, spec, fabric.device)
+            valid_data = Labelled.of_validation(dataset, spec, emotions, device=fabric.device)
         teachers = [open_teacher(name, spec, emotions, fabric.device) for name in config.teachers]
         return cls(
             fabric=fabric,
@@ -321,6 +373,15 @@ class _Trainer:
         # A last batch of one image would break batch normalisation, so remainders wait for the
         # next epoch's draw, unless there is nothing else.
         return max(1, len(self.train_data) // self.config.batch_size)
+
+    @property
+    def _weighs_first(self) -> bool:
+        """Whether images count by their emotion before they are mixed.
+
+        Where a rare emotion's weight came after, half of it would go to what it is mixed with.
+        """
+        config = self.config
+        return (config.mixup or config.cutmix) > 0 and (config.balance > 0 or config.emotion_based)
 
     @property
     def judged(self) -> nn.Module:
@@ -473,9 +534,11 @@ class _Trainer:
 
     def _diverged(self, epoch: int, loss: float) -> DataError:
         kept = f"the last good epoch is kept in {self.run}; " if self.history else ""
-        return DataError(
-            f"training diverged in epoch {epoch} (loss {loss}): {kept}try a lower learning_rate or "
-            "a clip_norm above 0"
+        return alike(
+            DataError(
+                f"training diverged in epoch {epoch} (loss {loss}): {kept}try a lower "
+                "learning_rate or a clip_norm above 0"
+            )
         )
 
     def _write_checkpoint(self, *, step: int = 0, begun: Mapping[str, Any] | None = None) -> None:
@@ -598,15 +661,20 @@ class _Trainer:
         images = batch.pixels
         if self.emphasis is not None and batch.positions is not None:
             images = self._vary_again(images, batch.positions)
-        images, targets, weights = mix(images, batch.targets, batch.weights, self.config)
+        emphasis = None if self.emphasis is None else self.emphasis.weights().to(images.device)
+        weights = batch.weights
+        if self._weighs_first:
+            weights = self.objective.worth(batch.targets, weights, emphasis)
+        images, targets, weights = mix(images, batch.targets, weights, self.config)
         images = images.contiguous(memory_format=torch.channels_last)
         if self.teachers:
             targets = _with_opinions(targets, self._opinions(images), self.config.distillation)
         images = _shrunk(images, self.config.side_in(self.epoch))
-        emphasis = None if self.emphasis is None else self.emphasis.weights().to(images.device)
+        if not self._weighs_first:
+            weights = self.objective.worth(targets, weights, emphasis)
 
         def learn() -> Tensor:
-            loss = self.objective(self.wrapped(images), targets, weights, emphasis)
+            loss = self.objective(self.wrapped(images), targets, weights)
             self.fabric.backward(loss)
             return loss.detach()
 
@@ -689,7 +757,7 @@ class _Trainer:
             for card in self.teacher_cards
         ]
         return ModelCard(
-            name=self.run.name,
+            name=show_path(self.run.name),
             network=self.config.network,
             labels=self.emotions,
             size=self.config.size,

@@ -7,14 +7,15 @@ runs, so that `mien predict` never waits for torch.
 
 import io
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import typer
 
 from mien.cli import judging, recognition, training
 from mien.cli.data import data_app
 from mien.cli.terminal import complain, out_console
-from mien.errors import MienError
+from mien.errors import MienError, UsageError
 from mien.version import __version__
 
 __all__ = ["app", "main"]
@@ -49,6 +50,14 @@ _EXTRAS = {
 }
 """What installs a package that a command misses, where training's extra does not, or need not."""
 
+_INTERRUPTED: Final = 130
+_GOES_ON = {
+    "train": "the same command with --resume goes on",
+    "search": "the same command goes on",
+    "score": "the same command goes on",
+}
+"""What to do after Ctrl-C, by the command that it ended."""
+
 _MISSING_LIBRARY = "cannot open shared object file"
 """What Linux says where OpenCV's windows lack a library, as on bare servers."""
 
@@ -66,7 +75,9 @@ def main() -> None:
     except MienError as error:
         if debug:
             raise
-        complain(str(error))
+        # A call is wrong in every process; what else each of them raises has a note that says so.
+        by_all = isinstance(error, UsageError) or bool(getattr(error, "__notes__", None))
+        complain(str(error), by_all=by_all)
         sys.exit(error.exit_status)
     except ModuleNotFoundError as error:
         if debug:
@@ -82,9 +93,8 @@ def main() -> None:
             raise
         complain(f"{error.strerror or error}: {error.filename or 'while reading or writing'}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        complain("interrupted")
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as ended:
+        sys.exit(_status(ended, arguments))
     except Exception as error:
         if debug:
             raise
@@ -99,6 +109,17 @@ def main() -> None:
             "command shows where: please report that"
         )
         sys.exit(1)
+
+
+def _status(ended: KeyboardInterrupt | SystemExit, arguments: Sequence[str]) -> int | str | None:
+    """Return the exit status of a command that ended early, and say so where Ctrl-C did it."""
+    # Within a command, typer makes a SystemExit of a KeyboardInterrupt.
+    status = ended.code if isinstance(ended, SystemExit) else _INTERRUPTED
+    if status == _INTERRUPTED:
+        command = next((word for word in arguments if not word.startswith("-")), "")
+        further = f": {_GOES_ON[command]}" if command in _GOES_ON else ""
+        complain(f"interrupted{further}", by_all=True)
+    return status
 
 
 def _version(wanted: bool) -> None:

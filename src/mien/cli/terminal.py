@@ -49,7 +49,7 @@ LinesFile = Annotated[
 ]
 """What ``--json`` names, for `json_lines` and `hand_out`."""
 
-# Where several processes of a machine train together, only the first speaks.
+# Where several processes of a machine train together, only the first speaks, but for `complain`.
 _SILENT = os.environ.get("LOCAL_RANK", "0") != "0"
 
 out_console = Console(highlight=False, quiet=_SILENT)
@@ -116,9 +116,18 @@ def show_progress() -> Iterator["Progress"]:
         yield show
 
 
-def complain(text: str) -> None:
-    """Print one line about what is wrong."""
-    err_console.print(f"[bold red]mien:[/] {shown(text)}", soft_wrap=True)
+def complain(text: str, *, by_all: bool = False) -> None:
+    """Print one line about what is wrong.
+
+    Args:
+        text: what is said.
+        by_all: every process that trains together says it, so the first is enough.
+    """
+    if not _SILENT:
+        err_console.print(f"[bold red]mien:[/] {shown(text)}", soft_wrap=True)
+    elif not by_all:
+        number = os.environ.get("RANK", os.environ["LOCAL_RANK"])
+        print(f"mien: process {number}: {' '.join(text.split())}", file=sys.stderr)
 
 
 def shown(text: object) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,11 +163,16 @@ def search(
         job, folder, trials=trials, engine=engine, workers=workers, on_trial=print_trial
     )
     best = ranked[0]
+    failed = Counter(trial.reason for trial in ranked if trial.state == "failed")
+    tried = len(ranked) - failed.total()
+    trials_tried = f"{tried} trials" if tried > 1 else "1 trial"
     out_console.print(
-        f"best of {len(ranked)} trials: validation loss {best.loss:.4f}, accuracy "
+        f"best of {trials_tried}: validation loss {best.loss:.4f}, accuracy "
         f"{best.accuracy:.2%} with {' '.join(f'{k}={v}' for k, v in best.values.items())}",
         soft_wrap=True,
     )
+    for reason, times in failed.items():
+        out_console.print(f"{times} failed: {shown(reason)}", soft_wrap=True)
     out_console.print(
         f"recipe: {shown(folder / 'best.toml')} (picture: {shown(folder / 'search.png')})",
         soft_wrap=True,

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from mien.cluster import cluster
+from mien.cluster import cluster, losses
 from mien.errors import DataError, UsageError
 from mien.score.plan import Plan
 from mien.score.work import Tally, score_part
@@ -119,6 +121,8 @@ def _ray(
     workers: int,
     give_up: Callable[[int], None],
 ) -> Iterator[Tally]:
+    if "://" not in plan.out:  # Workers have working directories of their own.
+        plan = replace(plan, out=str(Path(plan.out).absolute()))
     with cluster(workers) as ray:
         shared = ray.put(model)
         task: Any = ray.remote(num_cpus=1, max_retries=_TRIES - 1)(score_part)
@@ -130,7 +134,7 @@ def _ray(
                 number = running.pop(reference)
                 try:
                     yield ray.get(reference)
-                except ray.exceptions.WorkerCrashedError:
+                except losses(ray):
                     give_up(number)
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause from None
