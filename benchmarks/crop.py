@@ -99,7 +99,7 @@ def _grown(at: Detection, growth: float) -> Detection:
     return replace(at, box=Box(x - side / 2, y - side / 2, side, side))
 
 
-def main(count: int = 600) -> None:
+def main(count: int = 500) -> None:
     if open_faces("test") is None:
         print(f"crop: skipped, {DATASET} is not there (set MIEN_FERPLUS_DATASET)")
         return

@@ -30,9 +30,11 @@ def detectors() -> dict[str, Detector]:
         for side, score in (
             (640, 0.5),
             (640, 0.35),
+            (640, 0.3),
             (640, 0.25),
             (480, 0.35),
             (320, 0.35),
+            (320, 0.3),
             (320, 0.25),
         ):
             found[f"centerface, {side}, from {score}"] = CenterFace(

@@ -32,7 +32,6 @@ from mien.train import train
 RUNS = Path(os.environ.get("MIEN_LEAK_RUNS", "leak-runs"))
 RECIPE, SETTINGS = "fast", ("epochs=20", "batch_size=64")
 SEEDS = (0, 1, 2)
-HELD_OUT = ("valid", "test")
 
 
 def _twins(dataset: Dataset) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ from mien.errors import UsageError
 from mien.model import load_model
 from mien.overlay import Overlay
 from mien.predictor import Recogniser
-from mien.track import Tracker
+from mien.track import LIVE_SHARE, Tracker
 from mien.window import Window
 
 THREADS = int(os.environ.get("MIEN_THREADS", "2"))
@@ -54,7 +54,7 @@ def _measure(
     show: Callable[[NDArray[np.uint8]], object],
 ) -> tuple[float, float, float, float]:
     """Return frames a second, the median and 95th percentile of a frame's milliseconds, CPU ms."""
-    tracker, overlay = Tracker(recogniser, most_share=0.4), Overlay()
+    tracker, overlay = Tracker(recogniser, most_share=LIVE_SHARE), Overlay()
     spent: list[float] = []
     began, worked = time.perf_counter(), time.process_time()
     while time.perf_counter() - began < seconds:

@@ -446,8 +446,9 @@ def test_an_emotion_that_one_never_learnt_does_not_decide() -> None:
 def test_what_p_calls_chance_is_not_coloured() -> None:
     """Four answers of 300 differ, all the same way: the interval leaves out 0, p is 0.125."""
     truth = np.zeros(300, dtype=np.int64)
-    answers: list[str | None] = 300 * ["neutral"]
-    worse = _contender("worse", EMOTIONS, 4 * ["fear"] + answers[4:])
+    answers: list[str | None] = ["neutral"] * 300
+    mistaken: list[str | None] = ["fear"] * 4
+    worse = _contender("worse", EMOTIONS, mistaken + answers[4:])
     about = {"fingerprint": "abc", "source_format": "folder"}
     found = judge([worse, _contender("better", EMOTIONS, answers)], truth)
     low, _ = found["models"][1]["against_first"]["interval"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mien.config import TrainConfig, load_recipe
 from mien.crossfit import PREDICTIONS_NAME, cross_fit
@@ -12,6 +13,7 @@ from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import DatasetError, UsageError
+from mien.evaluate import ask_for_rows
 from mien.images import write_image
 from mien.labels import EMOTIONS
 from mien.records import SPLITS
@@ -60,22 +62,34 @@ def test_every_usable_image_is_judged_by_a_stranger(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[set[str]] = []
+    judged: list[set[str]] = []
+
+    def pictures(of: Dataset, rows: NDArray[np.int64]) -> set[str]:
+        """A picture and its twin are one."""
+        return {of.column("path")[row].replace("-twin", "") for row in rows}
 
     def watch(part: Dataset, *rest: Any, **options: Any) -> RunResult:
         rows = np.concatenate([part.usable("train"), part.usable("valid")])
-        seen.append({part.column("path")[row] for row in rows})
+        seen.append(pictures(part, rows))
         return train(part, *rest, **options)
 
+    def listen(
+        ask: Any, of: Dataset, rows: NDArray[np.int64], *rest: Any, **options: Any
+    ) -> NDArray[np.float32]:
+        judged.append(pictures(of, rows))
+        return ask_for_rows(ask, of, rows, *rest, **options)
+
     monkeypatch.setattr("mien.crossfit.train", watch)
+    monkeypatch.setattr("mien.crossfit.ask_for_rows", listen)
     found = cross_fit(dataset, QUICK, tmp_path / "fit", folds=2)
     used = {dataset.column("id")[row] for split in SPLITS for row in dataset.usable(split)}
     assert set(found.ids) == used
     assert len(found.ids) == len(used)
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-5)
-    first, second = seen
-    assert not first & second
-    pictures = [{path.replace("-twin", "") for path in part} for part in (first, second)]
-    assert not pictures[0] & pictures[1]
+    assert len(judged) == 2
+    # Of two folds, each network learns from what the other one judges.
+    assert judged == seen[::-1]
+    assert not seen[0] & seen[1]
 
 
 def test_what_is_done_is_not_done_again(

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from mien.detect import (
     Haar,
     Whole,
     YuNet,
+    centerface,
     make_detector,
 )
 from mien.detect.base import surest
@@ -180,6 +182,68 @@ def test_one_face_stays_one_in_every_size(astronaut: Pixels) -> None:
         picture = cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_CUBIC)
         (found,) = CenterFace()(np.asarray(picture, np.uint8))
         assert _holds(found.box, (FACE[0] * side / 512, FACE[1] * side / 512))
+
+
+def test_centerface_stretches_what_it_finds_to_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Finds:
+        """Sees a face of 8x16 pixels at (36, 15), in the sixth row's tenth cell."""
+
+        def run(self, _: list[str], given: dict[str, NDArray[np.float32]]) -> list[Any]:
+            assert given["input.1"].shape == (1, 3, 64, 64)
+            heat, sizes, offsets, points = (
+                np.zeros((1, channels, 16, 16), np.float32) for channels in (1, 2, 2, 10)
+            )
+            heat[..., 5, 9] = 0.9
+            sizes[0, :, 5, 9] = np.log(16 / 4), np.log(8 / 4)
+            offsets[0, :, 5, 9] = 0.25, 0.5
+            points[0, :4, 5, 9] = 0.25, 0.25, 0.5, 0.75
+            return [heat, sizes, offsets, points]
+
+    path = tmp_path / "centerface.onnx"
+    path.write_bytes(centerface._INPUT + centerface._DECLARED)
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: Finds())
+    # Sides are rounded to 32 pixels, so the copy of 64x64 is narrower and higher than the picture.
+    (found,) = CenterFace(path)(np.zeros((48, 80, 3), np.uint8))
+    side = 12 * CenterFace.GROWTH
+    assert found.score == pytest.approx(0.9)
+    assert (found.box.width, found.box.height) == pytest.approx((side, side))
+    middle = (50, 17.25 + 12 * CenterFace.DROP)
+    assert found.box.middle == pytest.approx(middle)
+    assert found.eyes is not None
+    assert [*found.eyes[0], *found.eyes[1]] == pytest.approx([47.5, 14.25, 52.5, 17.25])
+
+
+def test_yunet_looks_at_a_small_copy_and_answers_in_pixels_of_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    face = [100, 50, 40, 60, 110, 70, 130, 72, 120, 80, 112, 95, 128, 96, 0.9]
+    answers = [np.array([face], np.float32), None]
+
+    class Finds:
+        @classmethod
+        def create(cls, *_: Any) -> "Finds":
+            return cls()
+
+        def setInputSize(self, size: tuple[int, int]) -> None:  # noqa: N802
+            self.size = size
+
+        def detect(self, picture: Pixels) -> tuple[int, NDArray[np.float32] | None]:
+            assert (picture.shape, self.size) == ((320, 640, 3), (640, 320))
+            assert picture[0, 0].tolist() == [3, 2, 1], "blue first, as OpenCV wants it"
+            return 1, answers.pop(0)
+
+    monkeypatch.setattr(cv2, "FaceDetectorYN", Finds)
+    detector = YuNet(Path("yunet.onnx"))
+    picture = np.full((640, 1280, 3), (1, 2, 3), np.uint8)
+    (found,) = detector(picture)
+    side = 120 * YuNet.GROWTH
+    assert found.score == pytest.approx(0.9)
+    assert (found.box.width, found.box.height) == pytest.approx((side, side))
+    assert found.box.middle == pytest.approx((240, 160 + 120 * YuNet.DROP))
+    assert found.eyes == ((220, 140), (260, 144))
+    assert detector(picture) == []
 
 
 @pytest.mark.parametrize("name", ["haar", pytest.param("centerface", marks=needs_centerface)])

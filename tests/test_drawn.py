@@ -14,7 +14,6 @@ from mien.drawn import (
     draw_face,
     draw_portrait,
     draw_scene,
-    draw_sheet,
     sample_parameters,
 )
 from mien.drawn.expression import action_units
@@ -246,13 +245,6 @@ def test_a_portrait_shows_more_than_the_face() -> None:
     person = sample_parameters("happiness", seed=1, clean=True)
     assert draw_portrait(person, size=128).shape == (128, 128, 3)
     assert not np.array_equal(draw_portrait(person, size=64), draw_face(person, size=64))
-
-
-def test_a_sheet_has_a_column_an_emotion() -> None:
-    sheet = draw_sheet(seed=0, rows=1, size=48)
-    assert sheet.dtype == np.uint8
-    assert sheet.shape[1] > len(EMOTIONS) * 48
-    assert np.array_equal(sheet, draw_sheet(seed=0, rows=1, size=48))
 
 
 # Scenes

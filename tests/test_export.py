@@ -64,6 +64,7 @@ def test_reports_in_the_run_folder_go_onto_the_card(
         "macro_recall": 0.4,
         "nll": 1.5,
         "recall": {},
+        "left_out": {},
         "dataset": {"fingerprint": "ab", "source_format": "folder"},
     }
     folder = tiny_run / "eval-test"

@@ -129,10 +129,10 @@ def test_all_right_is_not_known_to_be_always_right() -> None:
     """Wilson's interval of 24 right answers of 24 begins at 86.2 %."""
     labels = np.arange(24) % 4
     found = confidence_intervals(np.eye(4)[labels], labels)
-    assert found["accuracy"] == (pytest.approx(0.862, abs=0.001), 1.0)
-    assert found["macro_recall"] == (pytest.approx(0.80, abs=0.02), 1.0)
+    assert found["accuracy"] == pytest.approx((0.862, 1.0), abs=0.001)
+    assert found["macro_recall"] == pytest.approx((0.80, 1.0), abs=0.02)
     wrong = confidence_intervals(np.eye(4)[(labels + 1) % 4], labels)
-    assert wrong["accuracy"] == (0.0, pytest.approx(0.138, abs=0.001))
+    assert wrong["accuracy"] == pytest.approx((0.0, 0.138), abs=0.001)
 
 
 def test_one_image_of_a_class_says_little_of_its_recall() -> None:

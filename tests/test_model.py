@@ -1,6 +1,8 @@
 """Model files: the shipped ones open, everything else is refused in one clear line."""
 
+import inspect
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,13 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+import mien
 from mien.card import METADATA_KEY, ModelCard
+from mien.cli import recognition
+from mien.data.dataset import Dataset
 from mien.errors import ModelError, UsageError
 from mien.labels import EMOTIONS
-from mien.model import OnnxModel, load_model, shipped_models
+from mien.model import DEFAULT_MODEL, OnnxModel, load_model, shipped_models
 
 
 def _onnx_file(path: Path, *, card: str | None) -> Path:
@@ -105,16 +110,16 @@ def test_no_crops_no_rows(tiny_onnx: Path) -> None:
     assert OnnxModel(tiny_onnx).probabilities([]).shape == (0, 8)
 
 
-def test_batches_and_single_faces_agree(tiny_onnx: Path) -> None:
-    model, rng = OnnxModel(tiny_onnx), np.random.default_rng(0)
-    crops = [rng.integers(0, 256, (48, 48, 1), dtype=np.uint8) for _ in range(9)]
+def test_batches_and_single_faces_agree(tiny_onnx: Path, drawn_dataset: Dataset) -> None:
+    model = OnnxModel(tiny_onnx)
+    crops = list(drawn_dataset.images(np.arange(9)))
     one_by_one = np.concatenate([model.probabilities([crop]) for crop in crops])
     np.testing.assert_allclose(model.probabilities(crops), one_by_one, atol=1e-5)
 
 
-def test_several_threads_get_their_own_answers(tiny_onnx: Path) -> None:
-    model, rng = OnnxModel(tiny_onnx, threads=1), np.random.default_rng(0)
-    crops = [rng.integers(0, 256, (48, 48, 1), dtype=np.uint8) for _ in range(8)]
+def test_several_threads_get_their_own_answers(tiny_onnx: Path, drawn_dataset: Dataset) -> None:
+    model = OnnxModel(tiny_onnx, threads=1)
+    crops = list(drawn_dataset.images(np.arange(8)))
     expected = [model.probabilities([crop]) for crop in crops]
     wrong: list[int] = []
 
@@ -130,8 +135,22 @@ def test_several_threads_get_their_own_answers(tiny_onnx: Path) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize(
+    "asks",
+    [
+        pytest.param(asks, id=asks.__name__)
+        for asks in (mien.load, recognition.predict, recognition.live, recognition.score)
+    ],
+)
+def test_whoever_names_no_model_gets_the_default(asks: Callable[..., object]) -> None:
+    """Written out there, since a start that imports `mien.model` takes longer."""
+    wanted = inspect.signature(asks).parameters
+    name = wanted["model"] if "model" in wanted else wanted["name_or_path"]
+    assert name.default == DEFAULT_MODEL
+
+
 def test_every_shipped_model_opens_and_has_a_whole_card() -> None:
-    assert "base" in shipped_models()
+    assert DEFAULT_MODEL in shipped_models()
     for name in shipped_models():
         card = load_model(name).card
         assert card.name == name

@@ -16,6 +16,7 @@ from mien.detect import Whole
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import ImageError, UsageError
 from mien.predictor import ImageLike, Recogniser
+from mien.preprocess import fit
 from mien.records import Box, Detection, Face
 
 
@@ -109,6 +110,16 @@ def test_whole_images_have_no_score() -> None:
     recogniser = Recogniser(mien.load().model, Whole())
     (face,) = recogniser(np.full((30, 40), 128, np.uint8))
     assert (face.detection, face.box) == (None, Box(0, 0, 40, 30))
+
+
+def test_a_whole_picture_is_stretched_and_not_squared() -> None:
+    recogniser = Recogniser(mien.load().model, Whole())
+    face = draw_face(sample_parameters("surprise", seed=2), size=90)
+    narrow = np.asarray(cv2.resize(face, (60, 90)), np.uint8)
+    (read,) = recogniser(narrow)
+    card = recogniser.model.card
+    (expected,) = recogniser.model.probabilities([fit(narrow, card.spec)])
+    assert list(read.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-6)
 
 
 def test_unknown_detector_is_named() -> None:

@@ -10,8 +10,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,6 +35,7 @@ from mien.model import load_model
 from mien.places import locate, whole_file
 from mien.score import SCHEMA, Job, Plan, plan_scores, run_parts, score_part, unreadable_in
 from mien.score.plan import part_name
+from mien.score.work import Tally
 
 MIEN = [sys.executable, "-c", "from mien.cli import main; main()"]
 
@@ -470,6 +475,63 @@ def _written(path: Path, held: bytes) -> Path:
 def _table(path: Path) -> Path:
     pq.write_table(pa.table({"png": [b""]}), path)
     return path
+
+
+class _Deadly:
+    """A pool of processes, and a Ray cluster, whose workers all die at part 3."""
+
+    exceptions = SimpleNamespace(
+        WorkerCrashedError=BrokenProcessPool,
+        OutOfMemoryError=MemoryError,
+        NodeDiedError=ConnectionError,
+        RayTaskError=DataError,
+    )
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+
+    def __enter__(self) -> "_Deadly":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, _: object, __: Plan, number: int) -> Future[Tally]:
+        self.begun.append(number)
+        done = Future[Tally]()
+        if number == 3:
+            done.set_exception(BrokenProcessPool())
+        else:
+            done.set_result(Tally(number, 5, 5, 0))
+        return done
+
+    def remote(self, **how: int) -> Any:
+        assert how == {"num_cpus": 1, "max_retries": 2}
+        return lambda do: SimpleNamespace(remote=lambda plan, number, _: (do, plan, number))
+
+    def put(self, model: bytes) -> bytes:
+        return model
+
+    def wait(self, running: list[Any]) -> tuple[list[Any], list[Any]]:
+        return running[:1], running[1:]
+
+    def get(self, task: Any) -> Tally:
+        return self.submit(*task).result()
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_part_that_kills_its_workers_is_named_when_the_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    deadly = _Deadly()
+    monkeypatch.setattr("mien.score.engines._pool", lambda *_: deadly)
+    monkeypatch.setattr("mien.score.engines.cluster", lambda _: nullcontext(deadly))
+    plan = plan_scores(job_of(_many(tmp_path, [b""], 25)), str(tmp_path / "out"))
+    tallies = run_parts(plan, b"", engine=engine, workers=2)
+    assert sorted(next(tallies).number for _ in range(4)) == [0, 1, 2, 4]
+    with pytest.raises(DataError, match=r"^1 parts .* each killed 3 workers: 3;"):
+        next(tallies)
+    # Ray tries again by itself.
+    assert deadly.begun.count(3) == (3 if engine == "local" else 1)
 
 
 def test_an_unknown_engine(folder: Path, tmp_path: Path, model: bytes) -> None:

@@ -143,7 +143,9 @@ def test_two_processes_find_the_losses_of_one(
     In 64 bits they are the same to 1e-7; statistics of half a batch put them 4e-3 apart. They go
     on from a file, whose norms begin with statistics of the pictures of both.
     """
-    calm.write_text(f'start_from = "{tiny_onnx}"\n{CALM}')
+    # Its answers are far apart, so steps as long as from chance would make more of rounding.
+    steps = CALM.replace("learning_rate = 0.05", "learning_rate = 0.01")
+    calm.write_text(f'start_from = "{tiny_onnx}"\n{steps}')
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     ways: dict[str, tuple[Sequence[str | Path], Sequence[str]]] = {
         "one": ([MIEN], ()),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mien.metrics import negative_log_likelihood
 
-__all__ = ["COLDEST", "HOTTEST", "fit_temperature", "fit_tilt", "tempered"]
+__all__ = ["COLDEST", "HOTTEST", "fit_temperature", "fit_tilt"]
 
 COLDEST: Final = 0.05
 HOTTEST: Final = 20.0
@@ -69,11 +69,6 @@ def fit_tilt(
 
     _, share, temperature = min(fitted(tenths / 10) for tenths in range(11))
     return share, temperature
-
-
-def tempered(probabilities: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float64]:
-    """Return what probabilities (n, k) become at a temperature: (n, k), rows summing to 1."""
-    return _softmax(np.log(probabilities.astype(np.float64).clip(1e-30)) / temperature)
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

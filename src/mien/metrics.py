@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mien.errors import DatasetError
 
@@ -166,7 +166,7 @@ def confidence_intervals(
     }
 
 
-def _around(figure: float, drawn: ArrayLike) -> tuple[float, float]:
+def _around(figure: float, drawn: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
     """Return what holds 95 % of what was drawn, and the figure itself."""
     low, high = np.percentile(drawn, (2.5, 97.5))
     return min(float(low), figure), max(float(high), figure)

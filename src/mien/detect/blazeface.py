@@ -20,13 +20,11 @@ from mien.records import Box, Detection
 
 __all__ = ["BlazeFace"]
 
-_GRIDS: Final = {
-    2304: (192, ((48, 1),)),
-    896: (128, ((16, 2), (8, 6))),
-}
-"""By the number of outputs: the input's side, and the cells a side and boxes a cell of each grid
-(full range and short range of MediaPipe). The older ``back`` network has 896 outputs, too, and a
-side of 256; it is told apart by its input."""
+_SIDES: Final = (192, 128, 256)
+"""Of the input: MediaPipe's full range and short range, and the older ``back`` network."""
+_GRIDS: Final = {2304: ((48, 1),), 896: ((16, 2), (8, 6))}
+"""By the number of outputs: the cells a side and boxes a cell of each grid. The networks of 128 and
+256 pixels share theirs."""
 
 
 class BlazeFace:
@@ -60,9 +58,9 @@ class BlazeFace:
             self._outputs = self._network.getUnconnectedOutLayersNames()
         except cv2.error:
             raise ModelError(f"{file}: OpenCV cannot read this TFLite file") from None
+        self._lock = threading.Lock()
         self._side, self._anchors = self._measure(file)
         self._min_score = min_score
-        self._lock = threading.Lock()
 
     @staticmethod
     def installed() -> Path | None:
@@ -96,15 +94,14 @@ class BlazeFace:
 
     def _measure(self, file: Path) -> tuple[int, NDArray[np.float64]]:
         """Return the input's side and the middle of each output's cell, (n, 2), shares."""
-        for side in (192, 128, 256):
-            self._side, self._lock = side, threading.Lock()
+        for side in _SIDES:
             try:
                 with quiet_opencv():
                     scores, rows = self._run(np.zeros((side, side, 3), np.uint8))
             except (cv2.error, ValueError):
                 continue
             if len(scores) in _GRIDS and rows.shape[1:] == (16,):
-                return side, _cells(_GRIDS[len(scores)][1])
+                return side, _cells(_GRIDS[len(scores)])
         raise ModelError(f"{file}: not a BlazeFace network; expected one of MediaPipe's")
 
     def _detection(

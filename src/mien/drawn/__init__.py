@@ -6,13 +6,12 @@ refuses to know about photographs, data sets, models or files.
 """
 
 from mien.drawn.parameters import FaceParameters, sample_parameters
-from mien.drawn.scene import draw_face, draw_portrait, draw_scene, draw_sheet
+from mien.drawn.scene import draw_face, draw_portrait, draw_scene
 
 __all__ = [
     "FaceParameters",
     "draw_face",
     "draw_portrait",
     "draw_scene",
-    "draw_sheet",
     "sample_parameters",
 ]

@@ -60,7 +60,7 @@ def paint_head(sitter: Sitter) -> None:
     outline = head_outline(sitter)
     sitter.canvas.fill(sitter.skin, outline)
     with sitter.canvas.clipped(outline):
-        _shade_volume(sitter, outline)
+        _shade_volume(sitter)
         _shade_features(sitter)
     for side in SIDES:
         _paint_eye(sitter, side)
@@ -80,7 +80,7 @@ def _paint_ear(sitter: Sitter, side: int) -> None:
     sitter.canvas.soft(sitter.shadow, fold, alpha=0.8, blur=sitter.px(0.012))
 
 
-def _shade_volume(sitter: Sitter, outline: Points) -> None:
+def _shade_volume(sitter: Sitter) -> None:
     """Shade the head as an ellipsoid lit from one side."""
     height, width = sitter.canvas.image.shape[:2]
     grid_x, grid_y = np.meshgrid(

@@ -1,4 +1,4 @@
-"""Whole pictures: one face, a portrait, several people together, a contact sheet."""
+"""Whole pictures: one face, a portrait, several people together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from mien.drawn.face import paint_brows, paint_head, paint_mouth
 from mien.drawn.parameters import FaceParameters, check_emotion, sample_parameters
 from mien.drawn.scenery import gradient, scenery
 from mien.drawn.sitter import mixed, scaled, seat
-from mien.labels import EMOTIONS
 
 Box = tuple[float, float, float, float]
 
@@ -135,26 +134,3 @@ def _places(
         y = middle * height + rng.uniform(-0.25, 0.2) * unit
         places.append((float(x), float(y), float(unit * rng.uniform(0.92, 1.0))))
     return places
-
-
-def draw_sheet(*, seed: int, rows: int = 4, size: int = 160) -> NDArray[np.uint8]:
-    """Draw a contact sheet: a column an emotion under its name, a person a row."""
-    margin, header = max(size // 16, 2), max(size // 4, 16)
-    step = size + margin
-    sheet = np.full((header + rows * step, len(EMOTIONS) * step + margin, 3), 250, np.uint8)
-    for row in range(rows):
-        person = sample_parameters("neutral", seed=seed + row, clean=True)
-        for column, emotion in enumerate(EMOTIONS):
-            top, left = header + row * step, margin + column * step
-            tile = draw_face(replace(person, emotion=emotion), size=size)
-            sheet[top : top + size, left : left + size] = tile
-    for column, emotion in enumerate(EMOTIONS):
-        _write(sheet, emotion, margin + column * step + size / 2, header / 2, size / 240)
-    return sheet
-
-
-def _write(image: Image, text: str, x: float, y: float, scale: float) -> None:
-    font, weight = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(2 * scale))
-    (wide, high), _ = cv2.getTextSize(text, font, scale, weight)
-    place = (round(x - wide / 2), round(y + high / 2))
-    cv2.putText(image, text, place, font, scale, (60, 62, 70), weight, cv2.LINE_AA)
