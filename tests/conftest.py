@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,12 @@ from mien.preprocess import InputSpec, fit, to_batch
 from mien.records import SPLITS
 from mien.runs import open_network, open_run
 from mien.train import train
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> None:
+    """Heed Ctrl-C where whoever starts the tests in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -127,8 +127,7 @@ def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-@pytest.mark.parametrize("seen", ["varied", "original"])
-@pytest.mark.parametrize("kind", ["run", "file"])
+@pytest.mark.parametrize(("kind", "seen"), [("run", "varied"), ("file", "original")])
 def test_teachers_opinions_are_learnt(
     tmp_path: Path,
     tiny_run: Path,

@@ -4,8 +4,9 @@ Follows Mitchell et al. 2019 (Model Cards for Model Reporting): what it is for a
 and who is missing from it, figures with their uncertainty, limits. Computes nothing.
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
@@ -63,7 +64,7 @@ def render_model_card(report: "Report") -> str:
         data=data,
         before=card.training.get("started_from"),
         averaged=card.training.get("averaged"),
-        taught_by=card.training.get("taught_by"),
+        taught_by=_teachers(card.training),
         origin=_ORIGINS.get(family, _UNKNOWN),
         report=report,
         figures=figures,
@@ -77,3 +78,9 @@ def render_model_card(report: "Report") -> str:
         ],
         absent=[emotion for emotion, recall in figures.recall.items() if recall is None],
     )
+
+
+def _teachers(training: Mapping[str, Any]) -> list[str]:
+    """Return the names of what taught a model, or the runs that it is the mean of."""
+    learnt = [training, *training.get("averaged", ())]
+    return list(dict.fromkeys(t["model"] for run in learnt for t in run.get("taught_by", ())))
