@@ -18,7 +18,7 @@ from mien.comparison_page import render_comparison
 from mien.data.dataset import Dataset
 from mien.errors import DataError, UsageError
 from mien.labels import EMOTIONS
-from mien.model import OnnxModel
+from mien.model import OnnxModel, load_model
 from mien.peers import ask_peer
 
 PICTURES = [np.full((8, 8, 1), value, np.uint8) for value in (0, 100, 200)]
@@ -258,6 +258,14 @@ def test_what_a_peer_could_not_read_is_told(
     assert found["models"][1]["no_face"] == n - n // 2
     says = f"peer half: could not read {n - n // 2} of {n} images: cannot decode"
     assert found["failed"] == {"half": says}
+
+
+def test_who_learnt_from_other_data_is_told(drawn_dataset: Dataset, tiny_onnx: Path) -> None:
+    models = {"tiny": (OnnxModel(tiny_onnx, threads=1), 1), "nano": (load_model("nano"), 1)}
+    found = compare(models, {}, drawn_dataset, "test")
+    assert found["models"][0]["caveat"] == ""
+    assert "nobody has checked" in found["models"][1]["caveat"]
+    assert "<b>nano</b>: It, or a model before it" in render_comparison(found)
 
 
 def test_images_are_taken_a_batch_at_a_time(

@@ -28,7 +28,7 @@ from mien.atomic import write_text
 from mien.comparison_page import render_comparison
 from mien.data.dataset import Dataset
 from mien.errors import DataError, DatasetError, MienError, UsageError
-from mien.evaluate import Ask, answers_of
+from mien.evaluate import Ask, answers_of, caveat_of
 from mien.labels import EMOTIONS
 from mien.metrics import (
     brier_score,
@@ -163,6 +163,10 @@ def compare(
     if len(contenders) < 2:
         raise DataError("; ".join(failed.values()))
     found = judge(contenders, truth)
+    for entry in found["models"]:
+        if entry["name"] in models:
+            card = models[entry["name"]][0].card
+            entry["caveat"] = caveat_of(card, dataset.info["fingerprint"], split)
     if environments and found["n_shared"]:
         failed |= _add_environments(found, asks, dataset, rows, truth, environments, progress)
     return {
@@ -224,6 +228,7 @@ def judge(contenders: Sequence[Contender], truth: NDArray[np.int64]) -> dict[str
         entry: dict[str, Any] = {
             "name": contender.name,
             "labels": list(contender.labels),
+            "caveat": "",
             "no_face": int((~contender.answered).sum()),
             "milliseconds": contender.milliseconds,
             "timed": contender.timed,

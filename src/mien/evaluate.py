@@ -34,6 +34,7 @@ __all__ = [
     "Report",
     "answers_of",
     "ask_for_rows",
+    "caveat_of",
     "evaluate",
     "known_rows",
 ]
@@ -121,18 +122,8 @@ class Report:
 
     @property
     def caveat(self) -> str:
-        """Why the figures may flatter the model, in one sentence; empty where nothing is known."""
-        if self.card.learnt_from - {self.dataset["fingerprint"]}:
-            return (
-                "It, or a model before it, learnt from other data: "
-                "nobody has checked whether these images were among that."
-            )
-        if self.card.learnt_from and self.split != "test":
-            return {
-                "train": "It learnt from these images.",
-                "valid": "Its epoch and its temperature were chosen on these images.",
-            }[self.split]
-        return ""
+        """Why the figures may flatter the model, see `caveat_of`."""
+        return caveat_of(self.card, self.dataset["fingerprint"], self.split)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -265,6 +256,21 @@ def evaluate(
         groups={} if by is None else _groups(found, truth, rows, dataset, labels, by),
         by=by,
     )
+
+
+def caveat_of(card: ModelCard, fingerprint: str, split: str) -> str:
+    """Return why figures on a split of a dataset may flatter a model; empty: nothing is known."""
+    if card.learnt_from - {fingerprint}:
+        return (
+            "It, or a model before it, learnt from other data: "
+            "nobody has checked whether these images were among that."
+        )
+    if card.learnt_from and split != "test":
+        return {
+            "train": "It learnt from these images.",
+            "valid": "Its epoch and its temperature were chosen on these images.",
+        }[split]
+    return ""
 
 
 def answers_of(model: EmotionModel) -> Ask:

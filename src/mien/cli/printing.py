@@ -240,6 +240,8 @@ def print_comparison(found: dict[str, Any]) -> None:
         )
     out_console.print(table)
     for entry in found["models"]:
+        if entry["caveat"]:
+            out_console.print(f"{shown(entry['name'])}: {entry['caveat']}", soft_wrap=True)
         if entry["no_face"]:
             out_console.print(f"{shown(entry['name'])}: no face in {entry['no_face']:,} images")
     for entry in found["models"]:
