@@ -16,6 +16,7 @@ from statistics import mean, stdev
 
 from mien.config import load_recipe
 from mien.data.dataset import Dataset
+from mien.data.writer import COPY_OF
 from mien.evaluate import ask_for_rows
 from mien.metrics import evaluate_probabilities
 from mien.runs import open_run
@@ -27,7 +28,7 @@ Figures = dict[str, float]
 def with_copies(dataset: Dataset) -> Dataset:
     """Take the images back in that the import left out as copies of held-out ones."""
     reasons = [
-        None if reason and reason.startswith("same pixels as a ") else reason
+        None if reason and reason.startswith(COPY_OF) else reason
         for reason in dataset.column("excluded")
     ]
     return dataset.with_column("excluded", reasons)

@@ -62,6 +62,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "averaging",
         "editlist",
         "compact",
+        "cores",
         "matroska",
         "mirror",
         "sharpness",

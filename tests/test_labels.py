@@ -2,7 +2,7 @@
 
 import pytest
 
-from mien.errors import DatasetError, UsageError
+from mien.errors import UsageError
 from mien.labels import (
     AFFECTNET_CODES,
     EMOTIONS,
@@ -83,7 +83,7 @@ def test_alias(name: str, emotion: str) -> None:
 )
 def test_no_alias(name: str) -> None:
     assert find_alias(name) is None
-    with pytest.raises(DatasetError, match=f"unknown emotion '{name}': expected one of neutral"):
+    with pytest.raises(UsageError, match=f"unknown emotion '{name}': expected one of neutral"):
         canonical(name)
 
 
@@ -112,5 +112,5 @@ def test_no_codes(text: str) -> None:
 
 
 def test_codes_of_no_emotion() -> None:
-    with pytest.raises(DatasetError, match="unknown emotion 'glee'"):
+    with pytest.raises(UsageError, match="unknown emotion 'glee'"):
         read_codes("0=anger,1=glee")

@@ -30,15 +30,25 @@ from websockets.sync.client import connect
 import mien
 from filmed import Actor, film
 from mien.card import ModelCard
+from mien.cores import usable_cores
 from mien.errors import UsageError
 from mien.model import EmotionModel, load_model
 from mien.serve import Limits, create_app, is_loopback, serve
-from mien.serve.limits import Rates, Workers, usable_cores
+from mien.serve.limits import Rates, Workers
 from mien.serve.stream import Stream
 from mien.video import VIDEO_SUFFIXES
 
 HERE = "http://127.0.0.1"
 STRANGER = {"origin": "https://elsewhere.example"}
+UPLOAD = {
+    "type": "http",
+    "method": "POST",
+    "scheme": "http",
+    "path": "/v1/predict",
+    "query_string": b"",
+    "headers": [(b"host", b"localhost")],
+}
+"""A request for a picture's faces, as ASGI describes it."""
 
 
 def file_of(pixels: NDArray[np.uint8], kind: str = "JPEG") -> bytes:
@@ -160,15 +170,7 @@ def test_an_upload_that_does_not_end_is_ended(base: EmotionModel) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/v1/predict",
-        "query_string": b"",
-        "headers": [(b"host", b"localhost")],
-    }
-    asyncio.run(create_app({"base": base}, limits=Limits(upload_s=0.2))(scope, receive, send))
+    asyncio.run(create_app({"base": base}, limits=Limits(upload_s=0.2))(UPLOAD, receive, send))
     assert sent[0]["status"] == 408
     assert b"over 0.2 s" in sent[1]["body"]
 
@@ -230,15 +232,7 @@ class Call:
         ]
         self.left = asyncio.Event()
         self.status = 0
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "scheme": "http",
-            "path": "/v1/predict",
-            "query_string": b"",
-            "headers": [(b"host", b"localhost")],
-        }
-        self.task = asyncio.ensure_future(app(scope, self.receive, self.send))
+        self.task = asyncio.ensure_future(app(UPLOAD, self.receive, self.send))
 
     async def receive(self) -> Any:
         if self.given:

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["is_free", "replacing", "write_text"]
+__all__ = ["beside", "is_free", "replacing", "write_text"]
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to; it becomes ``path`` when the block ends well, and goes if not."""
-    # Two that write the same file at the same time must not write into one.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = beside(path)
     try:
         yield partial
         with partial.open("r+b") as file:  # Windows flushes nothing that is open for reading.
@@ -27,10 +26,18 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def beside(path: Path) -> Path:
+    """Return a hidden path beside another, for what becomes it once it is whole.
+
+    Two that write the same at the same time must not write into one, so each call gives another.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
 def is_free(folder: Path, *, but: str = "") -> bool:
     """Tell whether a folder is absent or empty, but for one name and for hidden ones.
 
-    Hidden is what `replacing` leaves behind where its process is killed.
+    Hidden are what `replacing` leaves behind where its process is killed, and locks (`mien.lock`).
     """
     if not folder.exists():
         return True

@@ -151,9 +151,10 @@ def compare(
         if said.problem:
             failed[name] = said.problem
         if len(said.labels) < 2:
-            failed[name] = said.problem or (
+            failed.setdefault(
+                name,
                 f"peer {name}: named {' and '.join(said.labels) or 'no emotion'} in all of "
-                f"{len(rows):,} images; expected two emotions at least"
+                f"{len(rows):,} images; expected two emotions at least",
             )
             continue
         contenders.append(

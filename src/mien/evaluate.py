@@ -196,11 +196,12 @@ class Report:
         return found
 
     def _save_environments(self, folder: Path, found: Mapping[str, Any]) -> list[Path]:
-        from mien.robustness import picture_conditions  # needs torch
-
         figures, faces = (folder / name for name in _OF_ENVIRONMENTS)
         plots.save_environments(figures, found, title=self.title)
-        plots.save_conditions(faces, picture_conditions())
+        if not faces.exists():
+            from mien.robustness import picture_conditions  # needs torch
+
+            plots.save_conditions(faces, picture_conditions())
         return [figures, faces]
 
 

@@ -7,7 +7,7 @@ the table of the format it came from, because the common data sets use incompati
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from mien.errors import DatasetError, UsageError
+from mien.errors import UsageError
 
 __all__ = [
     "AFFECTNET_CODES",
@@ -23,6 +23,7 @@ __all__ = [
     "find_alias",
     "find_code",
     "read_codes",
+    "whole",
 ]
 
 EMOTIONS: tuple[str, ...] = (
@@ -136,15 +137,14 @@ def read_codes(text: str) -> Mapping[str, str]:
         text: a data set (``fer2013``, ``rafdb``, ``affectnet``), or ``0=anger,1=happy``.
 
     Raises:
-        UsageError: it is neither, or gives a code twice.
-        DatasetError: no emotion goes by a name in it.
+        UsageError: it is neither, gives a code twice, or no emotion goes by a name in it.
     """
     if (table := _TABLES.get(text.strip().lower())) is not None:
         return table
     codes: dict[str, str] = {}
     for part in text.split(","):
         code, is_there, name = part.partition("=")
-        number = _whole(code)
+        number = whole(code)
         if not is_there or number is None or number in codes:
             raise UsageError(
                 f"codes {text!r}: expected {', '.join(_TABLES)}, or each number once as in "
@@ -156,11 +156,12 @@ def read_codes(text: str) -> Mapping[str, str]:
 
 def find_code(given: str, codes: Mapping[str, str]) -> str | None:
     """Return the emotion of a whole number, however it is written (``3``, ``3.0``), or None."""
-    number = _whole(given)
+    number = whole(given)
     return None if number is None else codes.get(number)
 
 
-def _whole(text: str) -> str | None:
+def whole(text: str) -> str | None:
+    """Return a whole number, however it is written, in its digits alone; None: it is none."""
     try:
         value = float(text)
     except ValueError:
@@ -181,11 +182,11 @@ def canonical(name: str) -> str:
     """Return the emotion that ``name`` means.
 
     Raises:
-        DatasetError: no emotion goes by that name.
+        UsageError: no emotion goes by that name.
     """
     emotion = find_alias(name)
     if emotion is None:
-        raise DatasetError(
+        raise UsageError(
             f"unknown emotion {name!r}: expected one of {', '.join(EMOTIONS)} or a common alias "
             "(happy, sad, angry, ...)"
         )

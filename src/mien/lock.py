@@ -10,12 +10,16 @@ from typing import IO, Final
 from mien.atomic import is_free
 from mien.errors import UsageError
 
-__all__ = ["alone_in"]
+__all__ = ["AtWorkError", "alone_in"]
 
 _NAME: Final = ".lock"
 
 _HELD: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 """What systems say where another process has the lock; else they say that they know no locks."""
+
+
+class AtWorkError(UsageError):
+    """Another command is at work in the folder."""
 
 
 @contextmanager
@@ -31,7 +35,8 @@ def alone_in(folder: Path, *, kind: str, known_by: str) -> Iterator[None]:
         known_by: the file that every such folder has.
 
     Raises:
-        UsageError: it holds something else, or another command is at work in it.
+        UsageError: it holds something else.
+        AtWorkError: another command is at work in it.
     """
     if not (folder / known_by).exists() and not is_free(folder):
         raise UsageError(f"{folder} is not empty and no {kind}: choose another --out")
@@ -41,13 +46,14 @@ def alone_in(folder: Path, *, kind: str, known_by: str) -> Iterator[None]:
             _lock(file)
         except OSError as error:
             if error.errno in _HELD:
-                raise UsageError(
+                raise AtWorkError(
                     f"another command is at work in {folder}: wait for it, or choose another --out"
                 ) from None
-        # Whoever is alone here finds half written only what a killed one left.
-        for left in folder.glob(".*.partial"):
-            with suppress(OSError):
-                left.unlink()
+        else:
+            # Whoever is alone here finds half written only what a killed one left.
+            for left in folder.glob(".*.partial"):
+                with suppress(OSError):
+                    left.unlink()
         yield
 
 

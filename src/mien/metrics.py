@@ -79,8 +79,13 @@ def macro_recall_of_right(right: NDArray[np.bool_], labels: Labels) -> float:
 
 def negative_log_likelihood(probabilities: Probabilities, labels: Labels) -> float:
     """Mean of -ln p(label), in nats; ln k is what a blind guess gets."""
+    return float(_losses(probabilities, labels).mean())
+
+
+def _losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.clip(chosen, SMALLEST_PROBABILITY, 1.0)).mean())
+    losses: NDArray[np.float64] = -np.log(np.clip(chosen, SMALLEST_PROBABILITY, 1.0))
+    return losses
 
 
 def brier_score(probabilities: Probabilities, labels: Labels) -> float:
@@ -151,8 +156,7 @@ def confidence_intervals(
     all answers are right. Loss: percentiles over images drawn with replacement (Efron 1979).
     """
     count = len(labels)
-    own = probabilities[np.arange(count), labels].astype(np.float64)
-    losses = -np.log(own.clip(SMALLEST_PROBABILITY, 1.0))
+    losses = _losses(probabilities, labels)
     confusion = confusion_matrix(probabilities, labels)
     support, found = confusion.sum(axis=1), np.diag(confusion)
     support, found = support[support > 0], found[support > 0]
@@ -161,7 +165,7 @@ def confidence_intervals(
     drawn = [losses[random.integers(0, count, count)].mean() for _ in range(resamples)]
     return {
         "accuracy": _wilson(int(found.sum()), count),
-        "macro_recall": _around(float((found / support).mean()), recalls.mean(axis=1)),
+        "macro_recall": _around(macro_recall(confusion), recalls.mean(axis=1)),
         "nll": _around(float(losses.mean()), drawn),
     }
 

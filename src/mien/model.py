@@ -72,20 +72,19 @@ class OnnxModel:
             )
         if not path.exists():
             raise ModelError(f"{path}: no such model file; 'mien models' lists the shipped ones")
+        provider = _provider(device)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # Errors come back as exceptions; the log would only print them twice.
         options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(
-                path, options, providers=[_provider(device)], enable_fallback=0
+                path, options, providers=[provider], enable_fallback=0
             )
-        except UsageError:
-            raise
         except Exception as error:  # ONNX Runtime raises a dozen types that share no base.
             reason = " ".join(str(error).split())
             raise ModelError(f"{path}: not a readable ONNX model ({reason[:160]})") from None
-        if self._session.get_providers()[0] != _provider(device):
+        if self._session.get_providers()[0] != provider:
             # ONNX Runtime goes on with the CPU by itself, and only its log tells.
             raise UsageError(
                 f"device {device!r} cannot be used: ONNX Runtime did not find the libraries that "

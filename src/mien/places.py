@@ -12,10 +12,15 @@ from pyarrow import fs
 
 from mien.errors import UsageError
 
-__all__ = ["DAMAGED", "is_lasting", "left_by_writing", "locate", "whole_file"]
+__all__ = ["DAMAGED", "absolute", "is_lasting", "left_by_writing", "locate", "whole_file"]
 
 DAMAGED: Final = (OSError, ValueError, pa.ArrowException)
 """What pyarrow raises where a file is damaged."""
+
+
+def absolute(place: str) -> str:
+    """Return an address as it is, and a path as it is called from any folder."""
+    return place if "://" in place else str(Path(place).absolute())
 
 
 def locate(place: str) -> tuple[fs.FileSystem, str]:
@@ -25,8 +30,7 @@ def locate(place: str) -> tuple[fs.FileSystem, str]:
         UsageError: no such kind of address.
     """
     try:
-        absolute = place if "://" in place else str(Path(place).absolute())
-        files, path = fs.FileSystem.from_uri(absolute)
+        files, path = fs.FileSystem.from_uri(absolute(place))
     except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{place}: no path or address that can be opened ({reason})") from None

@@ -36,7 +36,8 @@ from mien.config import TrainConfig, checked, overridden, recipe_values
 from mien.data.stream import open_data
 from mien.errors import DataError, DatasetError, UsageError
 from mien.history import read_history
-from mien.lock import alone_in
+from mien.lock import AtWorkError, alone_in
+from mien.places import absolute
 from mien.train import train
 
 __all__ = ["SEARCH_NAME", "Job", "Trial", "Varied", "search"]
@@ -163,8 +164,7 @@ class Job:
     sets: Mapping[str, Any] = field(init=False, hash=False)
 
     def __post_init__(self) -> None:
-        if "://" not in self.data:
-            object.__setattr__(self, "data", str(Path(self.data).absolute()))
+        object.__setattr__(self, "data", absolute(self.data))
         object.__setattr__(self, "sets", recipe_values(self.recipe, self.settings))
 
     def config(self, values: Mapping[str, str]) -> TrainConfig:
@@ -356,6 +356,7 @@ def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
 
     Raises:
         DatasetError: the data cannot be read, which is no fault of the values.
+        AtWorkError: another process is at work on the trial, as one of a killed search may be.
     """
     started = time.perf_counter()
     run = out / trial.folder
@@ -378,7 +379,8 @@ def _run(job: Job, out: Path, trial: Trial, bar: Sequence[float]) -> Trial:
         state = "given up"
     except (DataError, UsageError) as error:
         # Values that choose among the images may leave none.
-        if isinstance(error, DatasetError) and "where" not in trial.values:
+        lasting = isinstance(error, DatasetError) and "where" not in trial.values
+        if lasting or isinstance(error, AtWorkError):
             raise
         state, reason = "failed", str(error)
     entries = read_history(run)

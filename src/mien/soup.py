@@ -25,6 +25,7 @@ from mien.data.dataset import Dataset
 from mien.data.stream import Stream
 from mien.errors import DataError, UsageError
 from mien.labelled import Labelled
+from mien.lock import alone_in
 from mien.metrics import Evaluation, evaluate_probabilities
 from mien.mirror import plain
 from mien.networks import Classifier
@@ -117,10 +118,10 @@ def average_runs(
                 taken, judged = [*taken, run], found
     network.load_state_dict(_mean([weights[run] for run in taken]))
     card = _card(show_path(out.name), [cards[run] for run in taken], judged)
-    out.mkdir(parents=True, exist_ok=True)
     told = {"dataset": dataset.info["fingerprint"], "runs": [asdict(each) for each in tried]}
-    write_text(out / AVERAGE_NAME, json.dumps(told, indent=2) + "\n")
-    write_weights(out / BEST_NAME, network, card)
+    with alone_in(out, kind="average", known_by=AVERAGE_NAME):
+        write_text(out / AVERAGE_NAME, json.dumps(told, indent=2) + "\n")
+        write_weights(out / BEST_NAME, network, card)
     return card, tried
 
 

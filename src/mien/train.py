@@ -4,7 +4,10 @@
     history.jsonl        one line an epoch
     curves.png           loss and accuracy of every epoch
     best.safetensors     the weights of the epoch with the lowest validation loss, with their card
-    checkpoints/         the last whole epoch, to resume from
+    emotions.png         each emotion's recall and loss
+    checkpoints/         where to resume from: the last whole epoch, or a step of the next one
+    opinions.safetensors what teachers said who were asked once
+    .lock                empty: the system tells by it whether a command is at work here
 
 Every epoch's random numbers follow from the seed and the epoch's number alone, so a resumed run
 goes exactly the way of one that was never interrupted. Devices and precision are Lightning
@@ -561,9 +564,9 @@ class _Trainer:
         """
         try:
             self._take(checkpoint)
-        except (torch.OutOfMemoryError, torch.AcceleratorError):
-            raise
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if _is_of_memory(error) or isinstance(error, torch.AcceleratorError):
+                raise
             reason = str(error).partition("\n")[0]
             raise ModelError(
                 f"{self.run / 'checkpoints'}: the checkpoint does not fit this run "

@@ -120,7 +120,7 @@ class Video:
             _check_file(self.name)
         self._is_camera = is_camera(source)
         with quiet_opencv():
-            self._capture = _open(source)
+            self._capture = _open(source, camera=self._is_camera)
         if not self._capture.isOpened():
             self._capture.release()
             raise VideoError(_why_closed(self.name, camera=self._is_camera))
@@ -394,11 +394,11 @@ def _check_name(path: Path) -> None:
         raise VideoError(f"{path}: not UTF-8, so OpenCV cannot open it: rename it") from None
 
 
-def _open(source: str | os.PathLike[str] | int) -> cv2.VideoCapture:
+def _open(source: str | os.PathLike[str] | int, *, camera: bool) -> cv2.VideoCapture:
     if isinstance(source, int):
         return cv2.VideoCapture(source)
     name = os.fspath(source)
-    if is_camera(source) and sys.platform == "linux":
+    if camera and sys.platform == "linux":
         return cv2.VideoCapture(name, cv2.CAP_V4L2)
     # Whole, as FFmpeg takes what stands before a colon for the kind of an address.
     whole = name if is_address(name) else str(Path(name).absolute())

@@ -37,7 +37,8 @@ def data_import(
     codes: Annotated[
         str | None,
         typer.Option(
-            help="What numeric labels mean: fer2013, rafdb, affectnet, or 0=anger,1=happy.",
+            help="Of folder, csv or parquet, what numeric labels mean: fer2013, rafdb, affectnet, "
+            "or 0=anger,1=happy.",
             metavar="CODES",
         ),
     ] = None,

@@ -212,6 +212,7 @@ def print_comparison(found: dict[str, Any]) -> None:
         f"{len(found['shared'])} shared emotions, n = {found['n_shared']:,}",
         soft_wrap=True,
     )
+    several = 0 < found["n_shared"] < found["n"]
     headings = (
         "accuracy",
         "shared",
@@ -221,10 +222,9 @@ def print_comparison(found: dict[str, Any]) -> None:
         "Brier",
         "ms",
         "MB",
-        "p, shared" if 0 < found["n_shared"] < found["n"] else "p",
+        "p, shared" if several else "p",
     )
     table = _figures_table("model", *headings)
-    several = 0 < found["n_shared"] < found["n"]
     for entry in found["models"]:
         whole, shared = entry["all"], entry["shared"]
         test = entry.get("against_first_shared" if several else "against_first")

@@ -233,14 +233,16 @@ def score(
     detector: Annotated[str, typer.Option(help="A detector, see 'mien predict'.")] = "auto",
 ) -> None:
     """Read faces in very many images; killed at any moment, the same command goes on."""
+    from mien.cores import usable_cores
     from mien.detect import DETECTORS, detector_identity, make_detector
     from mien.model import load_model
+    from mien.places import absolute
     from mien.score import Job, plan_scores, run_parts, unreadable_in
 
     opened = load_model(model)
     file = opened.path.read_bytes()
     # Workers elsewhere stand in other folders.
-    source, out = (at if "://" in at else str(Path(at).absolute()) for at in (source, out))
+    source, out = absolute(source), absolute(out)
     if detector not in DETECTORS and Path(detector).is_file():
         detector = str(Path(detector).absolute())
     job = Job(
@@ -262,7 +264,7 @@ def score(
     before = sum(plan.sizes[number] for number in earlier)
     began = time.monotonic()
     with show_progress() as show:
-        parts = run_parts(plan, file, engine=engine, workers=workers or os.cpu_count() or 1)
+        parts = run_parts(plan, file, engine=engine, workers=workers or usable_cores())
         done = list(show(parts, total=len(left), doing="scoring parts"))
     images = sum(tally.images for tally in done)
     rate = images / max(time.monotonic() - began, 1e-9)
@@ -320,7 +322,7 @@ def _measured(card: "ModelCard") -> tuple[str, str]:
         return "not measured", ""
     figures = card.figures[split]
     # What a run notes of its own validation does not name the data.
-    data = figures.get("dataset", card.training["dataset"])
+    data = figures.get("dataset") or card.training["dataset"]
     of = f", n = {figures['n']:,}" if "n" in figures else ""
     return f"{figures['accuracy']:.2%}", f"{data['source_format']} {split}{of}"
 

@@ -24,7 +24,7 @@ from mien.data.conditions import Condition
 from mien.data.dataset import Dataset, replace_column
 from mien.data.rules import Rules
 from mien.data.splits import draw_splits
-from mien.data.writer import exclude_copies, new_folder, write_description
+from mien.data.writer import COPY_OF, exclude_copies, new_folder, write_description
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.progress import Progress, silent
@@ -33,7 +33,6 @@ from mien.records import SPLITS
 __all__ = ["clean_dataset"]
 
 _KEEP_ONE = frozenset({"duplicate", "near_duplicate"})
-_COPY_OF = "same pixels as a "
 
 Row = dict[str, Any]
 
@@ -257,34 +256,28 @@ class _Cleaning:
             if row["split"] != split:
                 self._change(row, "split", row["split"], split, "drawn anew")
                 row["split"] = split
-        self._take_copies_in()
-
-    def _take_copies_in(self) -> None:
-        """Use what was left out as a copy where its copies lie in the same split now.
-
-        Those that show nothing may still lie in several.
-        """
-        copies = [i for i, row in enumerate(self.rows) if _left_out_as_copy(row)]
-        reasons = [row["excluded"] for row in self.rows]
-        for i in copies:
-            reasons[i] = None
-        manifest = replace_column(self.as_it_stands().manifest, "excluded", reasons)
-        reasons = exclude_copies(manifest).column("excluded").to_pylist()
-        for i in copies:
-            row, reason = self.rows[i], reasons[i]
-            if reason is None:
-                why = "its copies lie in the same split"
-                self._change(row, "include", row["excluded"], None, why)
-            elif reason != row["excluded"]:
-                self._change(row, "exclude", row["excluded"], reason, "what tests may not teach")
-            row["excluded"] = reason
 
     def _leave_out_copies(self) -> None:
-        reasons = exclude_copies(self.as_it_stands().manifest).column("excluded").to_pylist()
+        """Leave out copies of what is held out; where splits were drawn anew, take others in.
+
+        Those that show nothing may still lie in several splits.
+        """
+        given = [
+            None
+            if self.rules.split and (row["excluded"] or "").startswith(COPY_OF)
+            else row["excluded"]
+            for row in self.rows
+        ]
+        manifest = replace_column(self.as_it_stands().manifest, "excluded", given)
+        reasons = exclude_copies(manifest).column("excluded").to_pylist()
         for row, reason in zip(self.rows, reasons, strict=True):
-            if row["excluded"] is None and reason is not None:
-                self._change(row, "exclude", None, reason, "what tests may not teach")
-                row["excluded"] = reason
+            if reason == row["excluded"]:
+                continue
+            change, why = "exclude", "what tests may not teach"
+            if reason is None:
+                change, why = "include", "its copies lie in the same split"
+            self._change(row, change, row["excluded"], reason, why)
+            row["excluded"] = reason
 
     def _change(self, row: Row, change: str, old: Any, new: Any, why: str) -> None:
         old = dict(old) if isinstance(old, dict) else old
@@ -302,10 +295,6 @@ class _Cleaning:
     def _remove(self, rows: list[Row]) -> None:
         gone = {id(row) for row in rows}
         self.rows = [row for row in self.rows if id(row) not in gone]
-
-
-def _left_out_as_copy(row: Row) -> bool:
-    return (row["excluded"] or "").startswith(_COPY_OF)
 
 
 def _merged(votes: list[float], merge: Mapping[str, str]) -> list[float]:

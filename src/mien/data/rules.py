@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mien.data.audit.findings import KINDS
 from mien.data.conditions import Condition
-from mien.errors import DatasetError, UsageError
+from mien.errors import UsageError
 from mien.labels import canonical
 
 __all__ = ["Rules", "read_rules"]
@@ -56,12 +56,12 @@ class Rules:
             raise UsageError(f"drop {', '.join(unknown)}: expected any of {', '.join(KINDS)}")
         if not 0 <= self.confidence <= 1:
             raise UsageError(f"confidence {self.confidence}: expected 0 to 1")
-        merged = {_emotion(old): _emotion(new) for old, new in self.merge.items()}
+        merged = {canonical(old): canonical(new) for old, new in self.merge.items()}
         again = sorted(set(merged) & set(merged.values()))
         if again:
             raise UsageError(f"merge: {', '.join(again)} cannot both go and receive others")
         object.__setattr__(self, "merge", merged)
-        object.__setattr__(self, "without", tuple(_emotion(name) for name in self.without))
+        object.__setattr__(self, "without", tuple(canonical(name) for name in self.without))
         for condition in self.where:
             Condition.parse(condition)
         shares = self.split or (1.0,)
@@ -103,10 +103,3 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"rules {path}: not readable as TOML ({error})") from None
-
-
-def _emotion(name: str) -> str:
-    try:
-        return canonical(name)
-    except DatasetError as error:
-        raise UsageError(str(error)) from None

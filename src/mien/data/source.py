@@ -244,9 +244,7 @@ class FileTree:
         return archive
 
     def _wanted(self, path: str) -> bool:
-        if _suffix(path) not in self._suffixes:
-            return False
-        return _shown_to_all(path)
+        return _suffix(path) in self._suffixes and _shown_to_all(path)
 
 
 def _shown_to_all(path: str) -> bool:

@@ -6,7 +6,6 @@ A half dataset never bears the name of a whole one.
 import glob
 import hashlib
 import json
-import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mien.atomic import beside
 from mien.data.dataset import FORMAT_VERSION, MANIFEST_SCHEMA, replace_column, shard_name
 from mien.data.splits import DEFAULT_SHARES, FLATTEST, draw_splits, join_groups
 from mien.errors import DatasetError, UsageError
@@ -28,6 +28,7 @@ from mien.preprocess import InputSpec
 from mien.records import SPLITS, Sample, Split, show_path
 
 __all__ = [
+    "COPY_OF",
     "DatasetWriter",
     "content_hash",
     "exclude_copies",
@@ -35,6 +36,9 @@ __all__ = [
     "sample_id",
     "write_description",
 ]
+
+COPY_OF: Final = "same pixels as a "
+"""How the reason of whatever is left out as a copy of a held-out image begins."""
 
 _SHARD_BYTES: Final = 64 << 20
 _BATCH_ROWS: Final = 10_000
@@ -227,7 +231,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     # than have its files mixed with these.
     for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
         shutil.rmtree(left, ignore_errors=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = beside(path)
     partial.mkdir()
     try:
         yield partial
@@ -321,7 +325,7 @@ def exclude_copies(manifest: pa.Table) -> pa.Table:
         rows = [i for i, s in enumerate(splits) if s == split and hashes[i]]
         for i in rows:
             if (kept_in := seen.get(hashes[i])) and excluded[i] is None:
-                excluded[i] = f"same pixels as a {kept_in} image"
+                excluded[i] = f"{COPY_OF}{kept_in} image"
         for i in rows:
             seen.setdefault(hashes[i], split)
     return replace_column(manifest, "excluded", excluded)

@@ -11,12 +11,12 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from mien.cluster import cluster, losses
 from mien.errors import DataError, UsageError
+from mien.places import absolute
 from mien.score.plan import Plan
 from mien.score.work import Tally, score_part
 
@@ -121,8 +121,8 @@ def _ray(
     workers: int,
     give_up: Callable[[int], None],
 ) -> Iterator[Tally]:
-    if "://" not in plan.out:  # Workers have working directories of their own.
-        plan = replace(plan, out=str(Path(plan.out).absolute()))
+    # Workers have working directories of their own.
+    plan = replace(plan, out=absolute(plan.out))
     with cluster(workers) as ray:
         shared = ray.put(model)
         task: Any = ray.remote(num_cpus=1, max_retries=_TRIES - 1)(score_part)

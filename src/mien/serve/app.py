@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
 from mien.annotate import COLOURS, PRINT_COLOURS
+from mien.cores import usable_cores
 from mien.detect import Detector, make_detector
 from mien.errors import ImageError, UsageError
 from mien.images import read_image
@@ -25,7 +26,7 @@ from mien.model import EmotionModel
 from mien.predictor import Recogniser
 from mien.records import Prediction
 from mien.serve.guard import Guard, checked_origin
-from mien.serve.limits import BusyError, LeftError, Limits, Room, Workers, usable_cores
+from mien.serve.limits import BusyError, LeftError, Limits, Room, Workers
 from mien.serve.readings import ErrorReading, HealthReading, ModelReading, Reading
 from mien.serve.stream import TRY_LATER, Stream
 from mien.version import __version__
@@ -56,7 +57,6 @@ _NOT_TAKEN_IN: Final = {
     415: "a form, not a picture's file",
     503: "too many pictures wait already; `Retry-After` says when to try again",
 }
-_BUSY: Final = "too many pictures wait already: try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,8 @@ def _add_api(app: FastAPI, house: _House, *, asks_for_token: bool) -> None:
                     partial(_read, recogniser, file, house.limits), request.receive()
                 )
         except BusyError:
-            raise HTTPException(503, _BUSY, {"Retry-After": "1"}) from None
+            busy = "too many pictures wait already: try again"
+            raise HTTPException(503, busy, {"Retry-After": "1"}) from None
         except (ClientDisconnect, LeftError):
             # Nobody reads this answer; without one, the server would call it a failure of its own.
             raise HTTPException(499, "the client left before its picture was read") from None

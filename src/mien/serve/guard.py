@@ -56,6 +56,8 @@ def checked_origin(text: str) -> str:
         UsageError: it is none.
     """
     origin = text.lower().removesuffix("/")
+    # Browsers leave out the usual port.
+    origin = origin.removesuffix(":443" if origin.startswith("https:") else ":80")
     name = _split(origin).netloc
     if not name or "@" in name or origin not in {f"http://{name}", f"https://{name}"}:
         raise UsageError(f"{text!r} is no origin: expected one such as https://mien.example")

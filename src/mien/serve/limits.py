@@ -1,7 +1,6 @@
 """How much one client, and all of them together, may ask for."""
 
 import asyncio
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-__all__ = ["BusyError", "LeftError", "Limits", "Rates", "Room", "Workers", "usable_cores"]
+__all__ = ["BusyError", "LeftError", "Limits", "Rates", "Room", "Workers"]
 
 T = TypeVar("T")
 _CLIENTS: Final = 10_000
@@ -48,13 +47,6 @@ class Limits:
     streams: int = 16
     stream_rate: float = 30.0
     idle_s: float = 60.0
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use: in a container, fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Rates:

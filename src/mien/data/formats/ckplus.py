@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from mien.data.formats.face_names import CKPLUS_NAME, subject_in
+from mien.data.formats.folder import sample_in_folder
 from mien.data.formats.pixels import read_pixels
 from mien.data.formats.reading import (
+    NO_CODES,
     Format,
     Item,
     Reading,
@@ -25,10 +27,10 @@ from mien.data.formats.reading import (
     shown,
     split_of,
 )
-from mien.data.formats.tables import Table, header, number
+from mien.data.formats.tables import Table, header
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError
-from mien.labels import CKPLUS_CODES, CKPLUS_SEQUENCE_CODES, by_code
+from mien.labels import CKPLUS_CODES, CKPLUS_SEQUENCE_CODES, by_code, whole
 from mien.preprocess import InputSpec
 from mien.records import Problem, Sample
 
@@ -39,7 +41,7 @@ _COLUMNS = frozenset({"emotion", "pixels"})
 _CONTEMPT = str(CKPLUS_CODES.index("contempt"))
 _ROWS: Final = 2000
 """So many rows are searched for contempt; the csv that circulates has 920."""
-_LABEL = re.compile(r"((?:.*/)?)(S\d{3}_\d{3})_(\d{8})_emotion\.txt", re.IGNORECASE)
+_LABEL = re.compile(r"(?:.*/)?(S\d{3}_\d{3})_(\d{8})_emotion\.txt", re.IGNORECASE)
 _OF_SEQUENCE = by_code(CKPLUS_SEQUENCE_CODES, first=1)
 _PEAK_FRAMES: Final = 3
 
@@ -60,7 +62,7 @@ def _read(source: Path) -> Reading:
         if labels := _labels(tree):
             items = [*_frames(tree, labels), *_lost(tree, labels)]
             return Reading(len(items), items, tree)
-        samples = [_sample(tree, path) for path in tree.images]
+        samples = [sample_in_folder(tree, path, NO_CODES, CKPLUS_NAME) for path in tree.images]
         if not any(sample.label for sample in samples):
             raise DatasetError(
                 f"{source}: neither a csv with emotion and pixels, nor images in folders named "
@@ -72,17 +74,6 @@ def _read(source: Path) -> Reading:
         return Reading(len(samples), ((s, load(s.path)) for s in samples), tree)
 
 
-def _sample(tree: FileTree, path: str) -> Sample:
-    emotion = emotion_of_folder(path)
-    return Sample(
-        path,
-        split_of(tree, path),
-        emotion,
-        excluded=None if emotion else "not in an emotion's folder",
-        subject=subject_in(path, CKPLUS_NAME),
-    )
-
-
 def _labels(tree: FileTree) -> dict[str, tuple[int, str]]:
     """Return the number of the peak's frame and the id of the emotion of each sequence.
 
@@ -92,10 +83,10 @@ def _labels(tree: FileTree) -> dict[str, tuple[int, str]]:
     labels: dict[str, tuple[int, str]] = {}
     for path in tree.others:
         if match := _LABEL.fullmatch(path):
-            sequence = match[2].upper()
+            sequence = match[1].upper()
             if sequence in labels:
                 raise DatasetError(f"{tree.root}: two files of the emotion of {sequence}; keep one")
-            labels[sequence] = int(match[3]), _code(tree, path)
+            labels[sequence] = int(match[2]), _code(tree, path)
     return labels
 
 
@@ -105,8 +96,7 @@ def _code(tree: FileTree, path: str) -> str:
         text = tree.read(path)[:100].decode("utf-8", "replace").strip()
     except ImageError as error:
         return str(error)
-    value = number(text)
-    return str(int(value)) if value is not None and value.is_integer() else text
+    return whole(text) or text
 
 
 def _frames(tree: FileTree, labels: dict[str, tuple[int, str]]) -> Iterator[Item]:

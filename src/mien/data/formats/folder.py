@@ -19,14 +19,14 @@ from mien.errors import DatasetError
 from mien.preprocess import InputSpec
 from mien.records import Sample
 
-__all__ = ["FOLDER"]
+__all__ = ["FOLDER", "sample_in_folder"]
 
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     tree = FileTree(source)
     load = image_loader(tree)
     naming = subjects_by_name(tree, codes)
-    samples = [_sample(tree, path, codes, naming) for path in tree.images]
+    samples = [sample_in_folder(tree, path, codes, naming) for path in tree.images]
     if not any(sample.label for sample in samples):
         raise DatasetError(
             f"{source}: {len(samples)} images, none in a folder named after an emotion; expected "
@@ -36,9 +36,10 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     return Reading(len(samples), ((s, load(s.path)) for s in samples), tree)
 
 
-def _sample(
+def sample_in_folder(
     tree: FileTree, path: str, codes: Mapping[str, str], naming: re.Pattern[str] | None
 ) -> Sample:
+    """Return an image whose emotion its folder names, and whose person its name, if any does."""
     emotion = emotion_of_folder(path, codes)
     return Sample(
         path,

@@ -198,7 +198,7 @@ PARQUET = Format(
     InputSpec(size=96, channels=3),
     _read,
     _recognise,
-    notes=("Label ids are read by the names in the file's own schema.",),
+    notes=("Label ids are read by the names in the file's own schema, or by --codes.",),
     alone=True,
     coded=True,
 )

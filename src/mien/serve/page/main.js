@@ -1,7 +1,7 @@
 // The page: one source at a time (camera, video or picture), read by the server.
 
 import { Cards, Strips, drawBoxes } from "./draw.js";
-import { Stream } from "./stream.js";
+import { Stream, ask } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const video = $("video");
@@ -61,21 +61,6 @@ function speak(faces, live) {
   const said = faces.map((face, i) => `face ${face.track ?? i + 1}: ${face.emotion}`).join(", ") || "no face found";
   if ($("spoken").textContent !== said) $("spoken").textContent = said;
   spokenAt = now;
-}
-
-async function ask(path, options) {
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch {
-    return { error: "the server does not answer: is 'mien serve' still running?" };
-  }
-  try {
-    return await response.json();
-  } catch {
-    // What stands between page and server refuses in words of its own.
-    return { error: `the server answers ${response.status}` };
-  }
 }
 
 // --- sources --------------------------------------------------------------------------------

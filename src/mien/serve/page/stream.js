@@ -89,9 +89,21 @@ export class Stream {
 
 // A browser does not tell why a socket was refused; another request does.
 async function whyRefused() {
+  const said = await ask("v1/models", { signal: AbortSignal.timeout(3000) });
+  return said.lost ? null : said.error;
+}
+
+export async function ask(path, options) {
+  let response;
   try {
-    return (await (await fetch("v1/models", { signal: AbortSignal.timeout(3000) })).json()).error;
+    response = await fetch(path, options);
   } catch {
-    return null;
+    return { error: "the server does not answer: is 'mien serve' still running?", lost: true };
+  }
+  try {
+    return await response.json();
+  } catch {
+    // What stands between page and server refuses in words of its own.
+    return { error: `the server answers ${response.status}` };
   }
 }
