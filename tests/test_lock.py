@@ -1,5 +1,6 @@
 """Two commands are never at work in one folder."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,22 @@ def test_what_a_killed_command_left_half_written_goes(tmp_path: Path) -> None:
     with alone_in(tmp_path, kind="run", known_by="run.json"):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {".lock", ".mine"}
+
+
+def test_where_nothing_can_be_locked_nothing_of_others_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another command may be writing it just now."""
+
+    def unknown(file: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("mien.lock._lock", unknown)
+    written = tmp_path / ".best.safetensors.0123abcd.partial"
+    written.touch()
+    with alone_in(tmp_path, kind="run", known_by="run.json"):
+        pass
+    assert written.exists()
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

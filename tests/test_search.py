@@ -17,6 +17,7 @@ from mien.config import TrainConfig, load_recipe
 from mien.data.dataset import Dataset
 from mien.data.stream import Stream, open_data
 from mien.errors import ConfigError, DataError, DatasetError, UsageError
+from mien.lock import AtWorkError, alone_in
 from mien.search import SEARCH_NAME, Job, Trial, Varied, _as_toml, _run, _State, search
 from mien.train import train
 
@@ -206,6 +207,12 @@ def test_data_that_cannot_be_read_are_no_fault_of_the_values(
         patched.setattr("mien.search.train", torn)
         with pytest.raises(DatasetError, match="a file is damaged"):
             search(job, tmp_path / "s", trials=2)
+    assert [trial["state"] for trial in untimed(tmp_path / "s")] == ["begun"]
+
+    # Where a search was killed, what it had begun may still be at work elsewhere.
+    elsewhere = alone_in(tmp_path / "s" / "trial-0000", kind="run", known_by="run.json")
+    with elsewhere, pytest.raises(AtWorkError):
+        search(job, tmp_path / "s", trials=1)
     assert [trial["state"] for trial in untimed(tmp_path / "s")] == ["begun"]
     assert len(search(job, tmp_path / "s", trials=1)) == 1
 

@@ -34,6 +34,7 @@ from mien.cores import usable_cores
 from mien.errors import UsageError
 from mien.model import EmotionModel, load_model
 from mien.serve import Limits, create_app, is_loopback, serve
+from mien.serve.guard import checked_origin
 from mien.serve.limits import Rates, Workers
 from mien.serve.stream import Stream
 from mien.video import VIDEO_SUFFIXES
@@ -460,6 +461,18 @@ def test_named_origins_may_ask_with_the_token(base: EmotionModel, photo: bytes) 
         assert refused.status_code == 401, "the origin alone is not enough"
         assert refused.headers["access-control-allow-origin"] == origin
         assert "access-control-allow-origin" not in client.get("/").headers
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://Mien.example:443/", "https://mien.example"),
+        ("http://mien.example:80", "http://mien.example"),
+        ("https://mien.example:80", "https://mien.example:80"),
+    ],
+)
+def test_an_origin_is_taken_as_browsers_send_it(given: str, sent: str) -> None:
+    assert checked_origin(given) == sent
 
 
 @pytest.mark.parametrize(

@@ -531,6 +531,22 @@ def test_a_damaged_run_is_named_and_left_alone(
     assert (run / file).read_text(encoding="utf-8") == content
 
 
+def test_too_little_memory_on_resuming_does_not_blame_the_checkpoint(
+    tmp_path: Path,
+    tiny_run: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise TOO_LITTLE_MEMORY[2]
+
+    monkeypatch.setattr(_Trainer, "_take", full)
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    with pytest.raises(DataError, match=r"not enough memory .* try a smaller batch_size"):
+        train(drawn_dataset, tiny_config, run, resume=True, device="cpu")
+
+
 def test_another_teacher_by_the_same_name_is_refused(
     tmp_path: Path, tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
 ) -> None:
