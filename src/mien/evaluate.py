@@ -263,7 +263,7 @@ def caveat_of(card: ModelCard, fingerprint: str, split: str) -> str:
     """Return why figures on a split of a dataset may flatter a model; empty: nothing is known."""
     if card.learnt_from - {fingerprint}:
         return (
-            "It, or a model before it, learnt from other data: "
+            "It, a model before it, or a teacher of it, learnt from other data: "
             "nobody has checked whether these images were among that."
         )
     if card.learnt_from and split != "test":
