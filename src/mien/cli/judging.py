@@ -35,7 +35,10 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the report; RUN/eval-SPLIT if a run (-FINGERPRINT for other data).", metavar="DIR"),
+        typer.Option(
+            help="Folder for the report; RUN/eval-SPLIT if a run (-FINGERPRINT for other data).",
+            metavar="DIR",
+        ),
     ] = None,
     json_file: FiguresFile = None,
     by: Annotated[
