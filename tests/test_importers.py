@@ -20,9 +20,12 @@ from mien.data.drawn_folder import draw_folder
 from mien.data.formats import FORMATS
 from mien.data.importers import import_dataset, recognise
 from mien.data.writer import sample_id
+from mien.detect import Whole
 from mien.errors import ConfigError, DatasetError, UsageError
 from mien.images import read_image, write_image
 from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
+from mien.preprocess import InputSpec, face_crop
+from mien.records import Box, Detection
 
 T = TypeVar("T")
 
@@ -55,6 +58,11 @@ def _rows(dataset: Dataset) -> dict[str, dict[str, Any]]:
     return {row["path"].rpartition("/")[2]: row for row in dataset.manifest.to_pylist()}
 
 
+def _picture(dataset: Dataset, name: str) -> NDArray[np.uint8]:
+    """The packed image of the file of a name."""
+    return dataset.images(np.array([list(_rows(dataset)).index(name)]))[0]
+
+
 def _import(name: str, source: Path, **options: Any) -> Dataset:
     out = source.parent / f"{source.name}.dataset"
     import_dataset(name, source, out, **options)
@@ -62,6 +70,77 @@ def _import(name: str, source: Path, **options: Any) -> Dataset:
 
 
 # --- any format ---------------------------------------------------------------------------------
+
+
+class _Bright:
+    """Takes the lit squares of a dark image for faces, of 40 pixels at x = 20 and 10 at x = 120."""
+
+    def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
+        boxes = (Box(20, 30, 40, 40), Box(120, 30, 10, 10))
+        lit = (box for box in boxes if image[int(box.y), int(box.x)].max() > 0)
+        return [Detection(box, 0.9) for box in lit]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Photos of 300x200 with no, one and two faces, and a table that gives one a box."""
+    monkeypatch.setattr("mien.data.importers.make_detector", lambda _: _Bright())
+    source = tmp_path / "photos"
+    source.mkdir()
+    for name, widths in {"none": (), "one": (40,), "two": (40, 10), "boxed": (40,)}.items():
+        image = np.zeros((200, 300, 3), np.uint8)
+        for width, left in zip(widths, (20, 120), strict=False):
+            image[30 : 30 + width, left : left + width] = _image(width, (width, width, 3)) | 1
+        write_image(source / f"{name}.png", image)
+    rows = ("none.png,happiness,,,,", "one.png,sadness,,,,", "two.png,fear,,,,")
+    table = "\n".join(("path,label,x,y,w,h", *rows, "boxed.png,anger,1,2,50,60"))
+    (source / "labels.csv").write_text(table)
+    return source
+
+
+def test_a_detector_finds_the_face_where_there_is_no_box(photos: Path) -> None:
+    dataset = _import("csv", photos, size=40, channels=3, detector="auto")
+    rows = _rows(dataset)
+    assert rows["one.png"]["box"] == rows["two.png"]["box"] == [20, 30, 40, 40]
+    assert rows["boxed.png"]["box"] == [1, 2, 50, 60]
+    assert {name: row["excluded"] for name, row in rows.items() if row["excluded"]} == {
+        "none.png": "no face found"
+    }
+    face = read_image(photos / "one.png")[30:70, 20:60]
+    np.testing.assert_array_equal(_picture(dataset, "one.png"), face)
+    (note,) = (note for note in dataset.info["notes"] if "looked for" in note)
+    assert "in 3 images without a box: 1 have several, of which the largest" in note
+    assert note.endswith(" 1 none.")
+
+
+def test_a_found_face_is_turned_upright_as_in_recognition(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, eyes = Box(20, 30, 40, 40), ((30.0, 40.0), (50.0, 60.0))
+    monkeypatch.setattr(
+        "mien.data.importers.make_detector", lambda _: lambda _: [Detection(box, 0.9, eyes)]
+    )
+    dataset = _import("csv", photos, size=40, channels=3, detector="auto")
+    turned = face_crop(read_image(photos / "one.png"), box, InputSpec(40, 3), roll=45)
+    np.testing.assert_array_equal(_picture(dataset, "one.png"), turned)
+
+
+def test_what_a_detector_takes_whole_has_no_box(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.data.importers.make_detector", lambda _: Whole())
+    dataset = _import("csv", photos, detector="auto")
+    assert [row["box"] is None for row in dataset.manifest.to_pylist()] == [True] * 3 + [False]
+
+
+def test_large_images_without_boxes_ask_for_a_detector(photos: Path) -> None:
+    (note,) = (note for note in _import("csv", photos).info["notes"] if "taken whole" in note)
+    assert note.startswith("Half of the images are 300 pixels or longer")
+    assert note.endswith("import them with --detector auto.")
+    small = photos.parent / "small"
+    (small / "happy").mkdir(parents=True)
+    write_image(small / "happy" / "a.png", _image(1, (256, 200)))
+    assert not any("--detector" in note for note in _import("folder", small).info["notes"])
 
 
 @pytest.mark.parametrize("box", ["0,0,30,30000", "90,5,20,20", "-40,0,20,20"])
@@ -503,6 +582,8 @@ def test_fer2013_defect_is_excluded(
         pytest.param([GOOD, f"1,{_cell(2)},Test"], None, "line 3: Usage 'Test'", id="usage"),
         pytest.param([GOOD, "1,1 2 3"], None, "line 3: Usage ''", id="short-row"),
         pytest.param(["Training"], "Usage,emotion,pixels", "none of 1 rows", id="only-a-usage"),
+        # None of the challenge's files, whose splits are drawn.
+        pytest.param([GOOD], "emotion,pixels", "column 'Usage' is missing", id="no-column-of-it"),
     ],
 )
 def test_fer2013_broken_table(
@@ -539,6 +620,11 @@ def _faces(source: Path, paths: Iterable[str]) -> Path:
         pytest.param("Val_Aligned_Faces_new/Happy/a.png", "valid", "happiness", id="sfew"),
         pytest.param("test data/happy/a.png", "test", "happiness", id="first-word"),
         pytest.param("testset/happy/a.png", "test", "happiness", id="one-word"),
+        pytest.param("trainset/sad/a.png", "train", "sadness", id="one-word-of-train"),
+        pytest.param("valset/sad/a.png", "valid", "sadness", id="one-word-of-valid"),
+        pytest.param("eval/sad/a.png", "valid", "sadness", id="eval"),
+        pytest.param("test_set/sad/a.png", "test", "sadness", id="two-words"),
+        pytest.param("Test_Aligned_Faces/sad/a.png", "test", "sadness", id="sfew-test"),
         pytest.param("train_data/test/happy/a.png", "test", "happiness", id="whole-name-first"),
         pytest.param("train_test_split/test/sad/a.png", "test", "sadness", id="two-splits"),
         pytest.param("happy/test/sad/a.png", "test", "sadness", id="innermost-emotion-counts"),
@@ -619,23 +705,28 @@ def test_a_validation_split_that_is_not_there_is_drawn_from_train(tmp_path: Path
     assert "has a valid split, but of its 2 images none is usable" in dataset.info["notes"][-1]
 
 
-def test_black_frames_join_no_persons(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["black", "blue", "dim"])
+def test_flat_frames_join_no_persons(tmp_path: Path, kind: str) -> None:
+    """As of a closed lens, of a player without a signal, of a sensor in the dark."""
+    flat = np.zeros((20, 20, 3), np.uint8)
+    if kind == "blue":
+        flat[..., 2] = 255
+    elif kind == "dim":
+        flat = _image(0, flat.shape) // 52
     source = tmp_path / "s"
     source.mkdir()
     rows = []
     for person in range(20):
         for frame in range(4):
             name = f"{person:02d}-{frame}.png"
-            black = np.zeros((20, 20, 3), np.uint8)
-            pixels = _image(10 * person + frame, (20, 20, 3)) if frame else black
-            write_image(source / name, pixels)
+            write_image(source / name, _image(10 * person + frame, flat.shape) if frame else flat)
             rows.append(f"{name},{('happy', 'sad')[person % 2]},p{person}")
     (source / "t.csv").write_text("path,label,subject\n" + "\n".join(rows) + "\n")
     dataset = _import("csv", source)
     splits, people = dataset.column("split"), dataset.column("subject")
     assert len(set(zip(splits, people, strict=True))) == 20, "each person in one split"
     assert set(splits) == {"train", "valid", "test"}
-    # A black frame that a test image equals is still not learnt.
+    # A flat frame that a test image equals is still not learnt.
     copies = Counter(reason for reason in dataset.column("excluded") if reason)
     assert copies == {LIKE_TEST: 18}
 
@@ -750,6 +841,16 @@ def test_ferplus_from_both_tables_is_that_from_images(
         Dataset.open(tmp_path / "d").images(np.arange(len(ferplus_dataset))),
         ferplus_dataset.images(np.arange(len(ferplus_dataset))),
     )
+
+
+def test_ferplus_takes_images_before_the_pixels_of_a_table(
+    tmp_path: Path, ferplus_source: Path, ferplus_dataset: Dataset
+) -> None:
+    """Which may be another table than that of the votes."""
+    root = shutil.copytree(ferplus_source, tmp_path / "s/data").parent
+    (root / "data/fer2013new.csv").rename(root / "fer2013new.csv")
+    (root / "fer2013.csv").write_text(f"emotion,pixels,Usage\n{GOOD}\n")
+    assert _import("ferplus", root).column("sha256") == ferplus_dataset.column("sha256")
 
 
 def test_ferplus_as_its_repository_lays_it_out(

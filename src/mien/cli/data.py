@@ -42,6 +42,14 @@ def data_import(
             metavar="CODES",
         ),
     ] = None,
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="Finds the face in images that come without a box, as 'mien predict' does: auto; "
+            "none: they are faces cut out already.",
+            metavar="NAME",
+        ),
+    ] = "none",
 ) -> None:
     """Import labelled images into one dataset folder."""
     from mien.data.importers import import_dataset, recognise
@@ -54,7 +62,14 @@ def data_import(
         err_console.print(f"recognised as {format_name}: {shown(why)}", soft_wrap=True)
     with show_progress() as show:
         info = import_dataset(
-            format_name, source, out, size=size, channels=channels, codes=meant, progress=show
+            format_name,
+            source,
+            out,
+            size=size,
+            channels=channels,
+            codes=meant,
+            detector=detector,
+            progress=show,
         )
     print_dataset(out, info)
 

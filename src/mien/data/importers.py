@@ -5,24 +5,31 @@ splits and keeping them apart happen here, once, for all formats.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mien.data.formats import FORMATS
 from mien.data.formats.reading import TABLE_SUFFIXES, Load
 from mien.data.source import FileTree, MissingImageError
 from mien.data.writer import DatasetWriter, content_hash, new_folder
+from mien.detect import Detector, detector_identity, make_detector
 from mien.errors import DatasetError, ImageError, UsageError
 from mien.preprocess import InputSpec, face_crop
 from mien.progress import Progress, silent
-from mien.records import Box, Sample, show_path
+from mien.records import Box, Detection, Sample, show_path
 
 __all__ = ["import_dataset", "recognise"]
 
 _LARGEST_BOX: Final = 3
 """Sides of the image. A larger box would be all edge, and a wrong digit could fill the memory."""
+_LARGE: Final = 256
+"""Pixels. Cut-out faces seldom come with longer sides, whole photos seldom with shorter ones."""
 
 
 def import_dataset(
@@ -33,6 +40,7 @@ def import_dataset(
     size: int | None = None,
     channels: int | None = None,
     codes: Mapping[str, str] | None = None,
+    detector: str = "none",
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Import labelled images into a new dataset folder.
@@ -47,13 +55,16 @@ def import_dataset(
         size: side of the packed images, pixels; the format's own where None.
         channels: 1 grey, 3 RGB; the format's own where None.
         codes: the emotion of each numeric label, for the formats that have no table of their own.
+        detector: finds the face where the source gives no box, `mien.detect.make_detector`; of
+            several the largest counts, and an image without any is left out. ``none``: an image
+            without a box is the face.
         progress: shows how far the import is.
 
     Returns:
         The content of ``dataset.json``.
 
     Raises:
-        UsageError: unknown format, one that takes no codes, or ``out`` exists.
+        UsageError: unknown format or detector, a format that takes no codes, or ``out`` exists.
         DatasetError: the source does not have the format's layout, or nothing is usable.
     """
     chosen = FORMATS.get(format_name)
@@ -69,14 +80,63 @@ def import_dataset(
         size=chosen.spec.size if size is None else size,
         channels=chosen.spec.channels if channels is None else channels,
     )
+    faces = _Faces(detector)
     reading_of = partial(chosen.read, codes=codes) if codes else chosen.read
     with reading_of(source) as reading, new_folder(out) as folder:
         writer = DatasetWriter(folder, source_format=format_name, spec=spec, values=reading.values)
         for sample, load in progress(reading.items, total=reading.total, doing="importing"):
-            _add(writer, sample, load, spec, relative_boxes=reading.relative_boxes)
+            _add(writer, sample, load, spec, faces, relative_boxes=reading.relative_boxes)
         passed_over = reading.tree.notes if reading.tree else ()
-        notes = (*chosen.notes, *reading.notes, *map(show_path, passed_over))
+        notes = (*chosen.notes, *reading.notes, *faces.notes(), *map(show_path, passed_over))
         return writer.finish(source=str(source), notes=notes)
+
+
+@dataclass
+class _Faces:
+    """Finds the face in images that come without a box, and keeps count.
+
+    Attributes:
+        detector: a name of `make_detector`; ``none`` takes every image whole.
+        look: what that makes; None where nobody looks.
+        sides: the longer side of each image that came without a box, pixels.
+        several: in how many images there was more than one face.
+        without: in how many there was none.
+    """
+
+    detector: str
+    look: Detector | None = field(init=False)
+    sides: list[int] = field(default_factory=list)
+    several: int = 0
+    without: int = 0
+
+    def __post_init__(self) -> None:
+        self.look = None if self.detector == "none" else make_detector(self.detector)
+
+    def find(self, image: NDArray[np.uint8]) -> Detection | None:
+        """Return the face, the image whole with no score where nobody looks, or None: no face."""
+        height, width = image.shape[:2]
+        self.sides.append(max(height, width))
+        if self.look is None:
+            return Detection(Box(0, 0, width, height), None)
+        found = self.look(image)
+        self.several += len(found) > 1
+        self.without += not found
+        return max(found, key=lambda face: face.box.width * face.box.height, default=None)
+
+    def notes(self) -> list[str]:
+        """Tell what was found, or that a detector may be wanted."""
+        if self.look is None:
+            if not self.sides or (side := median(self.sides)) <= _LARGE:
+                return []
+            return [
+                f"Half of the images are {side:.0f} pixels or longer, and each was taken whole: if "
+                "they show more than a face, import them with --detector auto."
+            ]
+        return [
+            f"Faces were looked for by {detector_identity(self.detector, self.look)} in "
+            f"{len(self.sides)} images without a box: {self.several} have several, of which the "
+            f"largest was taken, {self.without} none."
+        ]
 
 
 def recognise(source: Path) -> tuple[str, str]:
@@ -96,7 +156,13 @@ def recognise(source: Path) -> tuple[str, str]:
 
 
 def _add(
-    writer: DatasetWriter, sample: Sample, load: Load, spec: InputSpec, *, relative_boxes: bool
+    writer: DatasetWriter,
+    sample: Sample,
+    load: Load,
+    spec: InputSpec,
+    faces: _Faces,
+    *,
+    relative_boxes: bool,
 ) -> None:
     try:
         image = load()
@@ -104,13 +170,20 @@ def _add(
         writer.add(_without_image(sample, error), None)
         return
     height, width = image.shape[:2]
-    if sample.box is not None and relative_boxes:
+    roll = 0.0
+    if sample.box is None:
+        if (face := faces.find(image)) is None:
+            writer.add(replace(sample, excluded=sample.excluded or "no face found"), None)
+            return
+        if face.score is not None:
+            sample, roll = replace(sample, box=face.box), face.roll
+    elif relative_boxes:
         x, y, w, h = sample.box
         sample = replace(sample, box=Box(x * width, y * height, w * width, h * height))
     if sample.box is not None and (why := _misplaced(sample.box, width, height)):
         writer.add(replace(sample, excluded=sample.excluded or why), None)
         return
-    packed = face_crop(image, sample.box, spec)
+    packed = face_crop(image, sample.box, spec, roll=roll)
     writer.add(sample, packed, sha256=content_hash(image), width=width, height=height)
 
 
