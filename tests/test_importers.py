@@ -60,7 +60,7 @@ def _rows(dataset: Dataset) -> dict[str, dict[str, Any]]:
 
 def _picture(dataset: Dataset, name: str) -> NDArray[np.uint8]:
     """The packed image of the file of a name."""
-    return dataset.images(np.array([list(_rows(dataset)).index(name)]))[0]
+    return dataset.images(np.array([list(_rows(dataset)).index(name)])).squeeze(0)
 
 
 def _import(name: str, source: Path, **options: Any) -> Dataset:

@@ -1,4 +1,4 @@
-"""Commands about datasets: import, audit, clean, draw."""
+"""Commands about datasets: import, audit, clean, join, stream, draw."""
 
 import json
 from pathlib import Path
@@ -214,6 +214,39 @@ def _shares(text: str) -> tuple[float, float, float]:
     except ValueError:
         raise UsageError(f"split {text!r}: expected three shares, 80/10/10") from None
     return train, valid, test
+
+
+@data_app.command("join")
+def data_join(
+    datasets: Annotated[
+        list[Path], typer.Argument(metavar="DATASET", help="Dataset folders, two or more.")
+    ],
+    out: Annotated[Path, typer.Option(help="The dataset folder to make.", metavar="DATASET")],
+    train_only: Annotated[
+        list[Path] | None,
+        typer.Option(help="One of them, all of whose images go to train.", metavar="DATASET"),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the packed images, pixels (their smallest).")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1 grey, 3 RGB (RGB if all of them are).")
+    ] = None,
+) -> None:
+    """Make one dataset of several, without leaks between them."""
+    from mien.data.dataset import Dataset
+    from mien.data.join import join_datasets
+
+    with show_progress() as show:
+        info = join_datasets(
+            [Dataset.open(path) for path in datasets],
+            out,
+            train_only=train_only or (),
+            size=size,
+            channels=channels,
+            progress=show,
+        )
+    print_dataset(out, info)
 
 
 @data_app.command("stream")

@@ -1,0 +1,262 @@
+"""Several datasets become one: what each row says stays, leaks between them are closed.
+
+Every part keeps its splits, so figures on the joined validation and test images are of all parts;
+a part may be for training only instead. Nothing is decoded again: packed images are copied, or
+fitted from as they are packed where the parts differ in that. The parts are never touched.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from mien.data.dataset import Dataset, replace_column, shard_name
+from mien.data.writer import exclude_copies, new_folder, sample_id, write_description
+from mien.errors import UsageError
+from mien.labels import EMOTIONS
+from mien.preprocess import InputSpec, fit
+from mien.progress import Progress, silent
+from mien.records import show_path
+
+__all__ = ["join_datasets"]
+
+_FORMAT: Final = "join"
+_BATCH: Final = 128
+
+
+def join_datasets(
+    datasets: Sequence[Dataset],
+    out: Path,
+    *,
+    train_only: Collection[Path] = (),
+    size: int | None = None,
+    channels: int | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Write one dataset folder of several.
+
+    Paths and subjects begin with the name of their part, and ids follow from that name and the old
+    id. A part is called as its folder is; parts of one name have their fingerprints behind it. The
+    order in which they are given does not matter. Rows that their part leaves out stay left out. A
+    copy of a test image leaves train and valid of every part, and a copy of a validation
+    image leaves train; a copy has the same pixels.
+
+    Args:
+        datasets: the parts, two or more.
+        out: the dataset folder to make.
+        train_only: folders of parts all of whose rows go to train, whatever split they are in.
+        size: side of the packed images, pixels; the smallest of the parts where None.
+        channels: 1 grey, 3 RGB; where None, RGB if all parts are.
+        progress: shows how far it is, in files of images.
+
+    Returns:
+        The content of its ``dataset.json``; its ``parts`` say where they came from.
+
+    Raises:
+        UsageError: fewer than two parts, one of them given twice or joined of another, one named
+            for training only that is no part, or no other is left; ``out`` exists.
+        ConfigError: ``size`` or ``channels`` is out of range.
+    """
+    parts = _parts(datasets, train_only)
+    spec = InputSpec(
+        size=min(part.dataset.spec.size for part in parts) if size is None else size,
+        channels=min(part.dataset.spec.channels for part in parts)
+        if channels is None
+        else channels,
+    )
+    files: list[Path] = []
+    tables: list[pa.Table] = []
+    for part in parts:
+        tables.append(part.rows(first_shard=len(files)))
+        files += part.files()
+    before = pa.concat_tables(tables, promote_options="default")
+    manifest = exclude_copies(before)
+    with new_folder(out) as folder:
+        (folder / "images").mkdir()
+        for number, file in enumerate(progress(files, total=len(files), doing="joining")):
+            _pack(file, folder / "images" / shard_name(number), spec)
+        return write_description(
+            folder,
+            manifest,
+            {
+                "source_format": _FORMAT,
+                "source": " + ".join(part.origin for part in parts),
+                "parts": [part.to_json() for part in parts],
+                "image_size": spec.size,
+                "image_channels": spec.channels,
+                "shards": len(files),
+                "values": list(dict.fromkeys(v for part in parts for v in part.dataset.values)),
+                "notes": [
+                    *_notes_of_parts(parts),
+                    *_notes_of_packing(parts, spec),
+                    *_notes_of_emotions(parts),
+                    *_notes_of_copies(before, manifest, parts),
+                ],
+            },
+        )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of the datasets, and what it is called in the joined one."""
+
+    name: str
+    dataset: Dataset
+    train_only: bool
+
+    @property
+    def origin(self) -> str:
+        """What is said of it in a few words."""
+        info = self.dataset.info
+        return f"{self.name} ({info['source_format']} {info['fingerprint']})"
+
+    def files(self) -> list[Path]:
+        """Return the files of its packed images."""
+        shards = range(self.dataset.info["shards"])
+        return [self.dataset.path / "images" / shard_name(number) for number in shards]
+
+    def rows(self, first_shard: int) -> pa.Table:
+        """Return its rows as the joined manifest has them; its shards count from one on."""
+
+        def within(value: str | None) -> str | None:
+            return None if value is None else f"{self.name}/{value}"
+
+        column = self.dataset.column
+        changed: dict[str, list[Any]] = {
+            "id": [sample_id(_FORMAT, f"{self.name}/{old}") for old in column("id")],
+            "path": [within(path) for path in column("path")],
+            "subject": [within(subject) for subject in column("subject")],
+            "shard": [None if shard is None else shard + first_shard for shard in column("shard")],
+        }
+        if self.train_only:
+            # Those left out, too: else a copy of one of them would count as one of a test image.
+            changed["split"] = ["train"] * len(self.dataset)
+        manifest = self.dataset.manifest
+        for name, values in changed.items():
+            manifest = replace_column(manifest, name, values)
+        return manifest
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where it came from, as far as its ``dataset.json`` says."""
+        told = ("fingerprint", "rows", "source_format", "source", "cleaned", "parts")
+        info = self.dataset.info
+        return {
+            "name": self.name,
+            "train_only": self.train_only,
+            **{key: info[key] for key in told if key in info},
+        }
+
+
+def _parts(datasets: Sequence[Dataset], train_only: Collection[Path]) -> list[_Part]:
+    if len(datasets) < 2:
+        raise UsageError(f"{len(datasets)} dataset: expected two or more to join")
+    seen: dict[str, Path] = {}
+    for dataset in datasets:
+        for fingerprint in _fingerprints(dataset.info):
+            if fingerprint in seen:
+                raise UsageError(
+                    f"{dataset.path}: holds the dataset {fingerprint}, as {seen[fingerprint]} "
+                    "does; expected each once"
+                )
+            seen[fingerprint] = dataset.path
+    places = [dataset.path.resolve() for dataset in datasets]
+    for path in train_only:
+        if path.resolve() not in places:
+            given = ", ".join(str(dataset.path) for dataset in datasets)
+            raise UsageError(f"--train-only {path}: expected one of those to join: {given}")
+    learn = {path.resolve() for path in train_only}
+    if learn.issuperset(places):
+        raise UsageError("--train-only: names all parts; expected one to validate and test on")
+    names = [show_path(place.name) for place in places]
+    shared = {name for name, count in Counter(names).items() if count > 1}
+    parts = [
+        _Part(
+            f"{name}-{dataset.info['fingerprint']}" if name in shared else name,
+            dataset,
+            place in learn,
+        )
+        for name, dataset, place in zip(names, datasets, places, strict=True)
+    ]
+    return sorted(parts, key=lambda part: part.name)
+
+
+def _fingerprints(info: Mapping[str, Any]) -> Iterator[str]:
+    """Give the fingerprint of a dataset, and those of what it was joined of."""
+    yield info["fingerprint"]
+    for part in info.get("parts", ()):
+        yield from _fingerprints(part)
+
+
+def _pack(source: Path, target: Path, spec: InputSpec) -> None:
+    """Write a file of packed images as others are packed, a few of them in memory at a time."""
+    images = np.load(source, mmap_mode="r", allow_pickle=False)
+    head = {
+        "descr": np.lib.format.dtype_to_descr(images.dtype),
+        "fortran_order": False,
+        "shape": (len(images), spec.size, spec.size, spec.channels),
+    }
+    with target.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, head)
+        for start in range(0, len(images), _BATCH):
+            batch = np.asarray(images[start : start + _BATCH])
+            file.write(np.stack([fit(image, spec) for image in batch]).data)
+
+
+def _notes_of_parts(parts: Sequence[_Part]) -> Iterator[str]:
+    told: dict[str, list[str]] = defaultdict(list)
+    for part in parts:
+        for note in part.dataset.info.get("notes", ()):
+            told[note].append(part.name)
+    yield from (f"{', '.join(names)}: {note}" for note, names in told.items())
+    for part in parts:
+        if part.train_only:
+            valid, test = (len(part.dataset.usable(split)) for split in ("valid", "test"))
+            yield (
+                f"{part.name} is for training only: its {valid:,} validation and {test:,} test "
+                "images went to train."
+            )
+
+
+def _notes_of_packing(parts: Sequence[_Part], spec: InputSpec) -> Iterator[str]:
+    for part in parts:
+        before = part.dataset.spec
+        if before == spec:
+            continue
+        note = f"{part.name} was packed as {_said(before)}, and is {_said(spec)} here"
+        if before.size < spec.size:
+            note += ", enlarged without new detail"
+        if before.channels < spec.channels:
+            note += ", in three equal channels"
+        yield f"{note}."
+
+
+def _said(spec: InputSpec) -> str:
+    return f"{spec.size}x{spec.size} {'grey' if spec.channels == 1 else 'RGB'}"
+
+
+def _notes_of_emotions(parts: Sequence[_Part]) -> Iterator[str]:
+    known = {e: [part.name for part in parts if e in part.dataset.emotions] for e in EMOTIONS}
+    partly = [f"{e} ({', '.join(of)})" for e, of in known.items() if 0 < len(of) < len(parts)]
+    if partly:
+        yield f"Not all parts have these emotions: {', '.join(partly)}."
+
+
+def _notes_of_copies(before: pa.Table, after: pa.Table, parts: Sequence[_Part]) -> Iterator[str]:
+    used = (table.column("excluded").null_count for table in (before, after))
+    if left := next(used) - next(used):
+        yield f"Left out as copies of held-out images of another part: {left:,}."
+    owners = (number for number, part in enumerate(parts) for _ in range(len(part.dataset)))
+    parts_of: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+    rows = after.select(["sha256", "box", "excluded"]).to_pylist()
+    for owner, row in zip(owners, rows, strict=True):
+        if row["excluded"] is None and row["sha256"]:
+            parts_of[row["sha256"], *(row["box"] or ())].add(owner)
+    if several := sum(len(of) > 1 for of in parts_of.values()):
+        yield (
+            f"Pictures that several parts have, all of them in use: {several:,}; 'mien data clean "
+            "--drop duplicate' keeps one of each."
+        )
