@@ -12,7 +12,7 @@ SOURCE = Path(mien.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
-    ("bench", "demo", "search"),
+    ("bench", "crossval", "demo", "search"),
     ("bench.race", "bench.speed", "crossfit", "export", "soup"),
     ("bench.machine", "train"),
     ("reopen", "teachers"),
@@ -43,6 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "data.drawn_folder",
         "data.importers",
         "data.clean",
+        "data.join",
         "data.stream",
         "plots",
     ),
@@ -89,6 +90,7 @@ NEEDS_TORCH = {
     "checkpoint",
     "compact",
     "crossfit",
+    "crossval",
     "demo",
     "emphasis",
     "environments",

@@ -21,6 +21,7 @@ from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.errors import DatasetError, UsageError
 from mien.evaluate import REPORT_NAME, evaluate
+from mien.evaluation_page import render_evaluation
 from mien.labels import EMOTIONS
 from mien.model_card import render_model_card
 from mien.records import SPLITS
@@ -71,11 +72,17 @@ def test_a_model_that_knows_everything(ferplus_dataset: Dataset) -> None:
 def test_labels_in_another_order_and_one_confusion(ferplus_dataset: Dataset) -> None:
     labels = EMOTIONS[::-1]
     model = Remembers(ferplus_dataset, labels, wrong={"fear": "surprise"})
-    figures = evaluate(model, ferplus_dataset, "test").evaluation
+    report = evaluate(model, ferplus_dataset, "test")
+    figures = report.evaluation
     assert figures.labels == labels
     assert figures.recall == {name: 0.0 if name == "fear" else 1.0 for name in labels}
     assert figures.accuracy == pytest.approx(21 / 24)
     assert figures.confusion[labels.index("fear"), labels.index("surprise")] == 3
+    answers = report.answers.to_pylist()
+    assert {(row["label"], row["answer"]) for row in answers} == {
+        (name, "surprise" if name == "fear" else name) for name in EMOTIONS
+    }
+    assert all(row["answer"] == max(labels, key=lambda name: row[name]) for row in answers)
 
 
 def test_unknown_labels_are_left_out_and_counted(ferplus_dataset: Dataset) -> None:
@@ -141,13 +148,15 @@ def test_excluded_images_are_not_asked_for(tmp_path: Path, ferplus_source: Path)
 
 
 @pytest.mark.parametrize(
-    ("labels", "split"),
+    ("labels", "split", "learnt"),
     [
-        pytest.param(("anger", "fear"), "train", id="no-label-known"),
-        pytest.param(EMOTIONS, "valid", id="empty-split"),
+        pytest.param(("anger", "fear"), "train", 0, id="no-label-known"),
+        pytest.param(EMOTIONS, "valid", 2, id="empty-split"),
     ],
 )
-def test_nothing_to_evaluate(tmp_path: Path, labels: tuple[str, ...], split: Any) -> None:
+def test_nothing_to_evaluate(
+    tmp_path: Path, labels: tuple[str, ...], split: Any, learnt: int
+) -> None:
     for number, emotion in enumerate(("happy", "sad")):
         folder = tmp_path / "faces" / "train" / emotion
         folder.mkdir(parents=True)
@@ -155,7 +164,11 @@ def test_nothing_to_evaluate(tmp_path: Path, labels: tuple[str, ...], split: Any
     import_dataset("folder", tmp_path / "faces", tmp_path / "d", size=48, channels=1)
     dataset = Dataset.open(tmp_path / "d")
     model = Remembers(dataset, labels)
-    with pytest.raises(DatasetError, match=f"split '{split}' has no usable image with a label"):
+    with pytest.raises(
+        DatasetError,
+        match=rf"split '{split}' has no usable image with a label among .*; "
+        rf"of such images there are {learnt} in train, 0 in valid, 0 in test",
+    ):
         evaluate(model, dataset, split)
     assert model.asked == []
 
@@ -193,7 +206,7 @@ def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
 def test_environments_are_kept_while_the_answers_stay(
     tmp_path: Path, ferplus_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They take long, and need torch; those of other weights are no longer true."""
+    """They take long, and need torch; those of other weights or images are no longer true."""
     monkeypatch.setitem(sys.modules, "mien.robustness", None)
     report = evaluate(Remembers(ferplus_dataset, EMOTIONS), ferplus_dataset, "test")
     shares = {"mean_share_of_clean": 1.0, "worst": "mask", "worst_share_of_clean": 1.0}
@@ -209,9 +222,13 @@ def test_environments_are_kept_while_the_answers_stay(
         "middle": {**shares, "mean_accuracy": 1.0},
         "flips": 0.0,
     }
-    (tmp_path / REPORT_NAME).write_text(
-        json.dumps(report.to_json() | {"environments": measured}), encoding="utf-8"
-    )
+    kept = report.to_json() | {"environments": measured}
+    elsewhere = kept | {"dataset": report.dataset | {"fingerprint": "elsewhere"}}
+    (tmp_path / REPORT_NAME).write_text(json.dumps(elsewhere), encoding="utf-8")
+    report.save(tmp_path, ferplus_dataset)
+    content = json.loads((tmp_path / REPORT_NAME).read_text(encoding="utf-8"))
+    assert content["environments"] is None
+    (tmp_path / REPORT_NAME).write_text(json.dumps(kept), encoding="utf-8")
     for name in ("environments.png", "conditions.png"):
         (tmp_path / name).touch()
     other = Remembers(ferplus_dataset, EMOTIONS, wrong={"fear": "surprise"})
@@ -227,43 +244,40 @@ def test_environments_are_kept_while_the_answers_stay(
 
 
 @pytest.mark.parametrize(
-    ("before", "unsure"),
+    ("before", "unsure", "taught"),
     [
-        ({}, False),
-        ({"started_from": "here"}, False),
-        ({"started_from": "elsewhere"}, True),
-        ({"averaged": ["here", "elsewhere"]}, True),
-        ({"taught_by": ["here"]}, False),
-        ({"taught_by": ["here", "elsewhere"]}, True),
-        ({"started_from": {"taught_by": ["elsewhere"]}}, True),
+        ({}, False, False),
+        ({"started_from": ["here"]}, False, False),
+        ({"started_from": ["elsewhere"]}, True, False),
+        ({"averaged": ["here", "elsewhere"]}, True, False),
+        ({"averaged": [{"taught_by": ["here"]}, {"taught_by": ["here"]}]}, False, True),
+        ({"taught_by": ["here"]}, False, True),
+        ({"taught_by": ["here", "elsewhere"]}, True, True),
+        ({"started_from": [{"taught_by": ["elsewhere"]}]}, True, False),
+        ({"started_from": [{"averaged": [{"started_from": ["elsewhere"]}]}]}, True, False),
     ],
 )
 def test_who_may_have_learnt_what_is_held_out_is_told(
-    ferplus_dataset: Dataset, before: dict[str, Any], unsure: bool
+    ferplus_dataset: Dataset, before: dict[str, Any], unsure: bool, taught: bool
 ) -> None:
-    here = ferplus_dataset.info["fingerprint"]
-
-    def described(fingerprint: str) -> dict[str, Any]:
-        data = {"source_format": "ferplus", "fingerprint": fingerprint, "train": 9, "valid": 3}
-        return {"model": f"of {fingerprint}", "dataset": data}
-
-    def told(name: str, value: Any) -> Any:
-        if name == "taught_by":
-            return [{"model": "teacher", "learnt_from": [at.replace("here", here)]} for at in value]
-        if isinstance(value, dict):
-            return described(here) | {key: told(key, of) for key, of in value.items()}
-        if isinstance(value, list):
-            return [told(name, each) for each in value]
-        return described(here if value == "here" else value)
-
     model = Remembers(ferplus_dataset, EMOTIONS[:7])
-    training = described(here) | {name: told(name, value) for name, value in before.items()}
-    model.card = model.card.model_copy(update={"training": training})
+
+    def made(of: str | dict[str, Any]) -> ModelCard:
+        """The card of a model that learnt here or elsewhere, or here after others."""
+        at = of if isinstance(of, str) and of != "here" else ferplus_dataset.info["fingerprint"]
+        data = {"source_format": "ferplus", "fingerprint": at, "train": 9, "valid": 3}
+        ways = of.items() if isinstance(of, dict) else ()
+        told = {way: [made(each).lineage() for each in others] for way, others in ways}
+        return model.card.model_copy(update={"training": {"dataset": data, **told}})
+
+    model.card = made(before)
     report = evaluate(model, ferplus_dataset, "test")
     card = render_model_card(report)
-    assert ("nobody has checked" in card) == ("nobody has checked" in report.caveat) == unsure
+    page = " ".join(render_evaluation(report, ferplus_dataset, []).split())
+    for told in (card, report.caveat, page):
+        assert ("nobody has checked" in told) == unsure
     assert ("no pretrained weights" in card) == ({"started_from", "averaged"}.isdisjoint(before))
-    assert ("mean opinion of `teacher`" in card) == ("taught_by" in before)
+    assert (f"from the mean opinion of `{model.card.name}`." in card) == taught
 
 
 def test_figures_of_other_splits_and_data_carry_a_word(ferplus_dataset: Dataset) -> None:
@@ -299,6 +313,7 @@ def test_the_model_card_tells_figures_and_limits(ferplus_dataset: Dataset) -> No
     card = render_model_card(replace(report, environments=environments))
     for line in (
         "| accuracy | 85.71 %",
+        "n = 21, without 3 of contempt, which it does not know",
         "| fear | 3 | 0.0 % | - | 0.0 % |",
         "| low resolution | 75.0 % |",
         "fewer than half of the faces that show fear (0 %).",

@@ -98,7 +98,7 @@ def test_a_run_goes_on_from_a_file(
     assert told["started_from"] == {"nano": weights_digest("nano")}
     card = load_model("nano").card
     run = open_run(tmp_path / "run")
-    assert run.card.training["started_from"]["model"] == "nano"
+    assert run.card.training["started_from"][0]["model"] == "nano"
     opened, _ = open_file("nano")
     crops = drawn_crops(card.spec, count=64, seed=2)
     pixels = torch.from_numpy(to_batch(crops, card.spec))

@@ -125,7 +125,12 @@ def test_the_folder_tells_what_it_is_of_and_serves_as_a_run(
     names = [Path(each.run).name for each in tried if each.taken]
     assert len(names) > 1
     assert card.training["averaged"] == [
-        {"model": name, "dataset": card.training["dataset"]} for name in names
+        {
+            "model": name,
+            "dataset": card.training["dataset"],
+            "learnt_from": [known_dataset.info["fingerprint"]],
+        }
+        for name in names
     ]
     report = evaluate(open_run(out), known_dataset, "valid")
     report.save(out / "eval-valid", known_dataset)
@@ -139,7 +144,9 @@ def test_the_folder_tells_what_it_is_of_and_serves_as_a_run(
     config = TrainConfig(**(tiny_config.model_dump() | changes))
     train(known_dataset, config, tmp_path / "on", device="cpu")
     _, after = read_weights(tmp_path / "on" / BEST_NAME)
-    assert after.training["started_from"] == card.lineage()
+    assert after.training["started_from"] == [card.lineage()]
+    assert after.lineage()["started_from"] == [card.name]
+    assert card.lineage()["averaged"] == names
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["of-the-same-data", "of-other-data"])
@@ -151,16 +158,17 @@ def test_an_average_of_what_went_on_from_others_says_so(
     training = {key: value for key, value in card.training.items() if key != "images"}
     before = card.lineage()
     if elsewhere:
-        before["dataset"] = before["dataset"] | {"fingerprint": "other"}
-    training["started_from"] = before
+        before["learnt_from"] = ["other"]
+    training["started_from"] = [before]
     runs = [
         _written(tmp_path / name, tensors, card.model_copy(update={"training": training}))
         for name in ("one", "other")
     ]
     average, _ = average_runs(runs, drawn_dataset, tmp_path / "average", device="cpu")
-    assert average.training["averaged"] == [
-        {"model": "one", "dataset": training["dataset"], "started_from": before}
-    ]
+    (part,) = average.training["averaged"]
+    assert part["model"] == "one"
+    assert part["started_from"] == [before["model"]]
+    assert ("other" in part["learnt_from"]) == elsewhere
     report = evaluate(open_run(tmp_path / "average"), drawn_dataset, "test")
     report.save(tmp_path / "report", drawn_dataset)
     page = (tmp_path / "report/model_card.md").read_text(encoding="utf-8")

@@ -46,6 +46,14 @@ def test_rare_emotions_are_learnt_first(count: int) -> None:
     ) == {"train"}
 
 
+def test_where_nobody_learns_no_part_stays_empty() -> None:
+    labels = ["fear", "fear", "anger", "sadness", "neutral"]
+    drawn = draw_splits(
+        IDS[:5], labels, ALONE[:5], shares=dict.fromkeys(range(5), 1), first_learns=False
+    )
+    assert sorted(drawn) == [0, 1, 2, 3, 4]
+
+
 def test_shares_decide() -> None:
     splits = draw_splits(IDS, LABELS, ALONE, shares={"train": 9, "valid": 1})
     assert Counter(splits) == {"train": 900, "valid": 100}

@@ -150,6 +150,9 @@ def test_teachers_opinions_are_learnt(
     train(drawn_dataset, config, tmp_path / "student", device="cpu")
     crops = drawn_dataset.images(drawn_dataset.usable("train"))
     network, card = open_network(tmp_path / "student")
+    (teacher,) = card.training["taught_by"]
+    assert teacher["model"] == "tiny"
+    assert teacher["learnt_from"] == [drawn_dataset.info["fingerprint"]]
     last = latest_checkpoint(tmp_path / "student" / "checkpoints")
     assert last is not None
     network.load_state_dict(
@@ -455,14 +458,28 @@ def test_colour_is_not_learnt_from_grey_images(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("mixed", [False, True], ids=["alone", "mixed"])
+@pytest.mark.parametrize(
+    ("changes", "order"),
+    [
+        ({"balance": 1.0}, ["mixed", "weighed"]),
+        ({"mixup": 1.0}, ["mixed", "weighed"]),
+        ({"emotion_based": True}, ["mixed", "weighed"]),
+        ({"balance": 1.0, "mixup": 1.0}, ["weighed", "mixed"]),
+        ({"balance": 1.0, "cutmix": 1.0}, ["weighed", "mixed"]),
+        ({"emotion_based": True, "mixup": 1.0}, ["weighed", "mixed"]),
+        ({"emotion_based": True, "cutmix": 1.0}, ["weighed", "mixed"]),
+    ],
+    ids=str,
+)
 def test_images_count_by_their_emotion_before_they_are_mixed(
     tmp_path: Path,
     drawn_dataset: Dataset,
     tiny_config: TrainConfig,
     monkeypatch: pytest.MonkeyPatch,
-    mixed: bool,
+    changes: dict[str, object],
+    order: list[str],
 ) -> None:
+    """By the emphasis of the epoch, too, where there is one."""
     done: list[str] = []
     real_mix, real_worth = mixing.mix, Objective.worth
 
@@ -472,14 +489,16 @@ def test_images_count_by_their_emotion_before_they_are_mixed(
 
     def noted_worth(self: Objective, *given: Any) -> torch.Tensor:
         done.append("weighed")
+        emphasis = given[2]
+        assert (emphasis is not None) == ("emotion_based" in changes)
         return real_worth(self, *given)
 
     monkeypatch.setattr("mien.train.mix", noted_mix)
     monkeypatch.setattr(Objective, "worth", noted_worth)
-    changes = {"balance": 1.0, "mixup": float(mixed), "batch_size": 112, "epochs": 1, "size": 16}
-    config = TrainConfig(**(tiny_config.model_dump() | changes))
+    quick = {"batch_size": 112, "epochs": 1, "size": 16}
+    config = TrainConfig(**(tiny_config.model_dump() | quick | changes))
     train(drawn_dataset, config, tmp_path / "run", device="cpu")
-    assert done == (["weighed", "mixed"] if mixed else ["mixed", "weighed"])
+    assert done == order
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
@@ -701,7 +720,7 @@ def test_a_run_goes_on_from_what_another_learnt(
         read_weights(run / BEST_NAME) for run in (tiny_run, tmp_path / "run")
     )
     lineage = old.lineage()
-    assert new.training["started_from"] == lineage
+    assert new.training["started_from"] == [lineage]
     learnt = [name for name in before if name.endswith("weight")]
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in learnt)
 

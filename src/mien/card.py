@@ -23,7 +23,7 @@ __all__ = ["METADATA_KEY", "ModelCard"]
 METADATA_KEY = "mien"
 
 _BEFORE = ("started_from", "averaged", "taught_by")
-"""What a card tells of the models that one was made of."""
+"""The ways in which a card tells of models before it, each with a list of their lineages."""
 
 
 class ModelCard(BaseModel):
@@ -92,9 +92,14 @@ class ModelCard(BaseModel):
         return InputSpec(size=self.size, channels=self.channels, margin=self.margin)
 
     def lineage(self) -> dict[str, Any]:
-        """Return what a model learnt from before another went on from it, or was averaged of it."""
-        told = {key: self.training[key] for key in _BEFORE if key in self.training}
-        return {"model": self.name, "dataset": self.training["dataset"], **told}
+        """Return what the card of a model tells of this one, that it goes on from or learnt from.
+
+        Of those before this one it has the names alone, so that cards stay small however many
+        generations there are.
+        """
+        data = {"dataset": self.training["dataset"]} if "dataset" in self.training else {}
+        names = {way: [each["model"] for each in told] for way, told in self._before().items()}
+        return {"model": self.name, **data, "learnt_from": sorted(self.learnt_from), **names}
 
     @property
     def learnt_from(self) -> set[str]:
@@ -102,7 +107,13 @@ class ModelCard(BaseModel):
 
         What one of them has seen may be held out now.
         """
-        return _fingerprints(self.lineage()) if "dataset" in self.training else set()
+        own = {self.training["dataset"]["fingerprint"]} if "dataset" in self.training else set()
+        before = (each for told in self._before().values() for each in told)
+        return own.union(*(each["learnt_from"] for each in before))
+
+    def _before(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the lineages of the models before it, by the way in which they served it."""
+        return {way: self.training[way] for way in _BEFORE if way in self.training}
 
     @classmethod
     def parse(cls, text: str, *, source: str) -> "ModelCard":
@@ -119,13 +130,3 @@ class ModelCard(BaseModel):
             raise ModelError(
                 f"{source}: its card is broken at {where!r} ({problem['msg']})"
             ) from None
-
-
-def _fingerprints(model: dict[str, Any]) -> set[str]:
-    """Return those of all datasets in a lineage."""
-    before = list(model.get("averaged", ()))
-    if "started_from" in model:
-        before.append(model["started_from"])
-    found = {model["dataset"]["fingerprint"]}
-    found.update(*(teacher["learnt_from"] for teacher in model.get("taught_by", ())))
-    return found.union(*map(_fingerprints, before))

@@ -37,6 +37,7 @@ __all__ = [
     "caveat_of",
     "evaluate",
     "known_rows",
+    "report_on",
 ]
 
 REPORT_NAME = "evaluation.json"
@@ -78,7 +79,8 @@ class Report:
 
     Attributes:
         card: the model's.
-        split: train, valid or test.
+        split: train, valid or test; ``cross-validation`` where the answers are those of a fold's
+            network each.
         dataset: fingerprint and source format of the data.
         evaluation: the figures.
         left_out: images whose label the model does not know, by label.
@@ -91,6 +93,8 @@ class Report:
             macro_recall and nll.
         by: the column; None where not asked for.
         environments: where asked for, what `mien.robustness.judge_environments` found.
+        cross_validation: of a cross-validation, what `mien.crossval.cross_validate` tells of its
+            folds.
     """
 
     card: ModelCard
@@ -105,6 +109,7 @@ class Report:
     groups: dict[str, dict[str, float | int]] = field(default_factory=dict)
     by: str | None = None
     environments: dict[str, Any] | None = None
+    cross_validation: dict[str, Any] | None = None
 
     @property
     def model(self) -> str:
@@ -122,8 +127,10 @@ class Report:
 
     @property
     def caveat(self) -> str:
-        """Why the figures may flatter the model, see `caveat_of`."""
-        return caveat_of(self.card, self.dataset["fingerprint"], self.split)
+        """Why the figures may flatter the model, see `caveat_of`, or do it injustice."""
+        of_model = caveat_of(self.card, self.dataset["fingerprint"], self.split)
+        of_folds = self.cross_validation["caveat"] if self.cross_validation else ""
+        return f"{of_model} {of_folds}".strip()
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -139,13 +146,14 @@ class Report:
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "by": {self.by: self.groups} if self.by else {},
             "environments": self.environments,
+            "cross_validation": self.cross_validation,
             "mistakes": [asdict(mistake) for mistake in self.mistakes],
         }
 
     def save(
         self, folder: Path, dataset: Dataset, *, history: Sequence[Mapping[str, Any]] = ()
     ) -> list[Path]:
-        """Write the figures, every answer, pictures, a page and a model card.
+        """Write the figures, every answer, pictures, a page, and of one model a card.
 
         Environments that were measured before, of the same answers to the same images, are kept.
 
@@ -180,9 +188,12 @@ class Report:
             pictures += self._save_environments(folder, self.environments)
         page = folder / "evaluation.html"
         write_text(page, render_evaluation(self, dataset, pictures))
-        card = folder / "model_card.md"
-        write_text(card, render_model_card(self))
-        return [page, card, report, answers, confusion, *pictures]
+        written = [page, report, answers, confusion, *pictures]
+        if self.cross_validation is None:
+            card = folder / "model_card.md"
+            write_text(card, render_model_card(self))
+            written.insert(1, card)
+        return written
 
     def _environments_before(self, report: Path) -> dict[str, Any] | None:
         try:
@@ -243,19 +254,41 @@ def evaluate(
             + ", ".join(f"{len(known_rows(dataset, s, labels)[0]):,} in {s}" for s in SPLITS)
         )
     found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec, progress=progress)
+    report = report_on(found, model.card, dataset, rows, split)
+    if by is not None:
+        groups = _groups(found, dataset.labels(rows, labels), rows, dataset, labels, by)
+        report = replace(report, groups=groups, by=by)
+    return replace(report, left_out=left_out)
+
+
+def report_on(
+    found: NDArray[np.float32],
+    card: ModelCard,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    split: str,
+) -> Report:
+    """Return the figures of answers that were given to some rows of a dataset.
+
+    Args:
+        found: (n, k), the probability of each of the card's emotions, rows summing to 1.
+        card: of what answered.
+        dataset: holds the images.
+        rows: int (n,), in order of the manifest; at least one, all of emotions that the card knows.
+        split: what the rows are called.
+    """
+    labels = card.labels
     truth = dataset.labels(rows, labels)
     return Report(
-        card=model.card,
+        card=card,
         split=split,
         dataset={key: dataset.info[key] for key in ("fingerprint", "source_format")},
         evaluation=evaluate_probabilities(found, truth, labels),
-        left_out=left_out,
+        left_out={},
         agreement=_agreement(dataset, rows),
         intervals=confidence_intervals(found, truth),
         answers=_answers(found, truth, rows, dataset, labels),
         mistakes=_mistakes(found, truth, rows, dataset, labels),
-        groups={} if by is None else _groups(found, truth, rows, dataset, labels, by),
-        by=by,
     )
 
 
@@ -266,11 +299,11 @@ def caveat_of(card: ModelCard, fingerprint: str, split: str) -> str:
             "It, a model before it, or a teacher of it, learnt from other data: "
             "nobody has checked whether these images were among that."
         )
-    if card.learnt_from and split != "test":
+    if card.learnt_from:
         return {
             "train": "It learnt from these images.",
             "valid": "Its epoch and its temperature were chosen on these images.",
-        }[split]
+        }.get(split, "")
     return ""
 
 

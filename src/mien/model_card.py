@@ -62,7 +62,7 @@ def render_model_card(report: "Report") -> str:
     return environment.from_string(template).render(
         card=card,
         data=data,
-        before=card.training.get("started_from"),
+        before=next(iter(card.training.get("started_from", ())), None),
         averaged=card.training.get("averaged"),
         taught_by=_teachers(card.training),
         origin=_ORIGINS.get(family, _UNKNOWN),
@@ -82,5 +82,6 @@ def render_model_card(report: "Report") -> str:
 
 def _teachers(training: Mapping[str, Any]) -> list[str]:
     """Return the names of what taught a model, or the runs that it is the mean of."""
-    learnt = [training, *training.get("averaged", ())]
-    return list(dict.fromkeys(t["model"] for run in learnt for t in run.get("taught_by", ())))
+    own = [teacher["model"] for teacher in training.get("taught_by", ())]
+    of_parts = [name for run in training.get("averaged", ()) for name in run.get("taught_by", ())]
+    return list(dict.fromkeys(own + of_parts))

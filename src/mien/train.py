@@ -755,10 +755,8 @@ class _Trainer:
         entry = self.history[-1]
         kept = ("valid_loss", "valid_accuracy", "valid_macro_recall", "valid_recall")
         description = self.description()
-        taught_by = [
-            {"model": card.name, "learnt_from": sorted(card.learnt_from)}
-            for card in self.teacher_cards
-        ]
+        origin = [self.origin] if self.origin else []
+        before = {"started_from": origin, "taught_by": self.teacher_cards}
         return ModelCard(
             name=show_path(self.run.name),
             network=self.config.network,
@@ -778,8 +776,7 @@ class _Trainer:
                 "chosen_by": "lowest validation loss"
                 + (", each image by its emotion's worth" if self.config.emotion_based else ""),
                 "date": datetime.now(UTC).date().isoformat(),
-                **({"started_from": self.origin.lineage()} if self.origin else {}),
-                **({"taught_by": taught_by} if taught_by else {}),
+                **{way: [card.lineage() for card in of] for way, of in before.items() if of},
             },
             figures={"valid": {key.removeprefix("valid_"): entry[key] for key in kept}},
             mien_version=__version__,

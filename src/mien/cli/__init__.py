@@ -37,6 +37,7 @@ app.command()(training.runs)
 app.command()(training.search)
 app.command("eval")(judging.evaluate)
 app.command()(judging.compare)
+app.command()(judging.cross_validate)
 app.command()(training.average)
 app.command()(training.export)
 app.command()(training.bench)
@@ -54,6 +55,7 @@ _INTERRUPTED: Final = 130
 _GOES_ON = {
     "train": "the same command with --resume goes on",
     "search": "the same command goes on",
+    "cross-validate": "the same command goes on",
     "score": "the same command goes on",
 }
 """What to do after Ctrl-C, by the command that it ended."""

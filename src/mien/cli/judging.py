@@ -1,4 +1,4 @@
-"""Commands that judge models: eval, compare."""
+"""Commands that judge: eval, compare, cross-validate."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ from mien.records import SPLITS
 if TYPE_CHECKING:
     from mien.model import EmotionModel
 
-from mien.cli.printing import print_comparison, print_report
+from mien.cli.printing import print_comparison, print_epoch, print_fold, print_report
 from mien.cli.terminal import (
     FiguresFile,
     complain,
@@ -26,7 +26,7 @@ from mien.cli.terminal import (
     shown,
 )
 
-__all__ = ["compare", "evaluate"]
+__all__ = ["compare", "cross_validate", "evaluate"]
 
 
 def evaluate(
@@ -165,6 +165,47 @@ def compare(
         complain(reason)
     if found["failed"]:
         raise typer.Exit(1)
+
+
+def cross_validate(
+    data: Annotated[Path, typer.Option(help="A dataset folder.", metavar="DATASET")],
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the report.", metavar="DIR")],
+    recipe: Annotated[str, typer.Option(help="A shipped recipe or a TOML file.")] = "base",
+    folds: Annotated[
+        str,
+        typer.Option(help="How many folds; people: each is left out once.", metavar="N|people"),
+    ] = "10",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the recipe, key=value.", metavar="KEY=VALUE"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_file: FiguresFile = None,
+) -> None:
+    """Judge a recipe by folds of people; the same command goes on where it was stopped."""
+    from mien.config import load_recipe
+    from mien.crossval import cross_validate as run_cross_validation
+    from mien.data.dataset import Dataset
+
+    if folds != "people" and not (folds.isascii() and folds.isdigit() and int(folds) >= 2):
+        raise UsageError(f"--folds {folds!r}: expected 2 or more, or people")
+    config = load_recipe(recipe, settings or ())
+    with show_progress() as show:
+        report = run_cross_validation(
+            Dataset.open(data),
+            config,
+            out,
+            name=Path(recipe).stem,
+            folds=None if folds == "people" else int(folds),
+            device=device,
+            progress=show,
+            on_epoch=print_epoch,
+            on_fold=print_fold,
+        )
+    if json_file != "-":
+        print_report(report)
+    hand_out(json_file, json.dumps(report.to_json(), indent=2) + "\n")
+    err_console.print(f"page: {shown(out / 'evaluation.html')}", soft_wrap=True)
 
 
 def _open_single_threaded(name: str) -> "tuple[EmotionModel, int | None]":

@@ -20,6 +20,7 @@ from mien.cli.terminal import err_console, out_console, shown
 _PEOPLE_TOLD = 12
 _REASONS_TOLD = 10
 _GROUPS_TOLD = 12
+_FOLDS_TOLD = 12
 _PROBABILITY_FIGURES = ("nll", "calibration_error", "brier")
 
 
@@ -88,6 +89,23 @@ def print_tried(run: "Tried") -> None:
         f"{shown(run.run)}: validation loss {run.alone:.4f}, averaged {run.averaged:.4f}: {became}",
         soft_wrap=True,
     )
+
+
+def print_fold(entry: dict[str, Any], folds: int) -> None:
+    """Say how a fold of a cross-validation was judged, beside the progress."""
+    err_console.print(
+        f"fold {entry['fold']}/{folds}  {_images_of(entry)}  accuracy {entry['accuracy']:.2%}  "
+        f"macro recall {entry['macro_recall']:.2%}  loss {entry['nll']:.4f}",
+        soft_wrap=True,
+    )
+
+
+def _images_of(entry: dict[str, Any]) -> str:
+    images = f"{entry['n']:,} image{'' if entry['n'] == 1 else 's'}"
+    people = entry["people"]
+    if people is None:
+        return images
+    return f"{images} of {people:,} {'person' if people == 1 else 'people'}"
 
 
 def print_trial(trial: "Trial") -> None:
@@ -166,10 +184,38 @@ def print_report(report: "Report") -> None:
         out_console.print(report.caveat, soft_wrap=True)
     for label, count in report.left_out.items():
         out_console.print(f"left out: {count:,} {label}, which the model does not know")
+    if report.cross_validation:
+        _print_folds(report.cross_validation)
     if report.by:
         _print_groups(report.by, report.groups)
     if report.environments:
         _print_environments(report.environments)
+
+
+def _print_folds(found: dict[str, Any]) -> None:
+    mean, deviation = found["mean"], found["deviation"]
+    spread = ", ".join(
+        f"{name} {100 * mean[key]:.2f} ± {100 * deviation[key]:.2f} %"
+        for name, key in (("accuracy", "accuracy"), ("macro recall", "macro_recall"))
+    )
+    out_console.print(
+        f"{len(found['folds'])} folds, mean ± standard deviation: {spread}, "
+        f"NLL {mean['nll']:.4f} ± {deviation['nll']:.4f}",
+        soft_wrap=True,
+    )
+    table = _figures_table("fold", "n", "people", "accuracy", "macro recall", "NLL")
+    for entry in found["folds"][:_FOLDS_TOLD]:
+        table.add_row(
+            str(entry["fold"]),
+            f"{entry['n']:,}",
+            "-" if entry["people"] is None else f"{entry['people']:,}",
+            f"{entry['accuracy']:.1%}",
+            f"{entry['macro_recall']:.1%}",
+            f"{entry['nll']:.3f}",
+        )
+    out_console.print(table)
+    if len(found["folds"]) > _FOLDS_TOLD:
+        out_console.print(f"and {len(found['folds']) - _FOLDS_TOLD:,} more folds")
 
 
 def _print_groups(by: str, groups: dict[str, dict[str, float | int]]) -> None:

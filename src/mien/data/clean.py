@@ -75,9 +75,9 @@ def clean_dataset(
         cleaning.apply()
         manifest = cleaning.as_it_stands().manifest
         shutil.copytree(dataset.path / "images", folder / "images")
-        kept = ("source_format", "source", "parts", "image_size", "image_channels")
-        kept += ("shards", "values")
-        about = {key: dataset.info[key] for key in kept if key in dataset.info}
+        packing = ("image_size", "image_channels", "shards", "values")
+        kept = ("source_format", "source", "parts", *packing)
+        about: dict[str, Any] = {key: dataset.info[key] for key in kept if key in dataset.info}
         about["notes"] = [*dataset.info.get("notes", ())]
         step = {**asdict(rules), "from": dataset.info["fingerprint"]}
         about["cleaned"] = [*dataset.info.get("cleaned", ()), step]

@@ -26,6 +26,7 @@ def draw_splits(
     groups: Sequence[Hashable],
     *,
     shares: Mapping[Part, float],
+    first_learns: bool = True,
     seed: int = 0,
 ) -> list[Part]:
     """Give each sample a split, so that every label is spread alike and no group is torn apart.
@@ -39,8 +40,10 @@ def draw_splits(
         ids: a stable id for each sample.
         labels: the label of each; None counts as a label of its own.
         groups: samples with equal values stay together: one person, copies of one picture.
-        shares: how much each split gets; what they are divided by does not matter. Of every
-            label the first named gets the first group: an emotion had better be learnt.
+        shares: how much each split gets; what they are divided by does not matter.
+        first_learns: of every label the first named split gets the first group: an emotion had
+            better be learnt. Without it, and with equal shares, no split is empty unless there are
+            fewer groups than splits.
         seed: another seed, another draw.
     """
     members: dict[Hashable, list[int]] = defaultdict(list)
@@ -61,7 +64,7 @@ def draw_splits(
         for number, (_, rows) in enumerate(sorted(stratum)):
             due = len(split) + len(rows)
             lacking = max(shares, key=lambda part: shares[part] / whole * due - given[part])
-            chosen = lacking if number else learns
+            chosen = learns if first_learns and number == 0 else lacking
             given[chosen] += len(rows)
             for i in rows:
                 split[i] = chosen
