@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from mien.config import TrainConfig, load_recipe, recipe_names
 from mien.errors import ConfigError
+from mien.model import load_model
 
 
 def test_shipped_recipes() -> None:
@@ -25,6 +26,25 @@ def test_the_recipes_differ() -> None:
     assert len({load_recipe(name).model_dump_json() for name in names}) == len(names)
     assert load_recipe("base") == TrainConfig(environment=0.25)
     assert load_recipe("first").network == "classic4"
+
+
+def test_the_recipe_for_few_faces_goes_on_from_the_shipped_nano() -> None:
+    few = load_recipe("few")
+    assert (few.start_from, few.network) == ("nano", load_model("nano").card.network)
+    assert (few.epochs, few.batch_size, few.learning_rate) == (20, 32, 2e-3)  # docs/training.md
+
+
+def test_changes_of_the_picture_are_half_as_strong_in_the_last_epochs() -> None:
+    config = TrainConfig(epochs=10, mild_share=0.3, environment=0.2, gamma=0.4)
+    changes = [config.changes_in(epoch) for epoch in range(10)]
+    assert changes[:7] == [config] * 7
+    assert changes[7:] == [changes[9]] * 3
+    before, after = config.model_dump(), changes[9].model_dump()
+    halved = {"rotation", "shift", "scale", "brightness", "contrast", "gamma", "environment"}
+    assert {name for name in before if before[name] != after[name]} == halved | {"erasing"}
+    assert all(after[name] == before[name] / 2 for name in halved)
+    assert after["erasing"] == 0
+    assert TrainConfig(epochs=10).changes_in(9) == TrainConfig(epochs=10)
 
 
 def test_config_is_frozen() -> None:

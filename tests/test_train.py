@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from kornia.augmentation import RandomErasing
 
 from mien import mixing
 from mien.augment import Augmentation
@@ -84,7 +85,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
             "logit_adjustment": 0.5,
         },
         {"progressive_size": 24, "progressive_share": 0.5, "precision": "bfloat16"},
-        {"varied_at_once": 2, "environment": 0.5},
+        {"varied_at_once": 2, "environment": 0.5, "mild_share": 0.5},
         {"teachers": ["nano"], "teachers_see": "original", "optimizer": "adamw"},
         {"sharpness": 1.0},
         {"start_from": "nano", "network": "mirror-s"},
@@ -96,7 +97,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
         "emotions",
         "sgd-cutmix",
         "progressive-bfloat16",
-        "varied-two-at-once",
+        "varied-two-at-once-then-mildly",
         "taught-adamw",
         "sharpness",
         "from-a-file",
@@ -140,7 +141,7 @@ def test_teachers_opinions_are_learnt(
 
     Its last epoch is judged: the best one is chosen by the labels, which the teacher hardly knows.
     """
-    settings = tiny_config.model_dump() | CALM | {"epochs": 20, "batch_size": 16}
+    settings = tiny_config.model_dump() | CALM | {"epochs": 12, "batch_size": 16}
     model = tiny_run
     if kind == "file":
         model = tmp_path / "teacher.onnx"
@@ -150,9 +151,9 @@ def test_teachers_opinions_are_learnt(
     train(drawn_dataset, config, tmp_path / "student", device="cpu")
     crops = drawn_dataset.images(drawn_dataset.usable("train"))
     network, card = open_network(tmp_path / "student")
-    (teacher,) = card.training["taught_by"]
-    assert teacher["model"] == "tiny"
-    assert teacher["learnt_from"] == [drawn_dataset.info["fingerprint"]]
+    (told,) = card.training["taught_by"]
+    assert told["model"] == {"run": "tiny", "file": "teacher"}[kind]
+    assert told["learnt_from"] == [drawn_dataset.info["fingerprint"]]
     last = latest_checkpoint(tmp_path / "student" / "checkpoints")
     assert last is not None
     network.load_state_dict(
@@ -628,7 +629,8 @@ def test_opinions_that_do_not_fit_are_not_learnt(
 
 
 def test_training_learns(tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig) -> None:
-    config = TrainConfig(**(tiny_config.model_dump() | CALM | {"epochs": 20, "batch_size": 16}))
+    quick = {"epochs": 16, "batch_size": 16, "size": 24}
+    config = TrainConfig(**(tiny_config.model_dump() | CALM | quick))
     history = train(drawn_dataset, config, tmp_path / "run", device="cpu").history
     # A blind guess among eight gets ln 8 = 2.08; 112 faces can be learnt by heart.
     assert history[0]["train_loss"] > 1.9
@@ -699,12 +701,31 @@ def test_quick_epochs_are_not_each_drawn(
 ) -> None:
     """The first and the last are; the others where that takes a small part of the time."""
     drawn: list[int] = []
-    monkeypatch.setattr("mien.plots.save_curves", lambda _, history: drawn.append(len(history)))
+    monkeypatch.setattr("mien.train.plots.save_curves", lambda _, history: drawn.append(len(history)))
     clock = itertools.count()
     monkeypatch.setattr("mien.train.time.monotonic", lambda: float(next(clock)))
     config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 4}))
     train(drawn_dataset, config, tmp_path / "run", device="cpu")
     assert drawn == [1, 4]
+
+
+def test_the_last_epochs_change_pictures_mildly(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+) -> None:
+    blanked: list[bool] = []
+
+    def noted(self: Augmentation, images: torch.Tensor) -> torch.Tensor:
+        blanked.append(any(isinstance(step, RandomErasing) for step in self.steps))
+        return images
+
+    monkeypatch.setattr(Augmentation, "forward", noted)
+    config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 3, "mild_share": 0.4}))
+    train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    steps = len(blanked) // 3
+    assert blanked == 2 * steps * [True] + steps * [False]
 
 
 def test_a_run_goes_on_from_what_another_learnt(
