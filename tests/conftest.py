@@ -1,13 +1,17 @@
 """Fixtures that several test files share."""
 
+import functools
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from mien import plots
 from mien.checkpoint import BEST_NAME, write_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
@@ -27,6 +31,33 @@ from mien.train import train
 def _ctrl_c() -> None:
     """Heed Ctrl-C where whoever starts the tests in the background has it ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _faces_of_models_drawn_once() -> Iterator[None]:
+    """Many a test has model files made or opened, which are tried on the same drawn faces."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("mien.quantise.draw_face", functools.cache(draw_face))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _curves_are_not_drawn() -> Iterator[None]:
+    """To draw them takes most of the time of a small run; `drawn_curves` is for tests of them."""
+
+    def leave_empty(path: Path, _: object) -> None:
+        path.touch()
+
+    nothing = SimpleNamespace(save_curves=leave_empty, save_emotions=leave_empty)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("mien.train.plots", nothing)
+        yield
+
+
+@pytest.fixture
+def drawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have training draw the pictures of its epochs."""
+    monkeypatch.setattr("mien.train.plots", plots)
 
 
 @pytest.fixture(scope="session")

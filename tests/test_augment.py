@@ -68,6 +68,12 @@ def test_of_light_a_network_sees_only_gamma(on: dict[str, float], seen: bool) ->
     assert ((network(varied) - network(images)).abs().max() > 0.02) == seen
 
 
+def test_gamma_goes_either_way() -> None:
+    torch.manual_seed(1)
+    moved = (_augmentation(gamma=0.3)(torch.full((64, 1, 48, 48), 0.5)) - 0.5).mean(dim=(1, 2, 3))
+    assert (moved > 0.02).any() and (moved < -0.02).any()
+
+
 def test_flip_mirrors_about_half_and_only_mirrors() -> None:
     torch.manual_seed(0)
     batch = torch.rand(400, 1, 8, 8)

@@ -57,9 +57,12 @@ def test_recognition_is_held_against_peers_batches_and_the_machine(
         assert (ours.limit is None) == (model == "nano")
 
 
-def test_training_is_compared_with_the_forerunners_loop() -> None:
+def test_training_is_compared_with_the_forerunners_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.bench.speed._STEPS", 1)
+    monkeypatch.setattr("mien.bench.speed._FORERUNNER_BATCH", 16)
+    small = "batch_size=16"
     before, ours, half = bench_training(
-        MACHINE, {"fast": (), "fast, bfloat16": ("precision=bfloat16",)}, turns=1
+        MACHINE, {"fast": (small,), "fast, bfloat16": (small, "precision=bfloat16")}, turns=1
     )
     assert (before.ratio, before.unit) == (None, "images/s")
     for figure in (ours, half):
@@ -95,8 +98,10 @@ def test_work_takes_as_long_as_its_slower_half(work: Work, seconds: float, bound
     assert limit.bound == bound
 
 
-@pytest.mark.slow
-def test_a_machine_is_measured() -> None:
+def test_a_machine_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"_SIDE": 256, "_IMAGES": (2, 32, 24, 24), "_FILTERS": (32, 32, 3, 3), "_COPIED": 4096}
+    for name, size in small.items():
+        monkeypatch.setattr(f"mien.bench.machine.{name}", size)
     machine = measure_machine()
     assert machine.processor
     assert machine.bytes > 0

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +17,12 @@ from skimage import data
 from mien.bench import Figure, Machine
 from mien.cli import main
 from mien.cli.terminal import hand_out
+from mien.config import load_recipe
 from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.labels import EMOTIONS
 from mien.model import load_model
+from mien.serve import Limits
 
 
 class Ran:
@@ -255,6 +259,7 @@ def test_a_name_that_the_terminal_cannot_write(tmp_path: Path) -> None:
 # --- the way from images to a model file --------------------------------------------------------
 
 
+@pytest.mark.usefixtures("few_faces")
 def test_four_commands_from_votes_to_a_model_file(
     mien: Command, ferplus_of_drawn_faces: Path, drawn_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -410,6 +415,19 @@ def test_models_lists_what_is_shipped(mien: Command) -> None:
     assert "base" in ran.out and "n = 3,153" in ran.out
 
 
+def test_what_serve_is_given_is_handed_on(mien: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[tuple[str, ...], bool, int]] = []
+
+    def serve(_: object, *, origins: Sequence[str], proxy: bool, limits: Limits, **__: Any) -> None:
+        given.append((tuple(origins), proxy, limits.at_once))
+
+    monkeypatch.setattr("mien.serve.serve", serve)
+    assert mien("serve").status == 0
+    more = ("--origin", "https://a.b", "--origin", "https://c.d", "--proxy", "--at-once", "3")
+    assert mien("serve", *more).status == 0
+    assert given == [((), False, 0), (("https://a.b", "https://c.d"), True, 3)]
+
+
 def test_version_and_help(mien: Command) -> None:
     assert mien("--version").out.strip().count(".") == 2
     ran = mien("--help")
@@ -418,10 +436,12 @@ def test_version_and_help(mien: Command) -> None:
         assert command in ran.out
 
 
+@pytest.mark.usefixtures("drawn_curves")
 def test_demo_goes_the_whole_way(
     mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mien.demo.FACES", 320)
+    monkeypatch.setattr("mien.demo.load_recipe", lambda name: load_recipe(name, ["epochs=2"]))
     ran = mien("demo", "--out", tmp_path / "demo")
     assert ran.status == 0
     assert "photo: happiness" in ran.out

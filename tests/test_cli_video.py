@@ -200,10 +200,15 @@ def test_a_line_is_written_at_once() -> None:
     assert json.loads(raw.getvalue())["source"] == "a.jpg"
 
 
-def test_names_that_differ_in_case_alone_do_not_meet(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("first", "second"), [("IMG_1", "img_1"), ("img_1", "IMG_1"), ("IMG_1", "IMG_1")]
+)
+def test_names_that_differ_in_case_at_most_do_not_meet(
+    tmp_path: Path, first: str, second: str
+) -> None:
     copies = _Copies(tmp_path, [])
-    names = [copies.take(source, ".jpg").name for source in ("a/IMG_1.jpg", "b/img_1.jpg")]
-    assert names == ["IMG_1.jpg", "img_1-2.jpg"]
+    names = [copies.take(source, ".jpg").name for source in (f"a/{first}.jpg", f"b/{second}.jpg")]
+    assert names == [f"{first}.jpg", f"{second}-2.jpg"]
 
 
 def test_a_copy_is_not_named_after_a_password(tmp_path: Path) -> None:

@@ -24,8 +24,11 @@ class Ray:
         **{name: type(name, (Exception,), {}) for name in (*LOSSES, "RayTaskError")}
     )
 
-    def __init__(self, resources: dict[str, float], fails_with: str | None = None) -> None:
+    def __init__(
+        self, resources: dict[str, float], fails_with: str | None = None, *, machines: int = 1
+    ) -> None:
         self._resources = resources
+        self._machines = machines
         self._fails_with = fails_with
         self._results: dict[object, Any] = {}
         self.asked: dict[str, int] = {}
@@ -38,7 +41,9 @@ class Ray:
         return self._resources
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": True, "Resources": self._resources}, {"Alive": False, "Resources": {}}]
+        each = {name: count / self._machines for name, count in self._resources.items()}
+        alive = [{"Alive": True, "Resources": each}] * self._machines
+        return [*alive, {"Alive": False, "Resources": {"CPU": 64.0}}]
 
     def put(self, value: object) -> object:
         return value
@@ -96,6 +101,15 @@ def test_trials_share_the_cores_and_take_the_gpu(
     ray = Ray(resources)
     assert len(trials(ray, tmp_path, monkeypatch, device=device)) == 3
     assert (ray.asked["num_cpus"], ray.asked["num_gpus"]) == asked
+
+
+def test_no_trial_asks_for_more_cores_than_a_machine_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would ever do it."""
+    ray = Ray({"CPU": 16.0}, machines=4)
+    assert len(trials(ray, tmp_path, monkeypatch)) == 3
+    assert ray.asked["num_cpus"] == 4
 
 
 @pytest.mark.parametrize("error", LOSSES)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from mien.cli import main
+from mien.cli.printing import print_comparison
 from mien.compare import Contender, compare, judge, mcnemar, paired_bootstrap, save_comparison
 from mien.comparison_page import render_comparison
 from mien.data.dataset import Dataset
+from mien.environments import CONDITIONS
 from mien.errors import DataError, UsageError
 from mien.labels import EMOTIONS
 from mien.model import OnnxModel, load_model
@@ -287,6 +289,14 @@ def test_images_are_taken_a_batch_at_a_time(
     assert max(taken) == 5
 
 
+@pytest.fixture
+def three_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each of them a command is started anew."""
+    few = {name: CONDITIONS[name] for name in ("dark", "mask", "low_resolution")}
+    monkeypatch.setattr("mien.robustness.CONDITIONS", few)
+
+
+@pytest.mark.usefixtures("three_conditions")
 def test_environments_of_a_command_are_those_of_the_model(
     drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path
 ) -> None:
@@ -320,6 +330,7 @@ def _of_all_emotions(body: str) -> str:
     return f"NAMES = {EMOTIONS!r}\n{body}"
 
 
+@pytest.mark.usefixtures("three_conditions")
 def test_in_environments_too_no_face_is_wrong(
     drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path
 ) -> None:
@@ -463,6 +474,31 @@ def test_what_p_calls_chance_is_not_coloured() -> None:
     assert low > 0
     page = render_comparison({"split": "test", "dataset": about, "failed": {}, **found})
     assert '<tr class="open"><th>better' in page
+
+
+@pytest.mark.parametrize("second", ["worse", "better"])
+def test_better_and_worse_are_not_swapped(second: str) -> None:
+    answers: list[str | None] = ["neutral"] * 40 if second == "better" else ["fear"] * 40
+    others: list[str | None] = ["fear"] * 40 if second == "better" else ["neutral"] * 40
+    contenders = [_contender("first", EMOTIONS, others), _contender("second", EMOTIONS, answers)]
+    about = {"fingerprint": "abc", "source_format": "folder"}
+    found = judge(contenders, np.zeros(40, dtype=np.int64))
+    page = render_comparison({"split": "test", "dataset": about, "failed": {}, **found})
+    assert f'<tr class="{second}"><th>second' in page
+
+
+def test_what_is_printed_is_tested_among_the_shared_emotions(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    eight = _contender("eight", EMOTIONS, ["neutral", "fear", "contempt", "contempt"])
+    found = _found(eight, _contender("seven", EMOTIONS[:7], [None] * 4))
+    entry = found["models"][1]
+    entry["against_first"]["mcnemar_p"], entry["against_first_shared"]["mcnemar_p"] = 0.111, 0.222
+    entry["caveat"] = "It learnt from other data."
+    print_comparison(found)
+    said = capsys.readouterr().out
+    assert "0.22" in said and "0.11" not in said
+    assert "seven: It learnt from other data." in said
 
 
 def test_a_page_of_models_that_answer_alike(tmp_path: Path) -> None:

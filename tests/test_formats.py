@@ -397,6 +397,18 @@ def test_affectnet_yolo_lists_every_image_wherever_its_split_is_named(
     assert stray["problem"] == "unlisted"
 
 
+def test_affectnet_yolo_lists_labels_without_an_image_in_their_split(tmp_path: Path) -> None:
+    _image(tmp_path / "s/train/images/a.png", 1)
+    for split, name in (("train", "a"), ("test", "gone")):
+        _text(tmp_path / f"s/{split}/labels/{name}.txt", "0 0.5 0.5 0.5 0.5")
+    import_dataset("affectnet-yolo", tmp_path / "s", tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    assert {row["path"].partition("#")[0]: (row["split"], row["problem"]) for row in rows} == {
+        "train/images/a.png": ("train", None),
+        "test/images/gone.jpg": ("test", "missing"),
+    }
+
+
 def test_rafdb(tmp_path: Path) -> None:
     rows = _rows("rafdb", tmp_path)
     labels = [rows[f"Image/aligned/train_{i:05d}_aligned.jpg"]["label"] for i in range(1, 8)]
@@ -505,6 +517,36 @@ def test_ckplus_as_its_authors_hand_it_out(tmp_path: Path) -> None:
     assert (rows[-1]["path"], rows[-1]["problem"]) == ("S099_001_00000009.png", "missing")
 
 
+def _sequence(root: Path, frames: int, peak: int, *, below: str = "Emotion") -> None:
+    for frame in range(1, frames + 1):
+        _image(root / f"images/S001/001/S001_001_{frame:08d}.png", frame)
+    _text(root / f"{below}/S001_001_{peak:08d}_emotion.txt", "   3.0000000e+00")
+
+
+@pytest.mark.parametrize(
+    ("frames", "peak", "labels"),
+    [
+        pytest.param(3, 3, ["neutral", *["disgust"] * 2], id="a-short-sequence"),
+        pytest.param(
+            8, 6, ["neutral", *[None] * 2, *["disgust"] * 3, *[None] * 2], id="beyond-the-peak"
+        ),
+    ],
+)
+def test_in_ckplus_neutral_comes_first_and_the_emotion_up_to_its_peak(
+    tmp_path: Path, frames: int, peak: int, labels: list[str | None]
+) -> None:
+    _sequence(tmp_path / "s", frames, peak)
+    import_dataset("ckplus", tmp_path / "s", tmp_path / "d")
+    assert Dataset.open(tmp_path / "d").column("label") == labels
+
+
+def test_two_emotions_of_one_sequence_are_refused(tmp_path: Path) -> None:
+    _sequence(tmp_path / "s", 8, 8)
+    _sequence(tmp_path / "s", 8, 6, below="Emotion/old")
+    with pytest.raises(DatasetError, match="two files of the emotion of S001_001; keep one"):
+        import_dataset("ckplus", tmp_path / "s", tmp_path / "d")
+
+
 NAMINGS = {
     "ckplus": "S{person:03d}_001_{frame:08d}.png",
     "kdef": "{session}F{person:02d}{emotion}S.JPG",
@@ -572,6 +614,14 @@ def test_a_stray_image_among_jaffes_is_listed(tmp_path: Path) -> None:
     assert rows["jaffe/logo.png"]["excluded"] == "no name of JAFFE, as KA.AN1.39.tiff is"
 
 
+def test_a_few_names_of_jaffes_make_no_jaffe(tmp_path: Path) -> None:
+    for number in range(5):
+        _image(tmp_path / f"s/KA.AN1.{number}.png", number)
+        _image(tmp_path / f"s/holiday-{number}.png", 10 + number)
+    with pytest.raises(DatasetError, match="no layout that mien knows"):
+        recognise(tmp_path / "s")
+
+
 def test_csv(tmp_path: Path) -> None:
     rows = _rows("csv", tmp_path)
     first = rows["a/1.png"]
@@ -612,6 +662,13 @@ def test_the_split_that_a_parquet_file_names(tmp_path: Path, name: str, split: s
     pq.write_table(pa.table({"image": [b"x"], "label": ["joy"]}), tmp_path / name)
     with FORMATS["parquet"].read(tmp_path) as reading:
         assert [sample.split for sample, _ in reading.items] == [split]
+
+
+@pytest.mark.parametrize("name", ["image", "img", "img_bytes", "image_bytes"])
+def test_the_names_of_a_parquet_images_column(tmp_path: Path, name: str) -> None:
+    pq.write_table(pa.table({name: [b"x"], "label": ["joy"]}), tmp_path / "train.parquet")
+    with FORMATS["parquet"].read(tmp_path) as reading:
+        assert [sample.label for sample, _ in reading.items] == ["happiness"]
 
 
 def test_a_number_column_hides_no_names_in_parquet(tmp_path: Path) -> None:
@@ -681,11 +738,28 @@ def test_quotes_within_and_any_end_of_a_csv(tmp_path: Path, end: str) -> None:
     assert Dataset.open(tmp_path / "d").column("label") == ["happiness", "sadness", "fear"]
 
 
-@pytest.mark.parametrize("where", ["folders", "archives"])
-def test_splits_with_a_blank_or_in_the_names_of_archives(tmp_path: Path, where: str) -> None:
-    names = [("Training Set", 12), ("Test-Set", 6)]
+def test_a_cell_of_several_lines_is_read_by_the_tables_delimiter(tmp_path: Path) -> None:
+    for number in range(2):
+        _image(tmp_path / f"s/{number}.png", number)
+    note = '"""what, if\nanything"";"'
+    _text(tmp_path / "s/t.csv", "note;path;label", f"{note};0.png;happy", "x;1.png;sad")
+    import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    assert Dataset.open(tmp_path / "d").column("label") == ["happiness", "sadness"]
+
+
+@pytest.mark.parametrize(
+    ("where", "train", "test"),
+    [
+        ("folders", "Training Set", "Test-Set"),
+        ("archives", "Training Set", "Test-Set"),
+        ("archives", "Train_Faces", "test_faces"),
+    ],
+)
+def test_splits_with_a_blank_or_in_the_names_of_archives(
+    tmp_path: Path, where: str, train: str, test: str
+) -> None:
     number = 0
-    for name, count in names:
+    for name, count in ((train, 12), (test, 6)):
         for _ in range(count):
             label = EMOTIONS[number % 2]
             _image(tmp_path / f"s/{name}/{label}/{number:02d}.png", number)
@@ -715,6 +789,7 @@ def test_affectnet_yolo_tells_names_apart_by_case(tmp_path: Path) -> None:
     ("columns", "cells"),
     [
         ("xmin,ymin,xmax,ymax", "2,2,8,8"),
+        ("x_min,y_min,x_max,y_max", "2,2,8,8"),
         ("x1,y1,x2,y2", "2,2,8,8"),
         ("Left,Top,Right,Bottom", "2,2,8,8"),
         ("x1,x2,y1,y2", "2,8,2,8"),
@@ -817,6 +892,18 @@ def test_numbers_mean_what_the_user_says(
     dataset = Dataset.open(tmp_path / "d")
     assert dataset.column("label") == ["anger", "happiness", "fear", None]
     assert dataset.column("excluded")[3]
+
+
+def test_a_folder_that_names_an_emotion_goes_before_a_number_within(tmp_path: Path) -> None:
+    for number, path in enumerate(("happy/0/a.png", "1/b.png")):
+        _image(tmp_path / "s" / path, number)
+    codes = read_codes("0=anger,1=fear")
+    import_dataset("folder", tmp_path / "s", tmp_path / "d", codes=codes)
+    dataset = Dataset.open(tmp_path / "d")
+    assert dict(zip(dataset.column("path"), dataset.column("label"), strict=True)) == {
+        "happy/0/a.png": "happiness",
+        "1/b.png": "fear",
+    }
 
 
 def test_codes_are_refused_where_a_format_has_its_own(tmp_path: Path) -> None:

@@ -282,6 +282,15 @@ def test_a_jpeg_of_very_many_scans_is_refused(tmp_path: Path) -> None:
     assert read_image(whole + 1000 * b"\xff\xda\x01").shape == (64, 64)
 
 
+def test_scans_of_all_colours_at_once_are_counted_too() -> None:
+    whole = _encode(Image.effect_noise((64, 64), 90).convert("RGB"), "JPEG", progressive=True)
+    assert read_image(whole).shape == (64, 64, 3)
+    first = whole.index(b"\xff\xda\x00\x0c\x03")
+    second = whole.index(b"\xff\xda", first + 2)
+    with pytest.raises(ImageError, match="scans: expected at most 200"):
+        read_image(whole[:first] + 300 * whole[first:second] + whole[second:])
+
+
 def test_16_bits_of_grey_take_little_memory() -> None:
     data = _encode(Image.new("I;16", (1000, 1000), 257), "PNG")
     tracemalloc.start()

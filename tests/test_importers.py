@@ -639,6 +639,8 @@ def test_folder_with_splits(tmp_path: Path, path: str, split: str, label: str) -
         None,
     )
     assert (rows[path]["width"], rows[path]["height"]) == (30, 20)
+    with FORMATS["folder"].read(source) as reading:
+        assert {sample.path: sample.split for sample, _ in reading.items}[path] == split
     outside = rows["readme/a.png"]
     assert (outside["label"], outside["excluded"]) == (None, "not in an emotion's folder")
 

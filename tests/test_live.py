@@ -1,5 +1,6 @@
 """Tests of the live loop: the newest frame wins, keys are obeyed, a lost camera is tried again."""
 
+import errno
 import shutil
 import signal
 import sys
@@ -21,7 +22,7 @@ from mien.live import KEYS, Live
 from mien.overlay import Overlay
 from mien.records import Box, Detection, Prediction
 from mien.video import Frame, Video, VideoCopy
-from mien.window import Window
+from mien.window import Window, _try_screen
 
 BOX = Box(40, 60, 100, 100)
 
@@ -54,6 +55,7 @@ class Flaky:
     """In the place of `Video`: cameras that are not there, or pulled out after some frames."""
 
     expected_frames = 0
+    ends_early = None
 
     def __init__(self, *frames_of_each_try: int | None) -> None:
         self.tries = 0
@@ -103,7 +105,6 @@ class Film(Flaky):
     """In the place of `Video`: a film at an address, a third of a second long."""
 
     expected_frames = 10
-    ends_early = None
 
     def __iter__(self) -> Iterator[Frame]:
         for number in range(10):
@@ -279,6 +280,30 @@ def test_a_recording_ends_before_the_disk_is_full(
         assert len(list(video)) == 61, "two seconds at 30 frames a second"
 
 
+def test_where_nobody_knows_how_full_the_disk_is_recording_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(folder: Path) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(shutil, "disk_usage", unknown)
+    camera, said = Scripted([n / 10 for n in range(60)]), list[str]()
+    Live(Seer(), camera, record=tmp_path / "a.mp4", say=said.append).run()
+    assert said == [f"wrote {tmp_path / 'a.mp4'}"]
+
+
+def test_a_recording_that_was_asked_for_ends_the_run_where_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(copy: VideoCopy, pixels: object, time_s: float) -> None:
+        raise VideoError(f"{copy.path}: cannot be written: no space left")
+
+    monkeypatch.setattr(VideoCopy, "add", full)
+    live = Live(Seer(), Scripted([n / 30 for n in range(9)]), record=tmp_path / "a.mp4")
+    with pytest.raises(VideoError, match=r"a\.mp4: cannot be written"):
+        live.run()
+
+
 def test_a_key_that_cannot_be_obeyed_does_not_end_the_session(tmp_path: Path) -> None:
     nowhere, said = tmp_path / "nowhere", list[str]()
     camera, screen = Scripted([n / 30 for n in range(12)]), Screen({2: "s", 5: "r"})
@@ -330,6 +355,30 @@ def test_a_camera_that_is_pulled_out_and_put_back(monkeypatch: pytest.MonkeyPatc
         Live(Seer(), camera, screen, say=said.append, max_frames=12).run()
     assert flaky.tries == 5, "tried again although it failed more often than a new camera may"
     assert "camera 0: no more frames come; was it unplugged?; trying again" in said
+
+
+def test_a_stream_at_an_address_that_breaks_off_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flaky = Flaky(5, None, 100)
+    monkeypatch.setattr(mien.camera, "Video", flaky)
+    with Camera("rtsp://host/stream", patient=True, backoff=(0.02, 0.02)) as camera:
+        Live(Seer(), camera, Screen(), max_frames=9).run()
+    assert flaky.tries == 3
+
+
+def test_a_film_at_an_address_that_breaks_off_is_not_begun_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Torn(Film):
+        def __iter__(self) -> Iterator[Frame]:
+            yield next(super().__iter__())
+            raise VideoError("cut off")
+
+    monkeypatch.setattr(mien.camera, "Video", torn := Torn(10))
+    with Camera("http://host/a.mp4", patient=True, backoff=(0.01,)) as camera:
+        result = Live(Seer(), camera, max_frames=5).run()
+    assert (result.problem, torn.tries) == ("cut off", 1)
 
 
 def test_without_a_window_a_lost_camera_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,6 +511,27 @@ def test_a_screen_that_does_not_answer_is_told(
     says = rf"no window .*\(DISPLAY is {screen.get('DISPLAY', 'not set')}\); --no-window goes"
     with pytest.raises(UsageError, match=says), Window():
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a missing screen ends it all")
+def test_a_screen_that_never_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":78")
+    monkeypatch.setattr("mien.window._TRIAL", "import time; time.sleep(60)")
+    monkeypatch.setattr("mien.window._TRIAL_S", 0.2)
+    with pytest.raises(UsageError, match=r"no window can be opened .*:78"):
+        _try_screen()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a missing screen ends it all")
+def test_what_lies_in_the_working_folder_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cv2.py").write_text("open('taken', 'w')\nimport os; os.abort()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DISPLAY", ":77")
+    with pytest.raises(UsageError, match="no window can be opened"):
+        _try_screen()
+    assert not (tmp_path / "taken").exists()
 
 
 def test_a_window_fits_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,9 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from sklearn import metrics as reference
-from torchmetrics.functional.classification import multiclass_calibration_error
+from sklearn.calibration import calibration_curve
 
 from mien.errors import DatasetError
 from mien.labels import EMOTIONS
@@ -87,11 +86,12 @@ def test_agrees_with_scikit_learn(n: int, k: int, classes: list[int] | None, see
 
 @pytest.mark.parametrize("bins", [5, 15])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_calibration_error_agrees_with_torchmetrics(bins: int, seed: int) -> None:
+def test_calibration_error_agrees_with_scikit_learn(bins: int, seed: int) -> None:
     probabilities, labels = _random(3000, 8, seed)
-    expected = multiclass_calibration_error(
-        torch.from_numpy(probabilities), torch.from_numpy(labels), num_classes=8, n_bins=bins
-    )
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    shares, means = calibration_curve(right, sure, n_bins=bins)
+    counts, _ = np.histogram(sure, bins=bins, range=(0, 1))
+    expected = np.average(np.abs(shares - means), weights=counts[counts > 0])
     found = reliability(probabilities, labels, bins=bins)
     assert found.error == pytest.approx(float(expected), abs=1e-6)
     assert found.counts.sum() == 3000
@@ -141,6 +141,21 @@ def test_one_image_of_a_class_says_little_of_its_recall() -> None:
     low, high = confidence_intervals(np.tile([0.9, 0.1], (100, 1)), labels)["macro_recall"]
     assert low == pytest.approx(0.5, abs=0.01)
     assert 0.8 < high < 0.95
+
+
+def test_the_figure_lies_within_its_interval() -> None:
+    labels = np.arange(40) % 8
+    probabilities = np.where(np.eye(8)[labels] == 1, 0.86, 0.02)
+    found = confidence_intervals(probabilities, labels)
+    for name, figure in (("accuracy", 1.0), ("macro_recall", 1.0), ("nll", -math.log(0.86))):
+        low, high = found[name]
+        assert low <= figure + 1e-12 and high >= figure - 1e-12, name
+
+
+def test_an_emotion_without_images_has_no_part_in_the_interval() -> None:
+    labels = np.arange(60) % 3
+    eight = np.eye(8)[labels]
+    assert confidence_intervals(eight, labels) == confidence_intervals(eight[:, :3], labels)
 
 
 def test_float32_probabilities_agree_with_float64() -> None:

@@ -17,7 +17,7 @@ from mien.cli import recognition
 from mien.data.dataset import Dataset
 from mien.errors import ModelError, UsageError
 from mien.labels import EMOTIONS
-from mien.model import DEFAULT_MODEL, OnnxModel, load_model, shipped_models
+from mien.model import DEFAULT_MODEL, OnnxModel, is_run, load_model, shipped_models
 
 
 def _onnx_file(path: Path, *, card: str | None) -> Path:
@@ -87,6 +87,16 @@ def test_missing_file_and_unknown_name(tmp_path: Path) -> None:
         load_model(tmp_path / "m.onnx")
     with pytest.raises(UsageError, match=r"no model 'huge'.*base"):
         load_model("huge")
+
+
+def test_a_folder_called_as_a_shipped_model_hides_it_from_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("base", "mine"):
+        (tmp_path / name).mkdir()
+    assert not is_run("base")
+    assert is_run("mine") and is_run(str(tmp_path / "base"))
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda"])

@@ -580,9 +580,10 @@ def _parts(out: Path) -> Iterator[Path]:
 def test_a_killed_worker_and_a_killed_command_cost_nothing(
     tmp_path: Path, pictures: list[bytes]
 ) -> None:
-    source, out = _many(tmp_path, pictures, 12_288), tmp_path / "out.parquet"
-    command = [*MIEN, "score", str(source), "--out", str(out), "--detector", "none"]
-    command += ["--workers", "2"]
+    source, out = _many(tmp_path, pictures, 4096), tmp_path / "out.parquet"
+    small_parts = "import mien.score.plan; mien.score.plan.PART_IMAGES = 128; " + MIEN[-1]
+    command = [*MIEN[:-1], small_parts, "score", str(source), "--out", str(out)]
+    command += ["--detector", "none", "--model", "nano", "--workers", "2"]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     _until(lambda: any(_parts(out)))
     os.kill(_children(first.pid)[0], signal.SIGKILL)
@@ -592,9 +593,9 @@ def test_a_killed_worker_and_a_killed_command_cost_nothing(
     first.communicate()
     second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert second.returncode == 0, second.stderr
-    assert second.stdout.startswith("12,288 images")
+    assert second.stdout.startswith("4,096 images")
     rows = pq.read_table(out).column("row").to_pylist()
-    assert Counter(rows) == Counter(range(12_288))
+    assert Counter(rows) == Counter(range(4096))
 
 
 @pytest.mark.slow

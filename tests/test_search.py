@@ -1,9 +1,6 @@
 import itertools
 import json
 import math
-import os
-import subprocess
-import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +147,10 @@ def test_values_that_do_not_suit_each_other_are_a_failed_trial(tmp_path: Path, j
     assert "cutmix" in (ranked[-1].reason or "")
 
 
+def test_a_trial_whose_condition_leaves_no_images_has_failed(tmp_path: Path, job: Job) -> None:
+    assert _run(job, tmp_path, Trial(0, {"where": "weight<0"}), ()).state == "failed"
+
+
 def test_a_recipe_that_changed_since_is_another_search(tmp_path: Path, job: Job) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text('network = "mini"\n')
@@ -281,25 +282,12 @@ def test_failed_trials_are_counted_apart(
     assert "2 failed: training diverged" in done.stdout
 
 
-def test_on_ray(tmp_path: Path, job: Job) -> None:
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning")
+def test_on_ray(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two at a time, in processes of a cluster; what they find is what one finds alone."""
-    code = (
-        "import sys; from pathlib import Path; from mien.search import Job, Varied, search\n"
-        "rates = Varied.parse('learning_rate=1e-9,4e-3')\n"
-        f"job = Job({job.data!r}, 'fast', {TINY!r}, (rates,), 'cpu')\n"
-        "ranked = search(job, Path(sys.argv[1]), trials=2, engine='ray', workers=2)\n"
-        "print(len(ranked), ranked[0].state)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "s")],
-        env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["2", "whole"]
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ranked = search(job, tmp_path / "s", trials=2, engine="ray", workers=2)
+    assert [trial.state for trial in ranked] == ["whole"] * 2
     for trial in untimed(tmp_path / "s"):
         alone = _run(job, tmp_path / "alone", Trial(trial["number"], trial["values"]), ())
         assert trial["losses"] == pytest.approx(list(alone.losses), rel=1e-5)

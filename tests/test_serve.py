@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import numpy as np
@@ -34,6 +35,7 @@ from mien.cores import usable_cores
 from mien.errors import UsageError
 from mien.model import EmotionModel, load_model
 from mien.serve import Limits, create_app, is_loopback, serve
+from mien.serve.connection import HEAD_S, Connection
 from mien.serve.guard import checked_origin
 from mien.serve.limits import Rates, Workers
 from mien.serve.stream import Stream
@@ -263,6 +265,19 @@ def test_pictures_on_their_way_fill_no_more_memory_than_is_allowed(base: Emotion
     assert asyncio.run(ask()) == [503, 499, 499, 422]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "status"), [((600, 600), 413), ((1001,), 413), ((600, 400), 422)]
+)
+def test_a_picture_of_untold_size_is_refused_as_soon_as_it_is_too_large(
+    base: EmotionModel, sizes: tuple[int, ...], status: int
+) -> None:
+    async def ask() -> int:
+        app = create_app({"base": base}, limits=Limits(picture_bytes=1000))
+        return await Call(app, *map(bytes, sizes)).answered()
+
+    assert asyncio.run(ask()) == status
+
+
 def test_whoever_leaves_while_waiting_is_not_worked_for(base: EmotionModel, photo: bytes) -> None:
     slow = Slow(base)
 
@@ -335,6 +350,17 @@ def test_as_many_are_worked_on_at_once_as_cores_may_be_used(
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8})
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     assert usable_cores() == 3
+
+
+@pytest.mark.parametrize(("asked", "at_once"), [(0, 5), (2, 2)])
+def test_as_many_are_worked_on_at_once_as_asked_else_one_a_core(
+    base: EmotionModel, monkeypatch: pytest.MonkeyPatch, asked: int, at_once: int
+) -> None:
+    workers: list[int] = []
+    monkeypatch.setattr("mien.serve.app.Workers", lambda number, _: workers.append(number))
+    monkeypatch.setattr("mien.serve.app.usable_cores", lambda: 5)
+    create_app({"base": base}, limits=Limits(at_once=asked))
+    assert workers == [at_once]
 
 
 # --- what the server tells ----------------------------------------------------------------------
@@ -442,6 +468,8 @@ def test_named_origins_may_ask_with_the_token(base: EmotionModel, photo: bytes) 
         assert status(host="elsewhere.example") == 403
         assert status(host="mien.example", **STRANGER) == 403
         assert status(origin="http://mien.example:81") == 403
+        assert status(origin="https://10.0.0.1:90") == 403
+        assert status(host="10.0.0.1:91") == 403
         headers = {"origin": origin}
         with client.websocket_connect("ws://127.0.0.1/v1/stream", headers=bearer | headers):
             pass
@@ -461,6 +489,19 @@ def test_named_origins_may_ask_with_the_token(base: EmotionModel, photo: bytes) 
         assert refused.status_code == 401, "the origin alone is not enough"
         assert refused.headers["access-control-allow-origin"] == origin
         assert "access-control-allow-origin" not in client.get("/").headers
+
+
+def test_only_a_named_origin_asks_without_the_token_and_may_read(base: EmotionModel) -> None:
+    origin = {"origin": "https://mien.example"}
+    with client_of(base, token="s3cret", origins=origin.values()) as client:
+        for headers in (STRANGER, {}, {"origin": HERE}):
+            answer = client.get("/v1/models", headers=headers)
+            assert "access-control-allow-origin" not in answer.headers
+            assert answer.headers["vary"] == "Origin"
+        assert client.options("/v1/predict").status_code == 401
+        assert client.options("/v1/predict", headers={"origin": HERE}).status_code == 401
+        # Else a cache would hand on to one origin what is for another.
+        assert client.get("/v1/models", headers=origin).headers["vary"] == "Origin"
 
 
 @pytest.mark.parametrize(
@@ -492,20 +533,31 @@ def test_origins_need_a_token(base: EmotionModel, monkeypatch: pytest.MonkeyPatc
     assert "?token=" in said[0]
 
 
-@pytest.mark.parametrize(("proxy", "statuses"), [(True, [200, 429, 200]), (False, [200, 429, 429])])
-def test_a_proxy_is_believed_who_asks_where_that_is_said(
-    base: EmotionModel, monkeypatch: pytest.MonkeyPatch, proxy: bool, statuses: list[int]
+@pytest.mark.parametrize(
+    ("proxy", "address", "believed"),
+    [
+        (True, "127.0.0.1", True),
+        (True, "192.168.0.9", False),  # It may be anybody, who would have no limit.
+        (False, "127.0.0.1", False),
+    ],
+)
+def test_a_proxy_on_this_machine_is_believed_who_asks_where_that_is_said(
+    base: EmotionModel,
+    monkeypatch: pytest.MonkeyPatch,
+    proxy: bool,
+    address: str,
+    believed: bool,
 ) -> None:
     options = {"proxy": proxy, "token": "s3cret", "limits": Limits(rate=0.5)}
     app = config_of(monkeypatch, {"base": base}, **options).loaded_app
-    with TestClient(app, base_url=HERE, client=("127.0.0.1", 5)) as client:
+    with TestClient(app, base_url=HERE, client=(address, 5)) as client:
         bearer = {"authorization": "Bearer s3cret"}
-        assert statuses == [
+        assert [200, 429, 200 if believed else 429] == [
             client.get("/v1/models", headers=bearer | {"x-forwarded-for": who}).status_code
             for who in ("10.0.0.1", "10.0.0.1", "10.0.0.2")
         ]
         headers = {"x-forwarded-for": "10.0.0.3", "x-forwarded-proto": "https"}
-        if proxy:
+        if believed:
             entered = client.get("/?token=s3cret", headers=headers, follow_redirects=False)
             assert "Secure" in entered.headers["set-cookie"].split("; ")
 
@@ -851,6 +903,21 @@ def test_a_connection_that_never_asks_is_closed(
     config = config_of(monkeypatch, {"base": base})
     nothing, part, whole = asyncio.run(all_at_once())
     assert (nothing, part, whole[:15]) == (b"", b"", b"HTTP/1.1 200 OK")
+
+
+def test_a_connection_that_ended_has_no_deadline_left() -> None:
+    async def ended() -> bool:
+        config = uvicorn.Config(lambda: None)
+        config.load()
+        connection = Connection(config, ServerState(), {})
+        connection.connection_made(Mock(is_closing=lambda: False))
+        deadline = connection._deadline
+        assert deadline is not None
+        assert 0 < deadline.when() - asyncio.get_running_loop().time() <= HEAD_S <= 60
+        connection.connection_lost(None)
+        return deadline.cancelled()
+
+    assert asyncio.run(ended())
 
 
 def test_a_taken_port_and_a_wrong_certificate_are_told(base: EmotionModel, tmp_path: Path) -> None:

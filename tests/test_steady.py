@@ -65,3 +65,9 @@ def test_a_slight_change_that_lasts_is_named_too(fps: int) -> None:
     named_after = (names.index(1) + 1) / fps
     assert 1.0 < named_after <= PATIENCE + 0.3
     assert set(names[names.index(1) :]) == {1}
+
+
+def test_a_lead_of_exactly_the_patience_is_enough() -> None:
+    steady = Steady()
+    times = ((0.0, 0.0), (10.0, 0.6), (10.0 + PATIENCE - 1e-6, 0.6))
+    assert [steady.update(time_s, _row(share))[1] for time_s, share in times] == [0, 0, 1]

@@ -2,9 +2,11 @@
 
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from mien.labels import EMOTIONS
@@ -125,6 +127,16 @@ def test_false_alarms_are_nobody() -> None:
     assert [person.number for person in timeline.people()] == [1]
 
 
+def test_rounded_times_cost_nobody_a_place() -> None:
+    """Searches are 0.2 s apart; time stamps are rounded, and so may be a hair less."""
+    timeline = Timeline("a")
+    for number in range(30):
+        faces = (_face(1, "fear"), *((_face(2, "anger"),) if 10 <= number <= 12 else ()))
+        now = round(number / 10 - (1e-6 if number == 12 else 0), 6)
+        timeline.add(Prediction("a", 1, 1, faces, time_s=now), PIXELS)
+    assert timeline.faces == 2
+
+
 def test_more_false_alarms_than_people_fit_are_not_counted_either() -> None:
     timeline = Timeline("a")
     for number in range(2 * MAX_PEOPLE):
@@ -220,8 +232,17 @@ def test_a_page_of_hours_stays_small() -> None:
     assert f"a mean over {timeline.bin_s:g} seconds" in page
 
 
-def test_an_address_keeps_its_password() -> None:
+def test_an_address_keeps_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    write = Figure.text
+
+    def noted(self: Figure, x: float, y: float, s: str, **more: Any) -> Any:
+        written.append(s)
+        return write(self, x, y, s, **more)
+
+    monkeypatch.setattr(Figure, "text", noted)
     timeline = Timeline("rtsp://me:secret@host:554")
     timeline.add(Prediction(timeline.source, 1, 1), PIXELS)
-    page = render_timeline(timeline)
-    assert "host" in page and "secret" not in page
+    save_timeline(tmp_path / "t.png", timeline)
+    for told in (render_timeline(timeline), " ".join(written)):
+        assert "host" in told and "secret" not in told

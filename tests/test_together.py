@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from torch import distributed, nn
 
 from mien.checkpoint import BEST_NAME, write_weights
 from mien.cli import main
+from mien.config import TrainConfig, load_recipe
 from mien.data.dataset import Dataset
 from mien.errors import DataError, UsageError
 from mien.export import export_run
@@ -30,6 +32,7 @@ from mien.preprocess import InputSpec
 from mien.reopen import open_file, settle_norms
 from mien.runs import open_run
 from mien.together import from_first, share_statistics, together
+from mien.train import train
 
 MIEN = Path(sys.executable).with_name("mien")
 TWO = ("--devices", "2")
@@ -53,24 +56,6 @@ teachers_see = "original"
 """
 """Without chance: what the processes draw for themselves would differ from what one draws."""
 
-ENDING = """
-import torch
-from torch import distributed
-from mien.together import together
-
-def main():
-    with together("cpu", 2, 1, "32-true") as fabric:
-        network = fabric.setup(torch.nn.Linear(8, 8))
-        network(torch.ones(4, 8)).sum().backward()
-        for _ in range(1000):
-            values = torch.ones(4)
-            values.known_to_python = object()
-            distributed.all_reduce(values, async_op=True)
-
-main()
-"""
-"""What is still to be exchanged as it ends is known to Python, whose lock frees it."""
-
 FAILING = """
 import mien.cli
 from mien.errors import DataError
@@ -91,6 +76,7 @@ SETTLING = """
 import sys
 import torch
 from safetensors.torch import load_file, save_file
+from torch import distributed
 from mien.reopen import open_file, settle_norms
 from mien.together import share_statistics, together
 
@@ -101,9 +87,16 @@ def main():
         share_statistics(network)
         settle_norms(network, load_file(pixels)["pixels"].chunk(2)[fabric.global_rank].split(8))
         save_file(network.state_dict(), f"{out}/{fabric.global_rank}.safetensors")
+        learning = fabric.setup(torch.nn.Linear(8, 8))
+        learning(torch.ones(4, 8)).sum().backward()
+        for _ in range(1000):
+            values = torch.ones(4)
+            values.known_to_python = object()
+            distributed.all_reduce(values, async_op=True)
 
 main()
 """
+"""What is still to be exchanged as it ends is known to Python, whose lock frees it."""
 
 
 def command(dataset: Dataset, recipe: Path, run: Path, *more: str) -> list[str | Path]:
@@ -141,7 +134,7 @@ def calm(tmp_path: Path) -> Path:
 def test_two_processes_find_the_losses_of_one(
     tmp_path: Path, calm: Path, drawn_dataset: Dataset, tiny_run: Path
 ) -> None:
-    """Started by us or by torchrun, with the same batch: but for what training makes of rounding.
+    """With the same batch: but for what training makes of rounding.
 
     In 64 bits they are the same to 1e-7; statistics of half a batch put them 4e-3 apart. They go
     on from a file, whose norms begin with statistics of the pictures of both.
@@ -154,22 +147,15 @@ def test_two_processes_find_the_losses_of_one(
     write_weights(tmp_path / "fresh" / BEST_NAME, fresh, card)
     export_run(tmp_path / "fresh", tmp_path / "fresh.onnx")
     calm.write_text(f'start_from = "{tmp_path / "fresh.onnx"}"\n{CALM}')
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    ways: dict[str, tuple[Sequence[str | Path], Sequence[str]]] = {
-        "one": ([MIEN], ()),
-        "two": ([MIEN], TWO),
-        "torchrun": ([*torchrun, "--no-python", MIEN], ()),
-    }
-    for name, (starter, more) in ways.items():
-        done = trained(command(drawn_dataset, calm, tmp_path / name, *more), starter=starter)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("best epoch") == 1
-    one, *others = (history(tmp_path / name) for name in ways)
-    for found in others:
-        assert len(found) == 2
-        for ours, theirs in zip(found, one, strict=True):
-            assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=5e-4)
-            assert ours["valid_loss"] == pytest.approx(theirs["valid_loss"], rel=5e-4)
+    train(drawn_dataset, load_recipe(str(calm)), tmp_path / "one", device="cpu")
+    done = trained(command(drawn_dataset, calm, tmp_path / "two", *TWO))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best epoch") == 1
+    one, two = (history(tmp_path / name) for name in ("one", "two"))
+    assert len(two) == 2
+    for ours, theirs in zip(two, one, strict=True):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=5e-4)
+        assert ours["valid_loss"] == pytest.approx(theirs["valid_loss"], rel=5e-4)
     told = json.loads((tmp_path / "two" / "run.json").read_text())
     assert told["machine"]["processes"] == 2
 
@@ -178,6 +164,7 @@ def test_two_processes_find_the_losses_of_one(
 def test_a_lost_process_ends_the_run_and_it_resumes_exactly(
     tmp_path: Path, calm: Path, drawn_dataset: Dataset
 ) -> None:
+    """Begun by us, and gone on with by torchrun."""
     calm.write_text(CALM.replace("epochs = 2", "epochs = 8").replace("flip = 0.0", "flip = 0.5"))
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     with subprocess.Popen(
@@ -198,13 +185,22 @@ def test_a_lost_process_ends_the_run_and_it_resumes_exactly(
     assert said.splitlines()[-1].startswith("mien: another process of this run was lost")
     assert "Traceback" not in said
     assert 1 <= len(history(cut)) < 8
-    for run, more in ((cut, ["--resume"]), (whole, [])):
-        done = trained(command(drawn_dataset, calm, run, *TWO, *more))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    for done in (
+        trained(
+            command(drawn_dataset, calm, cut, "--resume"), starter=[*torchrun, "--no-python", MIEN]
+        ),
+        trained(command(drawn_dataset, calm, whole, *TWO)),
+    ):
         assert done.returncode == 0, done.stderr
+        assert done.stdout.count("best epoch") == 1
     assert history(cut) == history(whole)
 
 
-def test_norms_settle_on_the_pictures_of_all_processes(tmp_path: Path, tiny_onnx: Path) -> None:
+def test_norms_settle_on_the_pictures_of_all_processes_and_no_thread_of_theirs_is_left(
+    tmp_path: Path, tiny_onnx: Path
+) -> None:
+    """Such a thread, waiting for Python's lock as Python ends, ends the process by SIGABRT."""
     script, pixels = tmp_path / "settling.py", tmp_path / "pixels.safetensors"
     script.write_text(SETTLING)
     pictures = torch.rand(32, 1, 48, 48)
@@ -212,6 +208,7 @@ def test_norms_settle_on_the_pictures_of_all_processes(tmp_path: Path, tiny_onnx
     save_file({"pixels": pictures}, pixels)
     done = trained([script, tiny_onnx, pixels, tmp_path], starter=[sys.executable])
     assert done.returncode == 0, done.stderr
+    assert "terminate called" not in done.stderr
     alone, _ = open_file(str(tiny_onnx))
     settle_norms(alone, pictures.split(8))
     for process in range(2):
@@ -219,22 +216,13 @@ def test_norms_settle_on_the_pictures_of_all_processes(tmp_path: Path, tiny_onnx
         torch.testing.assert_close(found, dict(alone.state_dict()), rtol=1e-4, atol=1e-5)
 
 
-def test_no_thread_of_the_group_is_left_when_python_ends(tmp_path: Path) -> None:
-    """Such a thread, waiting for Python's lock, ends the process by SIGABRT."""
-    script = tmp_path / "ending.py"
-    script.write_text(ENDING)
-    done = trained([script], starter=[sys.executable])
-    assert done.returncode == 0, done.stderr
-    assert "terminate called" not in done.stderr
-
-
 def test_a_batch_that_cannot_be_shared_is_refused(
-    tmp_path: Path, calm: Path, drawn_dataset: Dataset
+    tmp_path: Path, drawn_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calm.write_text(CALM.replace("32", "31"))
-    done = trained(command(drawn_dataset, calm, tmp_path / "run", *TWO))
-    assert done.returncode == 2
-    assert done.stderr.count("batch_size 31 cannot be shared by 2 processes") == 1
+    two = nullcontext(SimpleNamespace(world_size=2))
+    monkeypatch.setattr("mien.train.together", lambda *_: two)
+    with pytest.raises(UsageError, match="batch_size 31 cannot be shared by 2 processes"):
+        train(drawn_dataset, TrainConfig(batch_size=31), tmp_path / "run", devices=2)
     assert not (tmp_path / "run").exists()
 
 
@@ -256,7 +244,9 @@ def test_what_goes_wrong_in_all_is_said_by_the_first_alone(
         from_first(fabric, lambda: None)  # type: ignore[arg-type]
     monkeypatch.setattr("mien.cli.terminal._SILENT", True)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    for error, said in ((DataError("x"), "mien: process 1: x\n"), (raised.value, "")):
+    wrong_call = UsageError("--devices 0")
+    told = [(DataError("x"), "mien: process 1: x\n"), (raised.value, ""), (wrong_call, "")]
+    for error, said in told:
         monkeypatch.setattr("mien.cli.app", Mock(side_effect=error))
         with pytest.raises(SystemExit):
             main()

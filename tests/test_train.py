@@ -701,7 +701,9 @@ def test_quick_epochs_are_not_each_drawn(
 ) -> None:
     """The first and the last are; the others where that takes a small part of the time."""
     drawn: list[int] = []
-    monkeypatch.setattr("mien.train.plots.save_curves", lambda _, history: drawn.append(len(history)))
+    monkeypatch.setattr(
+        "mien.train.plots.save_curves", lambda _, history: drawn.append(len(history))
+    )
     clock = itertools.count()
     monkeypatch.setattr("mien.train.time.monotonic", lambda: float(next(clock)))
     config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 4}))
