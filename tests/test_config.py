@@ -34,19 +34,6 @@ def test_the_recipe_for_few_faces_goes_on_from_the_shipped_nano() -> None:
     assert (few.epochs, few.batch_size, few.learning_rate) == (20, 32, 2e-3)  # docs/training.md
 
 
-def test_changes_of_the_picture_are_half_as_strong_in_the_last_epochs() -> None:
-    config = TrainConfig(epochs=10, mild_share=0.3, environment=0.2, gamma=0.4)
-    changes = [config.changes_in(epoch) for epoch in range(10)]
-    assert changes[:7] == [config] * 7
-    assert changes[7:] == [changes[9]] * 3
-    before, after = config.model_dump(), changes[9].model_dump()
-    halved = {"rotation", "shift", "scale", "brightness", "contrast", "gamma", "environment"}
-    assert {name for name in before if before[name] != after[name]} == halved | {"erasing"}
-    assert all(after[name] == before[name] / 2 for name in halved)
-    assert after["erasing"] == 0
-    assert TrainConfig(epochs=10).changes_in(9) == TrainConfig(epochs=10)
-
-
 def test_config_is_frozen() -> None:
     with pytest.raises(ValidationError):
         TrainConfig().epochs = 3  # type: ignore[misc]

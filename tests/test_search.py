@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -147,8 +148,19 @@ def test_values_that_do_not_suit_each_other_are_a_failed_trial(tmp_path: Path, j
     assert "cutmix" in (ranked[-1].reason or "")
 
 
-def test_a_trial_whose_condition_leaves_no_images_has_failed(tmp_path: Path, job: Job) -> None:
-    assert _run(job, tmp_path, Trial(0, {"where": "weight<0"}), ()).state == "failed"
+def test_a_trial_whose_condition_leaves_no_images_has_failed(
+    tmp_path: Path, job: Job, drawn_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharp = pa.array([0.5] * len(drawn_dataset))
+    data = replace(
+        drawn_dataset,
+        manifest=drawn_dataset.manifest.append_column("sharp", sharp),
+        info={**drawn_dataset.info, "values": ["sharp"]},
+    )
+    monkeypatch.setattr("mien.search.open_data", lambda _: data)
+    ended = _run(job, tmp_path, Trial(0, {"where": '["sharp<0"]'}), ())
+    assert ended.state == "failed"
+    assert "no usable image" in (ended.reason or "")
 
 
 def test_a_recipe_that_changed_since_is_another_search(tmp_path: Path, job: Job) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from kornia.augmentation import RandomErasing
 
 from mien import mixing
 from mien.augment import Augmentation
@@ -85,7 +84,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
             "logit_adjustment": 0.5,
         },
         {"progressive_size": 24, "progressive_share": 0.5, "precision": "bfloat16"},
-        {"varied_at_once": 2, "environment": 0.5, "mild_share": 0.5},
+        {"varied_at_once": 2, "environment": 0.5},
         {"teachers": ["nano"], "teachers_see": "original", "optimizer": "adamw"},
         {"sharpness": 1.0},
         {"start_from": "nano", "network": "mirror-s"},
@@ -97,7 +96,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
         "emotions",
         "sgd-cutmix",
         "progressive-bfloat16",
-        "varied-two-at-once-then-mildly",
+        "varied-two-at-once",
         "taught-adamw",
         "sharpness",
         "from-a-file",
@@ -709,25 +708,6 @@ def test_quick_epochs_are_not_each_drawn(
     config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 4}))
     train(drawn_dataset, config, tmp_path / "run", device="cpu")
     assert drawn == [1, 4]
-
-
-def test_the_last_epochs_change_pictures_mildly(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    drawn_dataset: Dataset,
-    tiny_config: TrainConfig,
-) -> None:
-    blanked: list[bool] = []
-
-    def noted(self: Augmentation, images: torch.Tensor) -> torch.Tensor:
-        blanked.append(any(isinstance(step, RandomErasing) for step in self.steps))
-        return images
-
-    monkeypatch.setattr(Augmentation, "forward", noted)
-    config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 3, "mild_share": 0.4}))
-    train(drawn_dataset, config, tmp_path / "run", device="cpu")
-    steps = len(blanked) // 3
-    assert blanked == 2 * steps * [True] + steps * [False]
 
 
 def test_a_run_goes_on_from_what_another_learnt(

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -17,17 +17,6 @@ from mien.errors import ConfigError
 __all__ = ["TrainConfig", "checked", "load_recipe", "overridden", "recipe_names", "recipe_values"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-_HALVED: Final = (
-    "rotation",
-    "shift",
-    "scale",
-    "brightness",
-    "contrast",
-    "gamma",
-    "environment",
-)
-"""Settings that are half as strong where changes of the picture are mild."""
 
 
 class TrainConfig(BaseModel):
@@ -151,23 +140,11 @@ class TrainConfig(BaseModel):
     )
     erasing: Share = Field(0.3, description="probability of blanking a rectangle")
     erasing_area: Share = Field(0.2, description="largest share of the picture blanked")
-    mild_share: Share = Field(
-        0.0,
-        description="share of the epochs, the last, whose changes of the picture are half as "
-        "strong and blank nothing",
-    )
 
     def side_in(self, epoch: int) -> int:
         """Return the side of the pictures that an epoch, from 0, learns from, in pixels."""
         small = self.progressive_size and epoch < self.progressive_share * self.epochs
         return self.progressive_size if small else self.size
-
-    def changes_in(self, epoch: int) -> Self:
-        """Return the settings by which the pictures of an epoch, from 0, are changed."""
-        if epoch < (1 - self.mild_share) * self.epochs:
-            return self
-        halved = {name: getattr(self, name) / 2 for name in _HALVED}
-        return self.model_copy(update={**halved, "erasing": 0.0})
 
     @field_validator("cutmix")
     @classmethod

@@ -472,7 +472,6 @@ class _Trainer:
         begun = self.begun or _Begun(rate=self.optimizer.param_groups[0]["lr"])
         self.begun = None
         steps, resumed_at = self.steps_per_epoch, begun.step
-        self.augment = Augmentation(self.config.changes_in(self.epoch))
         torch.manual_seed(self._seed)
         batches = progress(
             self._varied(begun.step, steps),
