@@ -11,6 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -61,35 +63,40 @@ def _local(
     workers: int,
     give_up: Callable[[int], None],
 ) -> Iterator[Tally]:
-    queue, lost = deque(numbers), list[int]()
-    while queue:
-        running: dict[Future[Tally], int] = {}
-        with _pool(workers, model) as pool, suppress(BrokenProcessPool):
-            while queue or running:
-                while queue and len(running) < workers:
-                    future = pool.submit(_do, plan, queue[0])
-                    running[future] = queue.popleft()
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-                    del running[future]
-        # One worker's death ends them all, and nobody can tell at which part it died.
-        lost += running.values()
-    for number in lost:
-        for _ in range(_TRIES - 1):
-            with _pool(1, model) as pool, suppress(BrokenProcessPool):
-                yield pool.submit(_do, plan, number).result()
-                break
-        else:
-            give_up(number)
+    with TemporaryDirectory(prefix="mien-") as folder:
+        file = Path(folder) / "model.onnx"
+        file.write_bytes(model)
+        queue, lost = deque(numbers), list[int]()
+        while queue:
+            running: dict[Future[Tally], int] = {}
+            with _pool(workers, file) as pool, suppress(BrokenProcessPool):
+                while queue or running:
+                    while queue and len(running) < workers:
+                        future = pool.submit(_do, plan, queue[0])
+                        running[future] = queue.popleft()
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield future.result()
+                        del running[future]
+            # One worker's death ends them all, and nobody can tell at which part it died.
+            lost += running.values()
+        for number in lost:
+            for _ in range(_TRIES - 1):
+                with _pool(1, file) as pool, suppress(BrokenProcessPool):
+                    yield pool.submit(_do, plan, number).result()
+                    break
+            else:
+                give_up(number)
 
 
-def _pool(workers: int, model: bytes) -> ProcessPoolExecutor:
+def _pool(workers: int, model: Path) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         workers,
         # A fork of a process that has threads may hang.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_set_up,
+        # Not its bytes: to hand them over takes until the worker reads them, and one that is still
+        # being started when another dies is not ended with the rest but waited for, for ever.
         initargs=(os.getpid(), model),
     )
 
@@ -97,10 +104,10 @@ def _pool(workers: int, model: bytes) -> ProcessPoolExecutor:
 _model = b""
 
 
-def _set_up(parent: int, model: bytes) -> None:
+def _set_up(parent: int, model: Path) -> None:
     """Set a worker up: it keeps the model, and ends when whoever started it is killed."""
     global _model  # noqa: PLW0603
-    _model = model
+    _model = model.read_bytes()
 
     def watch() -> None:
         while os.getppid() == parent:
