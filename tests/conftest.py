@@ -130,6 +130,15 @@ def _tell_faces_apart(run: Path, dataset: Dataset) -> None:
 
 
 @pytest.fixture
+def ray_within(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For tests that start Ray in this process: its handler, which ends it at SIGTERM, goes."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
 def few_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make files of 8 bits by an eighth of the faces, for tests of something else."""
     monkeypatch.setattr("mien.quantise._FACES", 32)

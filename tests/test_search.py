@@ -294,10 +294,10 @@ def test_failed_trials_are_counted_apart(
     assert "2 failed: training diverged" in done.stdout
 
 
+@pytest.mark.usefixtures("ray_within")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning")
-def test_on_ray(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_ray(tmp_path: Path, job: Job) -> None:
     """Two at a time, in processes of a cluster; what they find is what one finds alone."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ranked = search(job, tmp_path / "s", trials=2, engine="ray", workers=2)
     assert [trial.state for trial in ranked] == ["whole"] * 2
     for trial in untimed(tmp_path / "s"):

@@ -104,18 +104,32 @@ def command(dataset: Dataset, recipe: Path, run: Path, *more: str) -> list[str |
     return [*data, "--out", run, "--device", "cpu", *more]
 
 
+def started(
+    arguments: Sequence[str | Path], *, starter: Sequence[str | Path] = (MIEN,)
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*starter, *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "400"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    with process:
+        try:
+            said, complained = process.communicate(timeout=240)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, said, complained)
+
+
 def trained(
     arguments: Sequence[str | Path], *, starter: Sequence[str | Path] = (MIEN,)
 ) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "400"}
-    return subprocess.run(
-        [*starter, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return ended(started(arguments, starter=starter))
 
 
 def history(run: Path) -> list[dict[str, Any]]:
@@ -147,8 +161,9 @@ def test_two_processes_find_the_losses_of_one(
     write_weights(tmp_path / "fresh" / BEST_NAME, fresh, card)
     export_run(tmp_path / "fresh", tmp_path / "fresh.onnx")
     calm.write_text(f'start_from = "{tmp_path / "fresh.onnx"}"\n{CALM}')
+    both = started(command(drawn_dataset, calm, tmp_path / "two", *TWO))
     train(drawn_dataset, load_recipe(str(calm)), tmp_path / "one", device="cpu")
-    done = trained(command(drawn_dataset, calm, tmp_path / "two", *TWO))
+    done = ended(both)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("best epoch") == 1
     one, two = (history(tmp_path / name) for name in ("one", "two"))
@@ -167,13 +182,7 @@ def test_a_lost_process_ends_the_run_and_it_resumes_exactly(
     """Begun by us, and gone on with by torchrun."""
     calm.write_text(CALM.replace("epochs = 2", "epochs = 8").replace("flip = 0.0", "flip = 0.5"))
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    with subprocess.Popen(
-        [MIEN, *command(drawn_dataset, calm, cut, *TWO)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "400"},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    ) as first:
+    with started(command(drawn_dataset, calm, cut, *TWO)) as first:
         until = time.monotonic() + 120
         while not (cut / "history.jsonl").exists() and time.monotonic() < until:
             time.sleep(0.02)
@@ -186,12 +195,11 @@ def test_a_lost_process_ends_the_run_and_it_resumes_exactly(
     assert "Traceback" not in said
     assert 1 <= len(history(cut)) < 8
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    for done in (
-        trained(
-            command(drawn_dataset, calm, cut, "--resume"), starter=[*torchrun, "--no-python", MIEN]
-        ),
-        trained(command(drawn_dataset, calm, whole, *TWO)),
-    ):
+    going_on = started(
+        command(drawn_dataset, calm, cut, "--resume"), starter=[*torchrun, "--no-python", MIEN]
+    )
+    anew = started(command(drawn_dataset, calm, whole, *TWO))
+    for done in [ended(going_on), ended(anew)]:
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("best epoch") == 1
     assert history(cut) == history(whole)
