@@ -84,7 +84,8 @@ class _Bright:
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Photos of 300x200 with no, one and two faces, and a table that gives one a box."""
-    monkeypatch.setattr("mien.data.importers.make_detector", lambda _: _Bright())
+    made = {"auto": _Bright(), "none": Whole()}
+    monkeypatch.setattr("mien.data.importers.make_detector", made.__getitem__)
     source = tmp_path / "photos"
     source.mkdir()
     for name, widths in {"none": (), "one": (40,), "two": (40, 10), "boxed": (40,)}.items():

@@ -190,9 +190,8 @@ class Report:
         write_text(page, render_evaluation(self, dataset, pictures))
         written = [page, report, answers, confusion, *pictures]
         if self.cross_validation is None:
-            card = folder / "model_card.md"
-            write_text(card, render_model_card(self))
-            written.insert(1, card)
+            written.append(folder / "model_card.md")
+            write_text(written[-1], render_model_card(self))
         return written
 
     def _environments_before(self, report: Path) -> dict[str, Any] | None:
@@ -255,10 +254,9 @@ def evaluate(
         )
     found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec, progress=progress)
     report = report_on(found, model.card, dataset, rows, split)
-    if by is not None:
-        groups = _groups(found, dataset.labels(rows, labels), rows, dataset, labels, by)
-        report = replace(report, groups=groups, by=by)
-    return replace(report, left_out=left_out)
+    truth = dataset.labels(rows, labels)
+    groups = {} if by is None else _groups(found, truth, rows, dataset, labels, by)
+    return replace(report, left_out=left_out, groups=groups, by=by)
 
 
 def report_on(

@@ -97,27 +97,24 @@ class _Faces:
 
     Attributes:
         detector: a name of `make_detector`; ``none`` takes every image whole.
-        look: what that makes; None where nobody looks.
+        look: what that makes.
         sides: the longer side of each image that came without a box, pixels.
         several: in how many images there was more than one face.
         without: in how many there was none.
     """
 
     detector: str
-    look: Detector | None = field(init=False)
+    look: Detector = field(init=False)
     sides: list[int] = field(default_factory=list)
     several: int = 0
     without: int = 0
 
     def __post_init__(self) -> None:
-        self.look = None if self.detector == "none" else make_detector(self.detector)
+        self.look = make_detector(self.detector)
 
     def find(self, image: NDArray[np.uint8]) -> Detection | None:
-        """Return the face, the image whole with no score where nobody looks, or None: no face."""
-        height, width = image.shape[:2]
-        self.sides.append(max(height, width))
-        if self.look is None:
-            return Detection(Box(0, 0, width, height), None)
+        """Return the face, the whole image with no score where it was taken so, or None."""
+        self.sides.append(max(image.shape[:2]))
         found = self.look(image)
         self.several += len(found) > 1
         self.without += not found
@@ -125,7 +122,7 @@ class _Faces:
 
     def notes(self) -> list[str]:
         """Tell what was found, or that a detector may be wanted."""
-        if self.look is None:
+        if self.detector == "none":
             if not self.sides or (side := median(self.sides)) <= _LARGE:
                 return []
             return [
