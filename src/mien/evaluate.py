@@ -188,11 +188,11 @@ class Report:
             pictures += self._save_environments(folder, self.environments)
         page = folder / "evaluation.html"
         write_text(page, render_evaluation(self, dataset, pictures))
-        written = [page, report, answers, confusion, *pictures]
+        written = [page]
         if self.cross_validation is None:
             written.append(folder / "model_card.md")
             write_text(written[-1], render_model_card(self))
-        return written
+        return [*written, report, answers, confusion, *pictures]
 
     def _environments_before(self, report: Path) -> dict[str, Any] | None:
         try:
