@@ -58,6 +58,8 @@ def test_card_is_frozen() -> None:
         pytest.param({"size": "large"}, "size", id="size-is-text"),
         pytest.param({"margin": 3.0}, "margin", id="margin-out-of-range"),
         pytest.param({"parameters": None}, "parameters", id="null"),
+        pytest.param({"training": {"started_from": {}}}, "training", id="nested-lineage"),
+        pytest.param({"training": {"taught_by": [{"model": "m"}]}}, "training", id="no-data-named"),
     ],
 )
 def test_broken_card_names_the_key(changes: dict[str, object], key: str) -> None:

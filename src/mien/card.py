@@ -86,6 +86,18 @@ class ModelCard(BaseModel):
             raise ValueError(f"expected none or {len(labels)}, one for each label")
         return offsets
 
+    @field_validator("training")
+    @classmethod
+    def _lineages(cls, training: dict[str, Any]) -> dict[str, Any]:
+        for way in _BEFORE:
+            told = training.get(way, [])
+            known = isinstance(told, list) and all(
+                isinstance(each, dict) and {"model", "learnt_from"} <= each.keys() for each in told
+            )
+            if not known:
+                raise ValueError(f"{way}: expected a list of models, each with what it learnt from")
+        return training
+
     @property
     def spec(self) -> InputSpec:
         """What the network sees."""
