@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,7 @@ def test_everyone_is_judged_once_by_a_network_that_has_not_seen_them(
         assert len(learnt) + len(chose) + len(own) == PEOPLE == len(learnt | chose | own)
     entries = _told(report)["folds"]
     assert [entry["people"] for entry in entries] == [len(fold.rows) // 3 for fold in cut]
+    assert [{*entry["subjects"]} for entry in entries] == [_people(dataset, f.rows) for f in cut]
     assert {entry["n"] + entry["train"] + entry["valid"] for entry in entries} == {len(used)}
 
 
@@ -230,10 +232,39 @@ def test_models_that_know_the_pictures_are_refused_and_others_are_told_of(
     monkeypatch.setattr("mien.crossval.weights_digest", lambda name: "0")
     recipe = TrainConfig(**(QUICK.model_dump() | {way: "m.onnx" if way == "start_from" else ["m"]}))
     if not knows:
-        _judged(monkeypatch, dataset, tmp_path, config=recipe)
+        report, _ = _judged(monkeypatch, dataset, tmp_path, config=recipe)
+        name = recipe.start_from or recipe.teachers[0]
+        assert report.caveat.startswith(f"The networks go on from, or learn from, {name}, of other")
         return
     with pytest.raises(UsageError, match="has learnt from pictures that it would be judged by"):
         _judged(monkeypatch, dataset, tmp_path, config=recipe)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"cleaned": [{"from": "before"}]},
+        {"parts": [{"fingerprint": "before", "source_format": "csv"}]},
+        {"parts": [{"fingerprint": "a", "source_format": "join", "cleaned": [{"from": "before"}]}]},
+        {"parts": [{"fingerprint": "a", "source_format": "ferplus"}]},
+    ],
+    ids=["cleaned", "joined", "joined-of-cleaned", "joined-of-the-same-set"],
+)
+def test_what_a_dataset_was_made_of_counts_as_known(
+    monkeypatch: pytest.MonkeyPatch, dataset: Dataset, tmp_path: Path, made: dict[str, Any]
+) -> None:
+    seen = {"dataset": {"fingerprint": "before", "source_format": "fer2013"}}
+    card = ModelCard(name="m", network="mini", labels=SHOWN, size=24, channels=1, parameters=1)
+    model = SimpleNamespace(card=card.model_copy(update={"training": seen}))
+    monkeypatch.setattr("mien.crossval.load_model", lambda name: model)
+    recipe = TrainConfig(**(QUICK.model_dump() | {"start_from": "m.onnx"}))
+    with pytest.raises(UsageError, match="has learnt from pictures that it would be judged by"):
+        _judged(
+            monkeypatch,
+            replace(dataset, info={**dataset.info, **made}),
+            tmp_path,
+            config=recipe,
+        )
 
 
 def test_another_question_in_the_same_folder_is_refused(
@@ -297,6 +328,7 @@ def test_an_interrupted_command_goes_on(
     written = weights.stat().st_mtime_ns
     ran = mien(*command)
     assert ran.status == 0
+    assert "fold 2  epoch   1" in ran.err
     assert "fold 1/2  9 images of 3 people" in ran.err or "fold 1/2  12 images of 4" in ran.err
     assert "2 folds, mean ± standard deviation: accuracy" in ran.out
     assert weights.stat().st_mtime_ns == written

@@ -248,7 +248,7 @@ def test_parts_of_one_name_are_told_apart_in_any_order(
     assert {path.partition("/")[0] for path in joined[0].column("path")} == names
     assert len(set(joined[0].column("id"))) == sum(len(part) for part in parts)
     shared = set(parts[0].column("sha256")) & set(parts[1].column("sha256"))
-    assert any(f"all of them in use: {len(shared)};" in note for note in joined[0].info["notes"])
+    assert any(f"they were joined: {len(shared)};" in note for note in joined[0].info["notes"])
 
 
 def test_notes_name_emotions_that_only_some_parts_have(joined: Dataset) -> None:

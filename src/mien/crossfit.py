@@ -72,7 +72,7 @@ def cross_fit(
         folds: how many; more folds, more training images for each, and more training.
         device: ``cpu``, ``cuda`` or ``auto``.
         progress: shows how far an epoch is.
-        on_epoch: is told each epoch's entry of the history.
+        on_epoch: is told each epoch's entry of the history, with the number of its ``fold``.
 
     Raises:
         DatasetError: there are too few images, or too few people.
@@ -147,10 +147,10 @@ def cut_folds(
     count = apart if folds is None else folds
     if not 2 <= count <= apart:
         known = any(dataset.column("subject")[row] is not None for row in rows)
-        parts = "people (whose pictures are alike count as one)" if known else "different pictures"
+        parts = "people (who share a picture count as one)" if known else "different pictures"
         raise DatasetError(
-            f"{dataset.path}: {count} folds of {apart} {parts}; expected two folds or more, and no "
-            "more than that"
+            f"{dataset.path}: {count} folds of {apart} {parts}; expected two folds or more, and at "
+            "most as many as these"
         )
     fold_of = np.array(
         _draw(dataset, rows, together, dict.fromkeys(range(count), 1.0), first_learns=False)
@@ -196,9 +196,12 @@ def judge_fold(
         DataError: likewise.
     """
     run = folder / f"fold-{fold.number}"
-    train(
-        fold.others, config, run, resume=True, device=device, progress=progress, on_epoch=on_epoch
-    )
+
+    def tell(entry: dict[str, Any]) -> None:
+        if on_epoch is not None:
+            on_epoch({"fold": fold.number, **entry})
+
+    train(fold.others, config, run, resume=True, device=device, progress=progress, on_epoch=tell)
     model = open_run(run)
     found = ask_for_rows(
         model.probabilities, fold.others, fold.rows, model.card.spec, progress=progress

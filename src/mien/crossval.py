@@ -25,7 +25,7 @@ from mien.atomic import write_text
 from mien.card import ModelCard
 from mien.config import TrainConfig
 from mien.crossfit import Fold, cut_folds, judge_fold, usable_rows
-from mien.data.dataset import Dataset
+from mien.data.dataset import Dataset, with_parts
 from mien.errors import ModelError, UsageError
 from mien.evaluate import Report, report_on
 from mien.lock import alone_in
@@ -70,12 +70,13 @@ def cross_validate(
         folds: how many; None: one a person.
         device: ``cpu``, ``cuda`` or ``auto``.
         progress: shows how far the search for copies, and an epoch, is.
-        on_epoch: is told each epoch's entry of the history.
+        on_epoch: is told each epoch's entry of the history, with the number of its ``fold``.
         on_fold: is told the entry of each fold that was judged, and how many folds there are.
 
     Returns:
         The report, written to the folder already. Its ``cross_validation`` holds ``folds``, an
-        entry each: ``fold`` from 1, ``n`` images, ``people`` (None where no image names one),
+        entry each: ``fold`` from 1, ``n`` images, ``people`` (None where no image names one) and
+        their names as ``subjects``,
         ``train`` and ``valid`` images of the others, ``best_epoch``, ``accuracy``,
         ``macro_recall`` (of the emotions that the fold has), ``nll``; ``mean`` and ``deviation`` of
         these three over the folds, the latter of a sample; ``people``, ``nameless`` images, and a
@@ -97,8 +98,7 @@ def cross_validate(
             "no person (column 'subject'); expected a number of folds"
         )
     origins = [*([config.start_from] if config.start_from else []), *config.teachers]
-    for origin in origins:
-        _refuse_if_it_knows(origin, dataset)
+    foreign = [origin for origin in origins if _knows_others(origin, dataset)]
     asked = {
         "data": dataset.info["fingerprint"],
         "folds": folds or "people",
@@ -116,6 +116,7 @@ def cross_validate(
             found[fold.rows], card = judge_fold(
                 fold, config, folder, device=device, progress=progress, on_epoch=on_epoch
             )
+            subjects = _subjects(people, fold.rows)
             fold_of[fold.rows] = fold.number
             figures = evaluate_probabilities(
                 found[fold.rows], dataset.labels(fold.rows, card.labels), card.labels
@@ -123,7 +124,8 @@ def cross_validate(
             entry = {
                 "fold": fold.number,
                 "n": figures.count,
-                "people": _count_people(people, fold.rows),
+                "people": len(subjects) or None,
+                "subjects": subjects,
                 "train": len(fold.others.usable("train")),
                 "valid": len(fold.others.usable("valid")),
                 "best_epoch": card.training["best_epoch"],
@@ -136,9 +138,15 @@ def cross_validate(
             "folds": entries,
             "mean": {figure: mean(entry[figure] for entry in entries) for figure in _FIGURES},
             "deviation": {figure: stdev(entry[figure] for entry in entries) for figure in _FIGURES},
-            "people": _count_people(people, rows),
+            "people": len(_subjects(people, rows)) or None,
             "nameless": nameless,
-            "caveat": " ".join([*_of_people(nameless, len(rows)), *_of_emotions(dataset, cut)]),
+            "caveat": " ".join(
+                [
+                    *_of_origins(foreign),
+                    *_of_people(nameless, len(rows)),
+                    *_of_emotions(dataset, cut),
+                ]
+            ),
         }
         report = report_on(found[rows], _card(card, name, dataset), dataset, rows, _SPLIT)
         answers = report.answers.append_column("fold", pa.array(fold_of[rows]))
@@ -147,19 +155,21 @@ def cross_validate(
     return report
 
 
-def _refuse_if_it_knows(name: str, dataset: Dataset) -> None:
-    """Refuse a model that has learnt from the images that are to be judged, as far as it tells."""
+def _knows_others(name: str, dataset: Dataset) -> bool:
+    """Whether a model has learnt from anything; refuse it where that was what is to be judged."""
     card = open_run(Path(name)).card if is_run(name) else load_model(name).card
-    own, learnt = (
-        _pictures(data.get("source_format", "folder"))
-        for data in (dataset.info, card.training.get("dataset", {}))
-    )
+    described = list(with_parts(dataset.info))
+    own = {each["fingerprint"] for each in described}
+    own |= {step["from"] for each in described for step in each.get("cleaned", ())}
+    pictures = {_pictures(each["source_format"]) for each in described} - {None}
+    learnt = _pictures(card.training.get("dataset", {}).get("source_format", "folder"))
     known = {fingerprint.partition(" ")[0] for fingerprint in card.learnt_from}  # also of a fold
-    if dataset.info["fingerprint"] in known or (own is not None and own == learnt):
+    if own & known or learnt in pictures:
         raise UsageError(
             f"{name} has learnt from pictures that it would be judged by: expected start_from and "
             "teachers of other data, or a recipe without them"
         )
+    return bool(known)
 
 
 def _pictures(source_format: str) -> str | None:
@@ -205,8 +215,16 @@ def _card(of_fold: ModelCard, name: str, dataset: Dataset) -> ModelCard:
     )
 
 
-def _count_people(people: Sequence[str | None], rows: NDArray[np.int64]) -> int | None:
-    return len({people[row] for row in rows} - {None}) or None
+def _subjects(people: Sequence[str | None], rows: NDArray[np.int64]) -> list[str]:
+    return sorted({who for row in rows if (who := people[row]) is not None})
+
+
+def _of_origins(foreign: Sequence[str]) -> Iterator[str]:
+    if foreign:
+        yield (
+            f"The networks go on from, or learn from, {', '.join(foreign)}, of other data: nobody "
+            "has checked whether these images were among that."
+        )
 
 
 def _of_people(nameless: int, images: int) -> Iterator[str]:

@@ -127,10 +127,11 @@ class Report:
 
     @property
     def caveat(self) -> str:
-        """Why the figures may flatter the model, see `caveat_of`, or do it injustice."""
-        of_model = caveat_of(self.card, self.dataset["fingerprint"], self.split)
-        of_folds = self.cross_validation["caveat"] if self.cross_validation else ""
-        return f"{of_model} {of_folds}".strip()
+        """Why the figures may flatter, see `caveat_of`; of folds, or do injustice."""
+        if self.cross_validation:
+            told: str = self.cross_validation["caveat"]
+            return told
+        return caveat_of(self.card, self.dataset["fingerprint"], self.split)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -297,11 +298,11 @@ def caveat_of(card: ModelCard, fingerprint: str, split: str) -> str:
             "It, a model before it, or a teacher of it, learnt from other data: "
             "nobody has checked whether these images were among that."
         )
-    if card.learnt_from:
+    if card.learnt_from and split != "test":
         return {
             "train": "It learnt from these images.",
             "valid": "Its epoch and its temperature were chosen on these images.",
-        }.get(split, "")
+        }[split]
     return ""
 
 

@@ -14,7 +14,7 @@ from mien.errors import UsageError
 __all__ = ["data_app"]
 
 data_app = typer.Typer(
-    help="Datasets: import what you have, and find what is wrong with it.", no_args_is_help=True
+    help="Datasets: import, audit, clean, join, stream and draw them.", no_args_is_help=True
 )
 
 
@@ -45,8 +45,8 @@ def data_import(
     detector: Annotated[
         str,
         typer.Option(
-            help="Finds the face in images that come without a box, as 'mien predict' does: auto; "
-            "none: they are faces cut out already.",
+            help="Finds the face in images that come without a box: auto, fast, centerface, "
+            "blazeface, haar or a file, see 'mien predict'; none: they are faces cut out already.",
             metavar="NAME",
         ),
     ] = "none",

@@ -74,8 +74,9 @@ def print_dataset(path: Path, info: dict[str, Any]) -> None:
 
 def print_epoch(entry: dict[str, Any]) -> None:
     """Say how an epoch of training went, beside the progress."""
+    fold = f"fold {entry['fold']}  " if "fold" in entry else ""
     err_console.print(
-        f"epoch {entry['epoch']:>3}  train loss {entry['train_loss']:.4f}  "
+        f"{fold}epoch {entry['epoch']:>3}  train loss {entry['train_loss']:.4f}  "
         f"valid loss {entry['valid_loss']:.4f}  accuracy {entry['valid_accuracy']:.2%}  "
         f"macro recall {entry['valid_macro_recall']:.2%}  {entry['seconds']:.0f} s",
         soft_wrap=True,
@@ -102,10 +103,10 @@ def print_fold(entry: dict[str, Any], folds: int) -> None:
 
 def _images_of(entry: dict[str, Any]) -> str:
     images = f"{entry['n']:,} image{'' if entry['n'] == 1 else 's'}"
-    people = entry["people"]
-    if people is None:
+    if not entry["people"]:
         return images
-    return f"{images} of {people:,} {'person' if people == 1 else 'people'}"
+    who = shown(entry["subjects"][0]) if entry["people"] == 1 else f"{entry['people']:,} people"
+    return f"{images} of {who}"
 
 
 def print_trial(trial: "Trial") -> None:
@@ -208,7 +209,7 @@ def _print_folds(found: dict[str, Any]) -> None:
         table.add_row(
             str(entry["fold"]),
             f"{entry['n']:,}",
-            "-" if entry["people"] is None else f"{entry['people']:,}",
+            shown(entry["subjects"][0]) if entry["people"] == 1 else str(entry["people"] or "-"),
             f"{entry['accuracy']:.1%}",
             f"{entry['macro_recall']:.1%}",
             f"{entry['nll']:.3f}",

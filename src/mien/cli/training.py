@@ -68,7 +68,7 @@ def train(
         ),
     ] = 1,
 ) -> None:
-    """Train a network from scratch."""
+    """Train a network, from scratch or from a model that there is."""
     from mien.config import load_recipe
     from mien.data.stream import open_data
     from mien.train import train as run_training

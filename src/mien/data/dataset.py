@@ -15,7 +15,7 @@ import mmap
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,7 +34,14 @@ from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
 from mien.records import Split
 
-__all__ = ["FORMAT_VERSION", "MANIFEST_SCHEMA", "Dataset", "replace_column", "shard_name"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_SCHEMA",
+    "Dataset",
+    "replace_column",
+    "shard_name",
+    "with_parts",
+]
 
 FORMAT_VERSION: Final = 2
 _REQUIRED: Final = (
@@ -307,6 +314,13 @@ def _allow_open_files(count: int) -> None:
 def shard_name(number: int) -> str:
     """Return the file name of a shard."""
     return f"shard-{number:05d}.npy"
+
+
+def with_parts(info: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Give what ``dataset.json`` says of a dataset, and of each that it was joined of."""
+    yield info
+    for part in info.get("parts", ()):
+        yield from with_parts(part)
 
 
 def replace_column(manifest: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:

@@ -129,10 +129,11 @@ class _Faces:
                 f"Half of the images are {side:.0f} pixels or longer, and each was taken whole: if "
                 "they show more than a face, import them with --detector auto."
             ]
+        largest = f"; in {self.several:,} the largest of several was taken" if self.several else ""
         return [
             f"Faces were looked for by {detector_identity(self.detector, self.look)} in "
-            f"{len(self.sides)} images without a box: {self.several} have several, of which the "
-            f"largest was taken, {self.without} none."
+            f"{len(self.sides):,} images without a box: none was found in {self.without:,}"
+            f"{largest}."
         ]
 
 

@@ -6,7 +6,7 @@ fitted from as they are packed where the parts differ in that. The parts are nev
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from mien.data.dataset import Dataset, replace_column, shard_name
+from mien.data.dataset import Dataset, replace_column, shard_name, with_parts
 from mien.data.writer import exclude_copies, new_folder, sample_id, write_description
 from mien.errors import UsageError
 from mien.labels import EMOTIONS
@@ -156,7 +156,8 @@ def _parts(datasets: Sequence[Dataset], train_only: Collection[Path]) -> list[_P
         raise UsageError(f"{len(datasets)} dataset: expected two or more to join")
     seen: dict[str, Path] = {}
     for dataset in datasets:
-        for fingerprint in _fingerprints(dataset.info):
+        for described in with_parts(dataset.info):
+            fingerprint = described["fingerprint"]
             if fingerprint in seen:
                 raise UsageError(
                     f"{dataset.path}: holds the dataset {fingerprint}, as {seen[fingerprint]} "
@@ -182,13 +183,6 @@ def _parts(datasets: Sequence[Dataset], train_only: Collection[Path]) -> list[_P
         for name, dataset, place in zip(names, datasets, places, strict=True)
     ]
     return sorted(parts, key=lambda part: part.name)
-
-
-def _fingerprints(info: Mapping[str, Any]) -> Iterator[str]:
-    """Give the fingerprint of a dataset, and those of what it was joined of."""
-    yield info["fingerprint"]
-    for part in info.get("parts", ()):
-        yield from _fingerprints(part)
 
 
 def _pack(source: Path, target: Path, spec: InputSpec) -> None:
@@ -257,6 +251,6 @@ def _notes_of_copies(before: pa.Table, after: pa.Table, parts: Sequence[_Part]) 
             parts_of[row["sha256"], *(row["box"] or ())].add(owner)
     if several := sum(len(of) > 1 for of in parts_of.values()):
         yield (
-            f"Pictures that several parts have, all of them in use: {several:,}; 'mien data clean "
-            "--drop duplicate' keeps one of each."
+            f"Pictures that several parts had in use when they were joined: {several:,}; 'mien "
+            "data clean --drop duplicate' keeps one of each."
         )

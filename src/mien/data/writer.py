@@ -268,17 +268,19 @@ def _draw_open_splits(manifest: pa.Table, pictures: Sequence[str | None]) -> pa.
         if "train" in named:
             shares.pop("test", None)
         splits = [None if split == "train" else split for split in splits]
+    used = [reason is None for reason in manifest.column("excluded").to_pylist()]
     open_rows = [i for i, split in enumerate(splits) if split is None]
-    if open_rows:
-        part = manifest.take(open_rows)
-        drawn = draw_splits(
-            part.column("id").to_pylist(),
-            part.column("label").to_pylist(),
-            [groups[i] for i in open_rows],
-            shares=shares,
-        )
-        for i, split in zip(open_rows, drawn, strict=True):
-            splits[i] = split
+    drawn: dict[int, Split] = {}
+    # What is left out does not take the place of what is used, and goes where its like is.
+    for now in (True, False):
+        rows = [i for i in open_rows if used[i] == now and groups[i] not in drawn]
+        if rows:
+            part = manifest.take(rows)
+            ids, labels = (part.column(name).to_pylist() for name in ("id", "label"))
+            of_rows = [groups[i] for i in rows]
+            drawn |= zip(of_rows, draw_splits(ids, labels, of_rows, shares=shares), strict=True)
+    for i in open_rows:
+        splits[i] = drawn[groups[i]]
     return replace_column(manifest, "split", splits)
 
 
