@@ -66,6 +66,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "cores",
         "matroska",
         "mirror",
+        "people",
         "sharpness",
         "termination",
         "version",

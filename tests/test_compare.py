@@ -45,6 +45,21 @@ def test_equal_answers_are_no_difference() -> None:
     assert paired_bootstrap(ours, ours) == (0.0, 0.0)
 
 
+def test_images_of_one_person_do_not_count_as_many_people() -> None:
+    """Forty images of four people: of one of them ours gets ten more right."""
+    truth = np.zeros(40, dtype=np.int64)
+    wrong: list[str | None] = ["anger"] * 40
+    first = _contender("first", EMOTIONS, [*wrong[:10], *[EMOTIONS[0]] * 30])
+    ours = _contender("ours", EMOTIONS, [EMOTIONS[0]] * 40)
+    people = np.repeat(np.arange(4), 10)
+    apart, of_people = (judge([first, ours], truth, who)["models"][1] for who in (None, people))
+    for against in ("against_first", "against_first_shared"):
+        assert apart[against]["mcnemar_p"] == pytest.approx(2 / 2**10)
+        assert apart[against]["interval"][0] > 0.1
+        assert of_people[against]["mcnemar_p"] == 1.0
+        assert of_people[against]["interval"][0] == 0.0
+
+
 def test_bootstrap_interval_agrees_with_drawing_images() -> None:
     ours, theirs = _answers(400, 5)
     difference = ours.astype(float) - theirs

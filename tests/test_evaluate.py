@@ -23,7 +23,9 @@ from mien.errors import DatasetError, UsageError
 from mien.evaluate import REPORT_NAME, evaluate
 from mien.evaluation_page import render_evaluation
 from mien.labels import EMOTIONS
+from mien.metrics import confidence_intervals
 from mien.model_card import render_model_card
+from mien.people import number_people
 from mien.records import SPLITS
 
 T = TypeVar("T")
@@ -352,6 +354,23 @@ def test_numbers_that_agree_in_their_first_digits_are_told_apart(ferplus_dataset
     groups = evaluate(Remembers(dataset, EMOTIONS), dataset, "test", by="frame").groups
     assert len(groups) == 4
     assert all(" to 100" in name for name in groups)
+
+
+def test_intervals_are_of_people_where_they_are_named(ferplus_dataset: Dataset) -> None:
+    rows = ferplus_dataset.usable("test")
+    names = [f"who shows {label}" for label in ferplus_dataset.column("label")]
+    named = ferplus_dataset.with_column("subject", names)
+    model = Remembers(ferplus_dataset, EMOTIONS, wrong={"fear": "surprise"})
+    apart, of_people = (evaluate(model, data, "test") for data in (ferplus_dataset, named))
+    assert (apart.people, of_people.people) == (None, 8)
+    assert of_people.to_json()["people"] == 8
+    asked = np.stack([of_people.answers[label].to_numpy() for label in EMOTIONS], axis=1)
+    truth, people = named.labels(rows, EMOTIONS), number_people([names[row] for row in rows])
+    assert of_people.intervals == confidence_intervals(asked, truth, people)
+    assert apart.intervals == confidence_intervals(asked, truth) != of_people.intervals
+    assert "24 images of 8 people, 8 emotions." in render_evaluation(of_people, named, [])
+    assert "by the choice of these people alone" in render_evaluation(of_people, named, [])
+    assert "by the choice of these images alone" in render_evaluation(apart, named, [])
 
 
 def test_figures_by_a_column(ferplus_dataset: Dataset) -> None:

@@ -38,6 +38,7 @@ from mien.metrics import (
 )
 from mien.model import EmotionModel
 from mien.peers import ask_peer
+from mien.people import number_people, several_of_some, sign_flips, sums_over_people
 from mien.preprocess import fit
 from mien.progress import Progress, silent
 from mien.records import Split
@@ -163,7 +164,8 @@ def compare(
         asks[name] = partial(_ask_peer, name, command)
     if len(contenders) < 2:
         raise DataError("; ".join(failed.values()))
-    found = judge(contenders, truth)
+    everyone = dataset.column("subject")
+    found = judge(contenders, truth, number_people([everyone[row] for row in rows]))
     for entry in found["models"]:
         if entry["name"] in models:
             card = models[entry["name"]][0].card
@@ -214,8 +216,17 @@ def _add_environments(
     return failed
 
 
-def judge(contenders: Sequence[Contender], truth: NDArray[np.int64]) -> dict[str, Any]:
-    """Compute every figure of `compare` from answers; truth is int (n,), 0..7."""
+def judge(
+    contenders: Sequence[Contender],
+    truth: NDArray[np.int64],
+    people: NDArray[np.int64] | None = None,
+) -> dict[str, Any]:
+    """Compute every figure of `compare` from answers; truth is int (n,), 0..7.
+
+    ``people`` says who is shown, see `mien.people.number_people`; None: someone else every time.
+    """
+    if people is None:
+        people = np.arange(len(truth))
     common = [e for e in EMOTIONS if all(e in c.labels for c in contenders)]
     if len(common) < 2:
         raise DatasetError("the models share fewer than two emotions: nothing to compare")
@@ -238,12 +249,12 @@ def judge(contenders: Sequence[Contender], truth: NDArray[np.int64]) -> dict[str
             "shared": _figures(contender, truth, among, shared) if shared.any() else None,
         }
         if contender is not contenders[0]:
-            entry["against_first"] = _difference(right, first)
+            entry["against_first"] = _difference(right, first, people)
             if shared.any():
                 ours, theirs = (
                     each.right(truth, among)[shared] for each in (contender, contenders[0])
                 )
-                entry["against_first_shared"] = _difference(ours, theirs)
+                entry["against_first_shared"] = _difference(ours, theirs, people[shared])
         entries.append(entry)
     return {
         "n": len(truth),
@@ -253,12 +264,24 @@ def judge(contenders: Sequence[Contender], truth: NDArray[np.int64]) -> dict[str
     }
 
 
-def _difference(right: NDArray[np.bool_], first: NDArray[np.bool_]) -> dict[str, Any]:
-    """Compare the right answers of two on the same images, each (n,)."""
+def _difference(
+    right: NDArray[np.bool_], first: NDArray[np.bool_], people: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Compare the right answers of two on the same images, each (n,), of so numbered people."""
+    low, high = paired_bootstrap(right, first)
+    if several_of_some(people):
+        differences = right.astype(np.int64) - first
+        values = np.stack([differences, np.ones(len(people))], axis=1)
+        drawn = sums_over_people(values, people, resamples=_RESAMPLES)
+        least, most = np.percentile(drawn[:, 0] / drawn[:, 1], (2.5, 97.5))
+        low, high = min(low, float(least)), max(high, float(most))
+        p = sign_flips(differences, people)
+    else:
+        p = mcnemar(right, first)
     return {
         "difference": float(right.mean() - first.mean()),
-        "interval": list(paired_bootstrap(right, first)),
-        "mcnemar_p": mcnemar(right, first),
+        "interval": [low, high],
+        "mcnemar_p": p,
     }
 
 

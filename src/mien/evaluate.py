@@ -23,6 +23,7 @@ from mien.labels import EMOTIONS
 from mien.metrics import Evaluation, confidence_intervals, evaluate_probabilities
 from mien.model import EmotionModel
 from mien.model_card import render_model_card
+from mien.people import number_people
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import SPLITS, Split
@@ -85,7 +86,9 @@ class Report:
         evaluation: the figures.
         left_out: images whose label the model does not know, by label.
         agreement: mean share of the annotators' votes that the label got, 0..1; None without votes.
-        intervals: 95 % intervals of accuracy, macro recall and nll.
+        people: how many are named among those shown; None where nobody is.
+        intervals: 95 % intervals of accuracy, macro recall and nll, see
+            `mien.metrics.confidence_intervals`.
         answers: of every image, in order of the manifest: id, path, label, answer, and the
             probability of each emotion under its name, 0..1.
         mistakes: the wrong answers that the model was surest of, the surest first.
@@ -103,6 +106,7 @@ class Report:
     evaluation: Evaluation
     left_out: dict[str, int]
     agreement: float | None
+    people: int | None
     intervals: dict[str, tuple[float, float]]
     answers: pa.Table
     mistakes: tuple[Mistake, ...] = ()
@@ -143,6 +147,7 @@ class Report:
             "caveat": self.caveat,
             "left_out": self.left_out,
             "agreement": self.agreement,
+            "people": self.people,
             **self.evaluation.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "by": {self.by: self.groups} if self.by else {},
@@ -278,6 +283,8 @@ def report_on(
     """
     labels = card.labels
     truth = dataset.labels(rows, labels)
+    everyone = dataset.column("subject")
+    shown = [everyone[row] for row in rows]
     return Report(
         card=card,
         split=split,
@@ -285,7 +292,8 @@ def report_on(
         evaluation=evaluate_probabilities(found, truth, labels),
         left_out={},
         agreement=_agreement(dataset, rows),
-        intervals=confidence_intervals(found, truth),
+        people=len({name for name in shown if name is not None}) or None,
+        intervals=confidence_intervals(found, truth, number_people(shown)),
         answers=_answers(found, truth, rows, dataset, labels),
         mistakes=_mistakes(found, truth, rows, dataset, labels),
     )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DatasetError
+from mien.people import several_of_some, sums_over_people
 
 __all__ = [
     "BINS",
@@ -147,13 +148,22 @@ def risk_over_coverage(probabilities: Probabilities, labels: Labels) -> NDArray[
 
 
 def confidence_intervals(
-    probabilities: Probabilities, labels: Labels, *, resamples: int = 1000, seed: int = 0
+    probabilities: Probabilities,
+    labels: Labels,
+    people: NDArray[np.int64] | None = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals of accuracy, macro recall and nll, images being independent.
+    """Return 95 % intervals of accuracy, macro recall and nll.
 
     Accuracy: Wilson's (1927). Macro recall: the mean of recalls drawn from what each class's images
     leave possible (Beta, Jeffreys' prior; Brown, Cai and DasGupta 2001). Both have a width where
     all answers are right. Loss: percentiles over images drawn with replacement (Efron 1979).
+
+    All these take images as independent, which those of one person are not. Where ``people`` says
+    who is shown, int (n,), an interval also holds the percentiles over people, see
+    `mien.people.sums_over_people`.
     """
     count = len(labels)
     losses = _losses(probabilities, labels)
@@ -163,11 +173,51 @@ def confidence_intervals(
     random = np.random.default_rng(seed)
     recalls = random.beta(found + 0.5, support - found + 0.5, (resamples, len(support)))
     drawn = [losses[random.integers(0, count, count)].mean() for _ in range(resamples)]
-    return {
+    intervals = {
         "accuracy": _wilson(int(found.sum()), count),
         "macro_recall": _around(macro_recall(confusion), recalls.mean(axis=1)),
         "nll": _around(float(losses.mean()), drawn),
     }
+    if people is None or not several_of_some(people):
+        return intervals
+    by_people = _over_people(probabilities, labels, people, resamples=resamples, seed=seed)
+    return {name: _around_all(ends, by_people[name]) for name, ends in intervals.items()}
+
+
+def _over_people(
+    probabilities: Probabilities,
+    labels: Labels,
+    people: NDArray[np.int64],
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Return accuracy, macro recall and nll of people drawn by chance, each (resamples,)."""
+    of_class = np.eye(probabilities.shape[1])[labels]
+    right = probabilities.argmax(axis=1) == labels
+    values = np.hstack(
+        [
+            np.ones((len(labels), 1)),
+            _losses(probabilities, labels)[:, None],
+            of_class,
+            of_class * right[:, None],
+        ]
+    )
+    sums = sums_over_people(values, people, resamples=resamples, seed=seed)
+    count, loss = sums[:, 0], sums[:, 1]
+    support, found = np.split(sums[:, 2:], 2, axis=1)
+    recalls = np.divide(found, support, out=np.zeros_like(found), where=support > 0)
+    return {
+        "accuracy": found.sum(axis=1) / count,
+        "macro_recall": recalls.sum(axis=1) / (support > 0).sum(axis=1),
+        "nll": loss / count,
+    }
+
+
+def _around_all(ends: tuple[float, float], drawn: NDArray[np.float64]) -> tuple[float, float]:
+    """Return an interval that is wide enough for what holds 95 % of what was drawn, too."""
+    (low, _), (_, high) = (_around(end, drawn) for end in ends)
+    return low, high
 
 
 def _around(figure: float, drawn: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:

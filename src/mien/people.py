@@ -1,0 +1,67 @@
+"""What the people in the images do to figures: images of one person are not independent."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["number_people", "several_of_some", "sign_flips", "sums_over_people"]
+
+People = NDArray[np.int64]
+
+
+def number_people(names: Sequence[str | None]) -> People:
+    """Number who is shown, int (n,), from 0; whoever is not named is someone else every time."""
+    numbers: dict[str | int, int] = {}
+    keys = (place if name is None else name for place, name in enumerate(names))
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def several_of_some(people: People) -> bool:
+    """Tell whether there are two people or more, and several images of one of them."""
+    return 1 < len(np.unique(people)) < len(people)
+
+
+def sums_over_people(
+    values: NDArray[np.floating[Any]], people: People, *, resamples: int, seed: int = 0
+) -> NDArray[np.float64]:
+    """Sum values of images over all images of people who are drawn with replacement.
+
+    One fewer is drawn than there are, without which few people would seem to differ less than they
+    do (Rao and Wu 1988, Resampling inference with complex survey data, JASA 83).
+
+    Args:
+        values: (n, c), of each image.
+        people: (n,), who is shown, from 0; two or more.
+        resamples: how often to draw.
+        seed: of the draws.
+
+    Returns:
+        (resamples, c).
+    """
+    count = int(people.max()) + 1
+    of_each = np.stack([np.bincount(people, column, count) for column in values.T], axis=1)
+    random = np.random.default_rng(seed)
+    drawn = (random.integers(0, count, count - 1) for _ in range(resamples))
+    return np.stack([np.bincount(some, minlength=count) @ of_each for some in drawn])
+
+
+def sign_flips(differences: NDArray[np.int64], people: People) -> float:
+    """Return the two-sided p of paired differences, if each person's sum could have either sign.
+
+    It is exact: the share of all ways to give the sums a sign that lead at least as far from 0.
+    Where everyone is shown once, it is the exact McNemar test.
+
+    Args:
+        differences: (n,), -1, 0 or 1.
+        people: (n,), who is shown, from 0.
+    """
+    sums = np.bincount(people, differences).astype(np.int64)
+    reach = int(np.abs(sums).sum())
+    chances = np.zeros(2 * reach + 1)
+    chances[reach] = 1.0
+    for step in np.abs(sums[sums != 0]):
+        chances = (np.roll(chances, step) + np.roll(chances, -step)) / 2
+    far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(sums.sum()))
+    return min(1.0, float(chances[far].sum()))
