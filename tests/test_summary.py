@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +16,7 @@ from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import ModelError
 from mien.history import read_history, write_history
-from mien.summary import find_runs, summarise
+from mien.summary import RunSummary, find_runs, summarise
 from mien.train import train
 
 
@@ -51,6 +52,38 @@ def test_losses_of_emotion_based_runs_are_marked(
     print_runs([run, replace(run, emotion_based=True)])
     assert f"{run.best_loss:.4f}*" in (shown := capsys.readouterr().out)
     assert "not to be compared with others" in shown
+
+
+def test_runs_that_differ_by_their_seed_are_told_together(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = replace(
+        summarise(tiny_run),
+        losses=(0.9, 0.5, 0.7),
+        accuracies=(0.1, 0.6, 0.9),
+        macro_recalls=(0.1, 0.4, 0.8),
+    )
+
+    def of_seed(seed: int, **others: Any) -> RunSummary:
+        recipe = {**run.recipe, "seed": seed}
+        return replace(run, **{"name": f"s{seed}", "seed": seed, "recipe": recipe} | others)
+
+    print_runs([run])
+    assert "differ by their seed" not in capsys.readouterr().out
+    other = of_seed(4, recipe={**run.recipe, "seed": 4, "learning_rate": 1.0})
+    elsewhere = of_seed(5, dataset={**run.dataset, "fingerprint": "other"})
+    unfinished = of_seed(6, losses=(0.9, 0.5))
+    third = of_seed(2, losses=(0.3, 0.5, 0.7))
+    print_runs([third, of_seed(1), of_seed(1), other, elsewhere, unfinished])
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("differ by their seed") == 1
+    assert (
+        "s1, s2 differ by their seed (1, 2). Epochs of the lowest loss, mean ± standard deviation: "
+        "accuracy 35.00% ± 35.36%, macro recall 25.00% ± 21.21%, loss 0.4000 ± 0.1414" in said
+    )
+    told = third.to_json()
+    assert (told["seed"], told["best_epoch"]) == (2, 1)
+    assert told["chosen"] == {"accuracy": 0.1, "macro_recall": 0.1, "loss": 0.3}
 
 
 def test_layers_are_those_with_a_kernel_or_a_matrix(tiny_run: Path) -> None:

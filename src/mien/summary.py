@@ -12,7 +12,7 @@ from mien.checkpoint import AVERAGE_NAME, BEST_NAME, read_weights
 from mien.errors import ModelError
 from mien.history import read_history
 
-__all__ = ["RunSummary", "find_runs", "summarise"]
+__all__ = ["RunSummary", "differ_by_seed", "find_runs", "summarise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class RunSummary:
         name: of its folder.
         network: of `mien.networks.NETWORKS`.
         dataset: the card's ``source_format``, ``fingerprint``, and numbers ``train``, ``valid``.
+        recipe: the card's: every setting.
+        seed: of the recipe.
         layers: those with a kernel or a matrix of weights; norms and activations do not count.
         weights: all trained numbers.
         bytes: of the weights' file, float32.
@@ -38,6 +40,8 @@ class RunSummary:
     name: str
     network: str
     dataset: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    seed: int
     layers: int
     weights: int
     bytes: int
@@ -48,6 +52,21 @@ class RunSummary:
     macro_recalls: tuple[float, ...]
     epoch_seconds: float
     emotion_based: bool
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights are kept, from 1: the first with the lowest loss."""
+        return self.losses.index(self.best_loss) + 1
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """Accuracy, macro recall (0..1) and loss of that epoch."""
+        place = self.best_epoch - 1
+        return {
+            "accuracy": self.accuracies[place],
+            "macro_recall": self.macro_recalls[place],
+            "loss": self.losses[place],
+        }
 
     @property
     def best_loss(self) -> float:
@@ -76,6 +95,9 @@ class RunSummary:
             "epochs": len(self.losses),
             "planned_epochs": self.planned,
             "emotion_based": self.emotion_based,
+            "seed": self.seed,
+            "best_epoch": self.best_epoch,
+            "chosen": self.chosen,
             "seconds_an_epoch": self.epoch_seconds,
             "minutes": self.minutes[-1],
             "best_accuracy": self.best_accuracy,
@@ -113,17 +135,20 @@ def summarise(run: Path) -> RunSummary:
     """
     tensors, card = read_weights(run / BEST_NAME)
     try:
+        recipe = card.training["recipe"]
         history = read_history(run)
         seconds = [float(entry["seconds"]) for entry in history]
         return RunSummary(
             name=run.name,
             network=card.network,
             dataset=card.training["dataset"],
+            recipe=recipe,
+            seed=int(recipe["seed"]),
+            planned=int(recipe["epochs"]),
+            emotion_based=bool(recipe.get("emotion_based")),
             layers=sum(tensor.ndim > 1 for tensor in tensors.values()),
             weights=card.parameters,
             bytes=(run / BEST_NAME).stat().st_size,
-            planned=int(card.training["recipe"]["epochs"]),
-            emotion_based=bool(card.training["recipe"].get("emotion_based")),
             minutes=tuple(total / 60 for total in accumulate(seconds)),
             losses=_values(history, "valid_loss"),
             accuracies=_values(history, "valid_accuracy"),
@@ -135,6 +160,16 @@ def summarise(run: Path) -> RunSummary:
             f"{run}: its history or card is broken ({type(error).__name__}: {error}); expected a "
             "run folder as 'mien train' left it"
         ) from None
+
+
+def differ_by_seed(runs: Iterable[RunSummary]) -> list[list[RunSummary]]:
+    """Return whole runs of one recipe and of the same data together that have different seeds."""
+    alike: dict[str, dict[int, RunSummary]] = {}
+    for run in runs:
+        if len(run.losses) == run.planned:
+            asked = {**run.recipe, "seed": None, "data": run.dataset["fingerprint"]}
+            alike.setdefault(json.dumps(asked, sort_keys=True), {}).setdefault(run.seed, run)
+    return [[of[seed] for seed in sorted(of)] for of in alike.values() if len(of) > 1]
 
 
 def _has_epochs(run: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -126,6 +127,8 @@ def print_trial(trial: "Trial") -> None:
 
 def print_runs(runs: "Sequence[RunSummary]") -> None:
     """Show runs side by side, those on the same data together."""
+    from mien.summary import differ_by_seed  # needs torch
+
     groups: dict[str, list[RunSummary]] = {}
     for run in runs:
         data = run.dataset
@@ -158,6 +161,26 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
         out_console.print(table)
         if any(run.emotion_based for run in members):
             out_console.print("* weighs images by their emotion: not to be compared with others")
+        for alike in differ_by_seed(members):
+            _print_seeds(alike)
+
+
+def _print_seeds(runs: "Sequence[RunSummary]") -> None:
+    """Show mean and standard deviation of what runs chose that differ by their seed."""
+
+    def spread(key: str, form: str) -> str:
+        values = [run.chosen[key] for run in runs]
+        return f"{mean(values):{form}} ± {stdev(values):{form}}"
+
+    names, seeds = (
+        ", ".join(of) for of in zip(*((r.name, str(r.seed)) for r in runs), strict=True)
+    )
+    out_console.print(
+        f"{shown(names)} differ by their seed ({seeds}). Epochs of the lowest loss, mean ± "
+        f"standard deviation: accuracy {spread('accuracy', '.2%')}, "
+        f"macro recall {spread('macro_recall', '.2%')}, loss {spread('loss', '.4f')}",
+        soft_wrap=True,
+    )
 
 
 def print_report(report: "Report") -> None:
@@ -171,8 +194,10 @@ def print_report(report: "Report") -> None:
         soft_wrap=True,
     )
     (low, high), (least, most) = report.intervals["accuracy"], report.intervals["macro_recall"]
+    of = f" ({report.people:,} people)" if report.people else ""
     out_console.print(
-        f"95 % intervals: accuracy {low:.2%} to {high:.2%}, macro recall {least:.2%} to {most:.2%}",
+        f"95 % intervals{of}: accuracy {low:.2%} to {high:.2%}, "
+        f"macro recall {least:.2%} to {most:.2%}",
         soft_wrap=True,
     )
     table = _figures_table("emotion", "n", "recall", "precision", "F1")
