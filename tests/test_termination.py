@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from mien.termination import on_termination
+from mien.termination import interrupts_held, on_termination
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
@@ -38,3 +38,30 @@ def test_other_threads_set_no_signals() -> None:
     thread.start()
     thread.join()
     assert problems == []
+
+
+def test_an_interrupt_waits_until_it_is_heeded() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), interrupts_held() as heed:
+        heed()
+        signal.raise_signal(signal.SIGINT)
+        done.append("went on")
+        heed()
+        done.append("was not stopped")
+    assert done == ["went on"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_interrupt_does_not_wait() -> None:
+    with interrupts_held():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_what_fails_after_an_interrupt_is_an_interrupt() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupts_held():
+        signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("a peer is gone")
+    with pytest.raises(RuntimeError, match="for another reason"), interrupts_held():
+        raise RuntimeError("for another reason")

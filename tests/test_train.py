@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,47 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, drawn_dataset: Dataset) -> Non
     assert process.returncode == 130
     assert said.splitlines()[-1] == "mien: interrupted: the same command with --resume goes on"
     assert "Traceback" not in said
+
+
+def test_ctrl_c_is_not_lost_in_a_library(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in the drawing of curves, where a C++ function drops what comes within it."""
+
+    def draw(path: Path, history: object) -> None:
+        with suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0)
+
+    monkeypatch.setattr("mien.train.plots.save_curves", draw)
+    with pytest.raises(KeyboardInterrupt):
+        train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
+    assert len((tmp_path / "run" / "history.jsonl").read_text().splitlines()) == 1
+    assert (tmp_path / "run" / "checkpoints" / "epoch-0001.json").exists()
+
+
+def test_ctrl_c_ends_within_an_epoch(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = []
+    real_step = _Trainer._step
+
+    def step(self: _Trainer, batch: Batch) -> torch.Tensor:
+        steps.append(self.epoch)
+        signal.raise_signal(signal.SIGINT)
+        return real_step(self, batch)
+
+    monkeypatch.setattr(_Trainer, "_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
+    assert steps == [0]
+    assert not (tmp_path / "run" / "history.jsonl").exists()
 
 
 def test_divergence_stops_with_a_clear_line_and_keeps_the_last_good_epoch(

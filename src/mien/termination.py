@@ -2,19 +2,21 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-__all__ = ["on_termination"]
+__all__ = ["interrupts_held", "on_termination"]
 
 
 @contextmanager
-def on_termination(end: Callable[[], None]) -> Iterator[None]:
+def on_termination(
+    end: Callable[[], None], *, names: Collection[str] = ("SIGINT", "SIGTERM", "SIGHUP")
+) -> Iterator[None]:
     """Call a function where a signal would end the program; in the main thread only.
 
     What handles or ignores these signals already, such as nohup, goes on doing so.
     """
-    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    numbers = [getattr(signal, name, None) for name in names]
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in numbers if main and number}
     usual = (signal.SIG_DFL, signal.default_int_handler)
@@ -26,3 +28,34 @@ def on_termination(end: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in caught.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[Callable[[], None]]:
+    """Hold a Ctrl-C until the function that this yields is called; a second one comes at once.
+
+    Where it comes within an extension module that calls Python back, as those made by pybind11 do
+    to convert arguments, the KeyboardInterrupt is dropped there or becomes a TypeError.
+
+    Raises:
+        KeyboardInterrupt: by that function, and in place of any error after a Ctrl-C, such as that
+            of a process whose peers have ended by it.
+    """
+    held = False
+
+    def hold() -> None:
+        nonlocal held
+        if held:
+            raise KeyboardInterrupt
+        held = True
+
+    def heed() -> None:
+        if held:
+            raise KeyboardInterrupt
+
+    with on_termination(hold, names=("SIGINT",)):
+        try:
+            yield heed
+        except Exception:
+            heed()
+            raise

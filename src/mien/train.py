@@ -18,13 +18,13 @@ the images in the order that one process would, and the first of them writes the
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -82,6 +82,7 @@ from mien.teachers import (
     weights_digest,
     write_opinions,
 )
+from mien.termination import interrupts_held
 from mien.together import (
     alike,
     from_first,
@@ -95,6 +96,7 @@ from mien.version import __version__
 
 __all__ = ["RunResult", "train"]
 
+T = TypeVar("T")
 History = list[dict[str, Any]]
 
 _PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed"]] = MappingProxyType(
@@ -158,13 +160,16 @@ def train(
         ModelError: what there is of the run to resume, or to start from, is damaged.
         DataError: the loss became infinite or not a number, there is too little memory, or another
             process was lost.
+        KeyboardInterrupt: Ctrl-C, after the step or epoch that it came in; a second one at once.
     """
     with (
         _telling_of_memory(config),
         ExitStack() as held,
+        interrupts_held() as heed,
         together(device, devices, nodes, _PRECISIONS[config.precision]) as fabric,
     ):
         trainer = _Trainer.start(fabric, dataset, config, run)
+        progress = _heeding(heed, progress)
 
         def begin() -> Checkpoint | None:
             held.enter_context(alone_in(run, kind="run", known_by=_RUN_NAME))
@@ -181,7 +186,19 @@ def train(
             trainer.save()
             if on_epoch is not None:
                 on_epoch(entry)
+            heed()
     return RunResult(run, trainer.best_epoch, trainer.history)
+
+
+def _heeding(heed: Callable[[], None], progress: Progress) -> Progress:
+    """Show progress, and heed before each item what would end the program."""
+
+    def heeded(items: Iterable[T], *, total: int, doing: str) -> Iterator[T]:
+        for item in progress(items, total=total, doing=doing):
+            heed()
+            yield item
+
+    return heeded
 
 
 def _is_of_memory(error: Exception) -> bool:
