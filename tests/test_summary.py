@@ -65,8 +65,8 @@ def test_runs_that_differ_by_their_seed_are_told_together(
     )
 
     def of_seed(seed: int, **others: Any) -> RunSummary:
-        recipe = {**run.recipe, "seed": seed}
-        return replace(run, **{"name": f"s{seed}", "seed": seed, "recipe": recipe} | others)
+        asked: dict[str, Any] = {"name": f"s{seed}", "seed": seed}
+        return replace(run, **asked | {"recipe": {**run.recipe, "seed": seed}} | others)
 
     print_runs([run])
     assert "differ by their seed" not in capsys.readouterr().out
