@@ -1,11 +1,13 @@
 """kill -9 at random instants: python -m benchmarks.accidents [TIMES], 100 by default.
 
-Imports, audits, cleans, cross-fits, streams and trains on drawn faces in processes of their own,
-killing each at a random instant, again and again. After every kill nothing may lie there under its
-final name that is not whole; the command started again must end as if nothing had happened.
+Imports, audits, cleans, joins, cross-fits, cross-validates, streams and trains on drawn faces in
+processes of their own, killing each at a random instant, again and again. After every kill nothing
+may lie there under its final name that is not whole; the command started again must end as if
+nothing had happened.
 """
 
 import hashlib
+import json
 import random
 import shutil
 import subprocess
@@ -37,6 +39,10 @@ def _digest(path: Path) -> str:
 
 def _open_audit(page: Path) -> None:
     assert page.read_text(encoding="utf-8").rstrip().endswith("</html>"), f"{page} is half a page"
+
+
+def _open_json(file: Path) -> None:
+    json.loads(file.read_text(encoding="utf-8"))
 
 
 def _open_stream(description: Path) -> None:
@@ -86,6 +92,14 @@ def _try(
     left = [path.name for path in made.parent.iterdir() if path.name.endswith(".partial")]
     assert not left, f"{name} left {left}"
     print(f"{name}: killed {times} times, absent {absent}, whole {present}; ends the same")
+
+
+def _try_join(mien: str, folder: Path, dataset: Path, times: int) -> None:
+    other, joined = folder / "other", folder / "joined" / "dataset"
+    command = [mien, "data", "clean", str(dataset), "--out", str(other), "--without", "fear"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [mien, "data", "join", str(dataset), str(other), "--out", str(joined)]
+    _try("join", command, joined, Dataset.open, times, forget=joined.parent)
 
 
 def _try_train(mien: str, folder: Path, dataset: Path, times: int) -> None:
@@ -166,18 +180,23 @@ def main(times: int = TIMES) -> None:
         (folder / "quick.toml").write_text(RECIPE)
         command = [mien, "data", "import", "folder", str(source), "--out", str(dataset)]
         _try("import", command, dataset, Dataset.open, times, forget=dataset.parent)
-        page = folder / "audit" / "audit.html"
+        page = folder / "audit" / "review.html"
         command = [mien, "data", "audit", str(dataset), "--out", str(page.parent)]
         _try("audit", command, page, _open_audit, times, forget=page.parent)
         cleaned = folder / "cleaned" / "dataset"
         command = [mien, "data", "clean", str(dataset), "--out", str(cleaned)]
         command += ["--without", "contempt", "--split", "70/20/10"]
         _try("clean", command, cleaned, Dataset.open, times, forget=cleaned.parent)
+        _try_join(mien, folder, dataset, times)
         predictions = folder / "suspects" / "cross-fit" / "out-of-fold.parquet"
         command = [mien, "data", "audit", str(dataset), "--out", str(folder / "suspects")]
         command += ["--suspects", "--recipe", str(folder / "quick.toml"), "--folds", "2"]
         forget = folder / "suspects"
         _try("cross-fit", command, predictions, OutOfFold.open, times, forget=forget)
+        figures = folder / "judged" / "evaluation.json"
+        command = [mien, "cross-validate", "--data", str(dataset), "--out", str(figures.parent)]
+        command += ["--recipe", str(folder / "quick.toml"), "--folds", "2", "--device", "cpu"]
+        _try("cross-validate", command, figures, _open_json, times, forget=figures.parent)
         stream = folder / "streamed" / "stream"
         command = [mien, "data", "stream", str(dataset), "--out", str(stream), "--images", "50"]
         _try("stream", command, stream / STREAM_NAME, _open_stream, times, forget=stream.parent)

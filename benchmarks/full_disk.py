@@ -67,13 +67,25 @@ def main() -> None:
         folder = Path(temporary)
         disk = folder / "disk"
         faces, dataset, run = folder / "faces", folder / "dataset", folder / "run"
+        other = folder / "other"
         recipe = folder / "quick.toml"
         recipe.write_text(RECIPE)
         draw_folder(faces, count=FACES, size=48, seed=1)
         train = [mien, "train", "--recipe", str(recipe), "--device", "cpu", "--resume"]
+        judge = [mien, "cross-validate", "--recipe", str(recipe), "--device", "cpu", "--folds", "2"]
         commands = {
             "import": [mien, "data", "import", "folder", str(faces), "--out", str(dataset)],
             "train": [*train, "--data", str(dataset), "--out", str(run)],
+            "clean": [
+                mien,
+                "data",
+                "clean",
+                str(dataset),
+                "--without",
+                "fear",
+                "--out",
+                str(other),
+            ],
         }
         for command in commands.values():
             subprocess.run(command, check=True, capture_output=True)
@@ -83,8 +95,10 @@ def main() -> None:
             "import": [mien, "data", "import", "folder", str(faces), "--out", out],
             "audit": [mien, "data", "audit", str(dataset), "--out", out],
             "clean": [mien, "data", "clean", str(dataset), "--without", "contempt", "--out", out],
+            "join": [mien, "data", "join", str(dataset), str(other), "--out", out],
             "stream": [mien, "data", "stream", str(dataset), "--out", out],
             "train": [*train, "--data", str(dataset), "--out", out],
+            "cross-validate": [*judge, "--data", str(dataset), "--out", out],
             "export": [mien, "export", str(run), "--out", f"{out}/model.onnx"],
             "eval": [mien, "eval", str(run), "--data", str(dataset), "--out", out],
             "score": [mien, "score", str(faces), "--out", out, "--detector", "none"],

@@ -47,7 +47,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "data.stream",
         "plots",
     ),
-    ("data.rules",),
+    ("data.decisions", "data.rules"),
     ("data.audit", "timeline_page", "timeline_picture"),
     ("picture", "timeline"),
     ("model", "data.writer", "data.formats", "annotate", "inputs", "quantise", "track"),

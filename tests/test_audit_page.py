@@ -11,18 +11,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
 from mien.data.audit.page import render_page
+from mien.data.clean import clean_dataset
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
+from mien.data.join import join_datasets
+from mien.data.rules import Rules
 from mien.drawn import draw_face, sample_parameters
 from mien.images import write_image
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec, fit
 from mien.version import __version__
+from test_page import CHROMIUM, FLAGS, in_browser
 
-VOID = {"br", "col", "hr", "img", "input", "link", "meta"}
+VOID = {"br", "col", "hr", "img", "input", "link", "meta", "wbr"}
 SCRIPT = "<script>alert(1)<!--.png"
 HANDLER = "\"><img src=x onerror='alert(1)'>.png"
 BREAKING = "two\nlines \u202egnp.png"
@@ -303,6 +308,32 @@ def test_images_are_those_of_the_rows(faces: Dataset) -> None:
     captions = [node.text for node in page.all("span", class_="label")]
     labels, splits = faces.column("label"), faces.column("split")
     assert captions == [f"{labels[row]} {splits[row]}" for row in rows]
+
+
+def test_images_of_a_joined_set_say_which_part_they_are_of(faces: Dataset, tmp_path: Path) -> None:
+    clean_dataset(faces, tmp_path / "<i>mine", Rules(without=("fear",)))
+    join_datasets([faces, Dataset.open(tmp_path / "<i>mine")], tmp_path / "both")
+    clean_dataset(faces, tmp_path / "more", Rules(without=("anger",)))
+    join_datasets([Dataset.open(tmp_path / name) for name in ("both", "more")], tmp_path / "joined")
+    joined = Dataset.open(tmp_path / "joined")
+    rows = [joined.column("part").index(name) for name in ("both/<i>mine", "both/dataset", "more")]
+    shown = page_of(joined, finding(joined, "duplicate", *rows)).all("span", class_="part")
+    assert [node.text for node in shown] == ["both/<i>mine", "both/dataset", "more"]
+    assert page_of(faces, finding(faces, "duplicate", 1, 2)).all("span", class_="part") == []
+
+
+@in_browser
+def test_emotions_and_their_counts_stay_apart_on_a_phone(faces: Dataset) -> None:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS)) as browser,
+    ):
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.set_content(render_page(audit_of(faces), faces))
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        spilt = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).length"
+        assert page.locator(".balance th, .balance td").count() == 40
+        assert page.locator(".balance th, .balance td").evaluate_all(spilt) == 0
 
 
 def test_every_image_is_encoded_once(faces: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from mien.data.clean import clean_dataset
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.data.rules import Rules, read_rules
+from mien.data.writer import NO_IMAGE
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import DatasetError, UsageError
 from mien.images import write_image
@@ -102,6 +103,12 @@ def test_every_change_is_on_record(dirty: Dataset, tmp_path: Path, name: str) ->
     assert moved >= {i for i, row in after.items() if before[i]["split"] != row["split"]}
 
 
+def test_a_number_that_is_too_high_is_told_in_four_digits(dirty: Dataset, tmp_path: Path) -> None:
+    _, changes = _clean(dirty, tmp_path / "out", RULES["filter"])
+    reasons = {change["path"]: change["reason"] for change in changes}
+    assert reasons["Train/contempt/31.png"] == "relFCs is 0.5167, not relFCs<0.5"
+
+
 def test_dropped_kinds_are_gone(dirty: Dataset, tmp_path: Path) -> None:
     kinds = ("missing", "unlisted", "folder_label_disagree", "duplicate", "near_duplicate", "leak")
     found = audit_dataset(dirty).summary
@@ -129,6 +136,15 @@ def test_folder_gives_unlisted_files_their_label(dirty: Dataset, tmp_path: Path)
 def test_drawn_splits_keep_pictures_together(dirty: Dataset, tmp_path: Path) -> None:
     cleaned, _ = _clean(dirty, tmp_path / "out", Rules(split=(60, 20, 20), seed=3))
     assert audit_dataset(cleaned).summary["leak"] == 0
+
+
+def test_an_empty_split_is_told_as_long_as_it_is_empty(dirty: Dataset, tmp_path: Path) -> None:
+    empty, _ = _clean(dirty, tmp_path / "empty", Rules(split=(1, 0, 0)))
+    assert empty.info["notes"] == [NO_IMAGE["valid"], NO_IMAGE["test"], *dirty.info["notes"]]
+    assert "mien data clean --split" in NO_IMAGE["test"]
+    again, _ = _clean(empty, tmp_path / "again", Rules(split=(0, 50, 50)))
+    assert again.info["counts"]["valid"] and again.info["counts"]["test"]
+    assert not {NO_IMAGE["valid"], NO_IMAGE["test"]} & {*again.info["notes"]}
 
 
 def test_images_still_belong_to_their_rows(dirty: Dataset, tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Tests of joining: what rows keep, what leaks, how packed images meet, what is refused."""
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -13,13 +17,16 @@ from mien.cli import app
 from mien.data.audit.auditor import audit_dataset
 from mien.data.audit.page import render_page
 from mien.data.clean import clean_dataset
-from mien.data.dataset import MANIFEST_SCHEMA, Dataset
+from mien.data.conditions import Condition
+from mien.data.dataset import MANIFEST_SCHEMA, PART, Dataset
 from mien.data.importers import import_dataset
 from mien.data.join import join_datasets
 from mien.data.rules import Rules
 from mien.data.stream import write_stream
-from mien.errors import ConfigError, UsageError
+from mien.data.writer import NO_IMAGE
+from mien.errors import ConfigError, DatasetError, UsageError
 from mien.images import write_image
+from mien.labelled import Labelled
 from mien.preprocess import InputSpec, fit
 from mien.records import SPLITS
 
@@ -117,9 +124,10 @@ def test_rows_keep_all_that_their_part_says(
             assert row["split"] == before["split"]
             assert (row["excluded"] is None) <= (before["excluded"] is None)
             assert row["age"] == before.get("age")
+            assert row["part"] == part.path.name
     assert not found
     assert joined.values == ("age",)
-    assert joined.manifest.column_names == [*MANIFEST_SCHEMA.names, "age"]
+    assert joined.manifest.column_names == [*MANIFEST_SCHEMA.names, PART.name, "age"]
     assert any(row["votes"] for row in _rows(joined).values())
     assert any(row["box"] for row in _rows(joined).values())
 
@@ -152,14 +160,15 @@ def test_pictures_stay_with_their_rows_and_are_fitted(
 
 
 def test_notes_say_how_packed_images_changed(
-    tmp_path: Path, ferplus_dataset: Dataset, mine: Dataset
+    tmp_path: Path, joined: Dataset, ferplus_dataset: Dataset, mine: Dataset
 ) -> None:
-    notes = _joined([mine, ferplus_dataset], tmp_path / "out", size=40, channels=3).info["notes"]
+    assert "ferplus was packed as 48x48 grey, and is 32x32 grey here." in joined.info["notes"]
+    notes = _joined([mine, ferplus_dataset], tmp_path / "out", size=48, channels=3).info["notes"]
     assert (
-        "ferplus was packed as 48x48 grey, and is 40x40 RGB here, in three equal channels." in notes
+        "ferplus was packed as 48x48 grey, and is 48x48 RGB here, in three equal channels." in notes
     )
     assert (
-        "mine was packed as 32x32 RGB, and is 40x40 RGB here, enlarged without new detail." in notes
+        "mine was packed as 32x32 RGB, and is 48x48 RGB here, enlarged without new detail." in notes
     )
 
 
@@ -183,7 +192,9 @@ def test_a_copy_of_a_held_out_image_leaves_what_learns_in_all_parts(joined: Data
     }
     assert list(_why(joined, "ferplus").values()) == ["same pixels as a test image"]
     (note,) = (note for note in joined.info["notes"] if "copies of held-out" in note)
-    assert note.endswith(" 4.")
+    assert note == (
+        "Left out when they were joined, as copies of held-out images of another part: 4."
+    )
 
 
 def test_a_part_for_training_only_leaves_the_figures_to_the_others(
@@ -218,6 +229,8 @@ def test_a_copy_of_what_is_left_out_of_a_former_test_split_still_trains(
     marked = _without(mine, "of-train.png", "unsure")
     joined = _joined([ferplus_dataset, marked], tmp_path / "out", train_only=[mine.path])
     assert not _why(joined, "ferplus")
+    (note,) = (note for note in joined.info["notes"] if note.startswith("mine is for training"))
+    assert "its 2 validation and 1 test images went to train" in note
 
 
 def test_the_first_person_of_two_parts_is_two_people(joined: Dataset, mine: Dataset) -> None:
@@ -251,11 +264,98 @@ def test_parts_of_one_name_are_told_apart_in_any_order(
     assert any(f"they were joined: {len(shared)};" in note for note in joined[0].info["notes"])
 
 
+def test_a_part_is_called_as_its_folder_is_however_it_is_written(
+    tmp_path: Path, ferplus_dataset: Dataset, mine: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(mine.path, place)
+    monkeypatch.chdir(place)
+    joined = _joined([Dataset.open("."), ferplus_dataset], tmp_path / "out")
+    assert joined.parts == ("caf?", "ferplus")
+
+
+def test_the_description_says_what_the_parts_are(
+    joined: Dataset, ferplus_dataset: Dataset, mine: Dataset
+) -> None:
+    for part, told in zip((ferplus_dataset, mine), joined.info["parts"], strict=True):
+        for key in ("rows", "source", "source_format", "fingerprint"):
+            assert told[key] == part.info[key]
+    fingerprints = [part.info["fingerprint"] for part in (ferplus_dataset, mine)]
+    assert joined.info["source"] == "ferplus (ferplus {}) + mine (csv {})".format(*fingerprints)
+
+
+@pytest.mark.parametrize(
+    ("condition", "left"), [("part=mine", {"mine"}), (" part != mine ", {"ferplus"})]
+)
+def test_cleaning_keeps_or_drops_a_part(
+    tmp_path: Path, joined: Dataset, condition: str, left: set[str]
+) -> None:
+    rules = Rules(where=(condition,))
+    _, changes = clean_dataset(joined, tmp_path / "out", rules)
+    cleaned = Dataset.open(tmp_path / "out")
+    assert set(cleaned.column("part")) == left
+    parts = joined.column("part")
+    assert changes == {"drop": sum(part not in left for part in parts)}
+    reason = (tmp_path / "out" / "changes.jsonl").read_text().splitlines()[0]
+    assert f'"part is {({*parts} - left).pop()}, not {condition.strip()}"' in reason
+    assert clean_dataset(cleaned, tmp_path / "again", rules)[1] == {}
+
+
+def test_a_name_of_several_parts_is_of_them_all() -> None:
+    for part, of in (("both", True), ("both/mine", True), ("bothers", False), ("mine/both", False)):
+        assert Condition.parse("part=both")(part) == of
+        assert Condition.parse("part!=both")(part) != of
+
+
+def test_training_learns_from_one_part(joined: Dataset) -> None:
+    of_mine = Labelled.of(joined, "train", joined.spec, joined.emotions, where=["part=mine"])
+    assert {joined.column("part")[row] for row in of_mine.rows} == {"mine"}
+
+
+def test_a_part_that_is_none_is_refused(
+    tmp_path: Path, joined: Dataset, drawn_dataset: Dataset
+) -> None:
+    rules = Rules(where=("part=mien",))
+    for dataset, known in ((joined, "ferplus, mine"), (drawn_dataset, "none, it was not joined")):
+        with pytest.raises(UsageError, match=f"part=mien: the dataset's parts are {known}"):
+            clean_dataset(dataset, tmp_path / "out", rules)
+
+
+def test_numbers_called_as_the_column_of_parts_are_refused(
+    tmp_path: Path, ferplus_dataset: Dataset, mine: Dataset
+) -> None:
+    numbered = replace(mine, info={**mine.info, "values": ["part"]})
+    with pytest.raises(UsageError, match="mine: its source gives numbers called part"):
+        join_datasets([ferplus_dataset, numbered], tmp_path / "out")
+
+
+def test_a_joined_set_without_the_column_of_parts_is_damaged(
+    tmp_path: Path, joined: Dataset
+) -> None:
+    shutil.copytree(joined.path, tmp_path / "old")
+    pq.write_table(joined.manifest.drop_columns(PART.name), tmp_path / "old" / "manifest.parquet")
+    with pytest.raises(DatasetError, match="the manifest lacks part; import or join it again"):
+        Dataset.open(tmp_path / "old")
+
+
+def test_an_empty_split_is_told_of_the_whole_not_of_its_parts(
+    tmp_path: Path, drawn_dataset: Dataset, mine: Dataset
+) -> None:
+    halves = [drawn_dataset.emotions[:4], drawn_dataset.emotions[4:]]
+    for name, gone in zip("ab", halves, strict=True):
+        clean_dataset(drawn_dataset, tmp_path / name, Rules(without=gone, split=(90, 10, 0)))
+    a, b = (Dataset.open(tmp_path / name) for name in "ab")
+    told = _joined([a, b], tmp_path / "without").info["notes"]
+    assert [note for note in told if "in test" in note] == [NO_IMAGE["test"]]
+    told = _joined([a, mine], tmp_path / "with").info["notes"]
+    assert not any("in test" in note for note in told)
+
+
 def test_notes_name_emotions_that_only_some_parts_have(joined: Dataset) -> None:
     (note,) = (note for note in joined.info["notes"] if note.startswith("Not all parts"))
     assert note == (
-        "Not all parts have these emotions: surprise (ferplus), disgust (ferplus), "
-        "contempt (ferplus)."
+        "Not all parts had these emotions when they were joined: surprise (ferplus), disgust "
+        "(ferplus), contempt (ferplus)."
     )
 
 
@@ -277,12 +377,15 @@ def test_a_joined_set_is_joined_audited_cleaned_and_streamed(
     assert [part["name"] for part in wider.info["parts"][0]["parts"]] == ["ferplus", "mine"]
     assert "both/mine/0.png" in wider.column("path")
     assert "both/mine/1" in wider.column("subject")
+    assert set(wider.column("part")) == {"both/ferplus", "both/mine", "drawn"}
+    assert wider.parts == ("both", "both/ferplus", "both/mine", "drawn")
     page = render_page(audit_dataset(wider), wider)
     assert f"drawn (folder {drawn.info['fingerprint']})" in page
     clean_dataset(wider, tmp_path / "cleaned", Rules(drop=("leak",)))
     cleaned = Dataset.open(tmp_path / "cleaned")
     assert audit_dataset(cleaned).summary["leak"] == 0
     assert cleaned.info["parts"] == wider.info["parts"]
+    assert cleaned.parts == wider.parts
     assert write_stream(wider, str(tmp_path / "stream")).info["source_format"] == "join"
     with pytest.raises(UsageError, match="expected each once"):
         join_datasets([mine, wider], tmp_path / "twice")
@@ -332,8 +435,20 @@ def test_a_full_disk_leaves_nothing_behind(
 
 
 def test_the_command_says_how_many_images_there_are(
-    tmp_path: Path, ferplus_dataset: Dataset, mine: Dataset
+    tmp_path: Path, ferplus_dataset: Dataset, mine: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shown: list[tuple[int, int, str]] = []
+
+    @contextmanager
+    def show() -> Iterator[Any]:
+        def progress(items: Iterable[Path], *, total: int, doing: str) -> Iterator[Path]:
+            listed = list(items)
+            shown.append((len(listed), total, doing))
+            yield from listed
+
+        yield progress
+
+    monkeypatch.setattr("mien.cli.data.show_progress", show)
     out = tmp_path / "out"
     paths = [str(ferplus_dataset.path), str(mine.path)]
     options = ["--train-only", paths[1], "--size", "24", "--channels", "3", "--out", str(out)]
@@ -341,6 +456,8 @@ def test_the_command_says_how_many_images_there_are(
     assert ran.exit_code == 0, ran.output
     joined = Dataset.open(out)
     assert joined.spec == InputSpec(24, 3)
+    assert shown == [(2, 2, "joining")]
+    assert joined.info["counts"]["test"] == ferplus_dataset.info["counts"]["test"]
     counts = [sum(joined.info["counts"][split].values()) for split in SPLITS]
     (line,) = (line for line in ran.stdout.splitlines() if line.split()[:1] == ["all"])
     assert line.split()[1:] == [str(count) for count in counts]

@@ -61,10 +61,8 @@ DROP: Final = """() => {
     document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true}));
 }"""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: 'make browser' installs one"),
-]
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: 'make browser' installs one")
+pytestmark = [pytest.mark.slow, in_browser]
 
 
 @pytest.fixture(scope="module")

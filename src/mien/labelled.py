@@ -74,8 +74,8 @@ class Labelled:
             split: train, valid or test.
             spec: what the network sees.
             emotions: the k emotions, in the order of the outputs.
-            where: conditions on the source's own numbers, ``relFCs<0.9``; a sample without the
-                number meets them.
+            where: conditions on the source's own numbers, ``relFCs<0.9``, or on its part,
+                ``part=mine``; a sample without the number meets them.
             soft: learn the votes where there are any, not the one label.
             device: where the pixels go.
 

@@ -4,7 +4,7 @@ Follows Mitchell et al. 2019 (Model Cards for Model Reporting): what it is for a
 and who is missing from it, figures with their uncertainty, limits. Computes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,17 +26,18 @@ _WEB_SEARCH: Final = (
     "young ones among them. Many expressions are posed."
 )
 _ORIGINS: Final = {
-    "ferplus": f"{_WEB_SEARCH} FER+ (Barsoum et al. 2016) had ten people vote on each picture; "
-    "the votes are the targets.",
-    "fer2013": f"{_WEB_SEARCH} Each has one label, many of them wrong.",
-    "affectnet": "AffectNet (Mollahosseini et al. 2017): pictures of a web search in six "
-    "languages, one annotator each; two of them agreed on 61 % of a sample. Age, gender, skin and "
-    "origin are not recorded.",
+    "ferplus": (
+        _WEB_SEARCH,
+        "FER+ (Barsoum et al. 2016) had ten people vote on each picture; the votes are the "
+        "targets.",
+    ),
+    "fer2013": (_WEB_SEARCH, "FER2013 itself gives each one label, many of them wrong."),
+    "affectnet": (
+        "AffectNet (Mollahosseini et al. 2017): pictures of a web search in six languages, one "
+        "annotator each; two of them agreed on 61 % of a sample. Age, gender, skin and origin are "
+        "not recorded.",
+    ),
 }
-_UNKNOWN: Final = (
-    "Who is shown in this data is not known to mien: whoever publishes the model should say how "
-    "the pictures were gathered, with whose consent, who labelled them, and who is missing."
-)
 
 
 def render_model_card(report: "Report") -> str:
@@ -53,7 +54,8 @@ def render_model_card(report: "Report") -> str:
     )
     card, figures = report.card, report.evaluation
     data = card.training.get("dataset")
-    family = (data or report.dataset)["source_format"].partition("-")[0]
+    whole = data or report.dataset
+    formats = list(dict.fromkeys(part["source_format"] for part in whole.get("parts", [whole])))
     conditions: dict[str, list[dict[str, float]]] = (report.environments or {}).get(
         "conditions", {}
     )
@@ -65,7 +67,8 @@ def render_model_card(report: "Report") -> str:
         before=next(iter(card.training.get("started_from", ())), None),
         averaged=card.training.get("averaged"),
         taught_by=_teachers(card.training),
-        origin=_ORIGINS.get(family, _UNKNOWN),
+        joined_of=formats if "parts" in whole else (),
+        origin=_origin(formats),
         report=report,
         figures=figures,
         counts=figures.confusion.sum(axis=1).tolist(),
@@ -78,6 +81,25 @@ def render_model_card(report: "Report") -> str:
         ],
         absent=[emotion for emotion, recall in figures.recall.items() if recall is None],
     )
+
+
+def _origin(formats: Sequence[str]) -> str:
+    """Say where pictures of some formats come from; what several share, once."""
+    told: dict[str, None] = {}
+    unknown = []
+    for name in formats:
+        if known := _ORIGINS.get(name.partition("-")[0]):
+            told |= dict.fromkeys(known)
+        else:
+            unknown.append(f"`{name}`")
+    if unknown:
+        data = "this data" if len(formats) == 1 else f"the data in the format {', '.join(unknown)}"
+        told[
+            f"Who is shown in {data} is not known to mien: whoever publishes the model should say "
+            "how the pictures were gathered, with whose consent, who labelled them, and who is "
+            "missing."
+        ] = None
+    return " ".join(told)
 
 
 def _teachers(training: Mapping[str, Any]) -> list[str]:

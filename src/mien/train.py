@@ -49,7 +49,7 @@ from mien.checkpoint import (
     write_weights,
 )
 from mien.config import TrainConfig
-from mien.data.dataset import Dataset
+from mien.data.dataset import Dataset, with_parts
 from mien.data.stream import Stream
 from mien.emphasis import Emphasis
 from mien.errors import DataError, DatasetError, ModelError, UsageError
@@ -426,6 +426,7 @@ class _Trainer:
                 "train": len(self.train_data),
                 "valid": len(self.valid_data),
                 **({"streamed": True} if isinstance(self.dataset, Stream) else {}),
+                **({"parts": parts} if (parts := _parts(self.dataset.info)) else {}),
             },
             "images": dict(
                 zip(self.emotions, map(int, self.train_data.counts.tolist()), strict=True)
@@ -861,6 +862,13 @@ def _to_train_on(
                 "the dataset folder, or leave it out"
             )
     return StreamedSplit(dataset, spec, soft=config.soft_labels, device=device)
+
+
+def _parts(info: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return format and fingerprint of what a dataset was joined of; empty where it was not."""
+    told = ("fingerprint", "source_format")
+    joined = (part for part in with_parts(info) if part is not info and "parts" not in part)
+    return [{key: part[key] for key in told} for part in joined]
 
 
 def _with_opinions(targets: Tensor, opinions: Tensor, share: float) -> Tensor:

@@ -100,6 +100,7 @@ def data_audit(
     from mien.data.audit.auditor import audit_dataset
     from mien.data.audit.findings import KINDS
     from mien.data.audit.page import render_page
+    from mien.data.audit.review import render_review
     from mien.data.dataset import Dataset
 
     opened = Dataset.open(dataset)
@@ -123,9 +124,10 @@ def data_audit(
         audit = audit_dataset(opened, predictions=predictions, progress=show)
     if out:
         out.mkdir(parents=True, exist_ok=True)
-        page = out / "audit.html"
-        write_text(page, render_page(audit, opened))
-        err_console.print(f"wrote {shown(page)}", soft_wrap=True)
+        pages = {"audit.html": render_page, "review.html": render_review}
+        for name, render in pages.items():
+            write_text(out / name, render(audit, opened))
+            err_console.print(f"wrote {shown(out / name)}", soft_wrap=True)
     hand_out(json_file, json.dumps(audit.to_json(), indent=2) + "\n")
     if json_file != "-":
         table = Table("finding", "n", "what it is", box=None)
@@ -158,6 +160,10 @@ def data_clean(
         Path | None,
         typer.Option(help="DIR/cross-fit/out-of-fold.parquet of an audit.", metavar="FILE"),
     ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(help="What you decided by eye, on the page DIR/review.html.", metavar="CSV"),
+    ] = None,
     merge: Annotated[
         list[str] | None,
         typer.Option(help="One emotion becomes another: contempt=disgust.", metavar="OLD=NEW"),
@@ -167,7 +173,7 @@ def data_clean(
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(help="Keep rows that meet it: relFCs<0.9.", metavar="CONDITION"),
+        typer.Option(help="Keep rows that meet it: relFCs<0.9, part=mine.", metavar="CONDITION"),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Draw splits anew: 80/10/10.", metavar="SHARES")
@@ -178,6 +184,7 @@ def data_clean(
     from mien.data.audit.suspects import OutOfFold
     from mien.data.clean import clean_dataset
     from mien.data.dataset import Dataset
+    from mien.data.decisions import read_decisions
     from mien.data.rules import Rules, read_rules
 
     chosen = read_rules(
@@ -193,17 +200,21 @@ def data_clean(
             "seed": seed,
         },
     )
-    if chosen == Rules(seed=chosen.seed, confidence=chosen.confidence):
+    if decisions is None and chosen == Rules(seed=chosen.seed, confidence=chosen.confidence):
         raise UsageError(
-            "nothing to do: expected --rules, --drop, --label-from, --merge, --without, --where "
-            "or --split"
+            "nothing to do: expected --rules, --decisions, --drop, --label-from, --merge, "
+            "--without, --where or --split"
         )
+    opened = Dataset.open(dataset)
     read = OutOfFold.open(predictions) if predictions else None
+    decided = read_decisions(decisions, opened) if decisions else None
     with show_progress() as show:
         info, changes = clean_dataset(
-            Dataset.open(dataset), out, chosen, predictions=read, progress=show
+            opened, out, chosen, predictions=read, decisions=decided, progress=show
         )
     print_dataset(out, info)
+    if decided and decided.elsewhere:
+        out_console.print(f"{decided.elsewhere:,} decisions are about pictures that it has not")
     counts = ", ".join(f"{n:,} {change}" for change, n in changes.items()) or "none"
     out_console.print(f"changes: {counts} ({shown(out / 'changes.jsonl')})", soft_wrap=True)
 

@@ -1,9 +1,10 @@
 """Repairing a dataset: a new one, and a record of every change.
 
-The source is never touched. Rules apply in the order of `Rules`: labels are chosen and merged,
-emotions and values filter, kinds of findings are dropped, splits are drawn anew. What came into use
-by that and has the pixels of a held-out image is left out again. Cleaning the result by the same
-rules changes nothing more.
+The source is never touched. What people decided comes first, and no rule judges those pictures
+again. Then rules apply in the order of `Rules`: labels are chosen and merged,
+emotions, values and parts filter, kinds of findings are dropped, splits are drawn anew. What came
+into use by that and has the pixels of a held-out image is left out again. Cleaning the result by
+the same rules changes nothing more.
 """
 
 import json
@@ -22,6 +23,7 @@ from mien.data.audit.findings import Finding
 from mien.data.audit.suspects import OutOfFold
 from mien.data.conditions import Condition
 from mien.data.dataset import Dataset, replace_column
+from mien.data.decisions import DROP, KEEP, Decisions
 from mien.data.rules import Rules
 from mien.data.splits import draw_splits
 from mien.data.writer import COPY_OF, exclude_copies, new_folder, write_description
@@ -33,6 +35,10 @@ from mien.records import SPLITS
 __all__ = ["clean_dataset"]
 
 _KEEP_ONE = frozenset({"duplicate", "near_duplicate"})
+_OF_COPIES = _KEEP_ONE | {"leak"}
+"""Kinds of findings that are about other pictures, too, so that nothing decides them by eye."""
+
+_DECIDED = "decided by eye"
 
 Row = dict[str, Any]
 
@@ -43,6 +49,7 @@ def clean_dataset(
     rules: Rules,
     *,
     predictions: OutOfFold | None = None,
+    decisions: Decisions | None = None,
     progress: Progress = silent,
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Write a repaired dataset folder, with ``changes.jsonl`` beside its manifest.
@@ -53,14 +60,15 @@ def clean_dataset(
         rules: what to repair.
         predictions: what networks said of images that they were not trained on, for the rules
             that ask them.
+        decisions: what people decided about some pictures.
         progress: shows how far it is.
 
     Returns:
         The content of its ``dataset.json``, and how many changes of each sort there were.
 
     Raises:
-        UsageError: ``out`` exists, a condition names a column that is no number, rules ask
-            networks and there are no predictions, or these are of other images.
+        UsageError: ``out`` exists, a condition names a column that is no number or a part that is
+            none, rules ask networks and there are no predictions, or these are of other images.
         DatasetError: no usable row is left.
     """
     if rules.ask_networks and predictions is None:
@@ -71,7 +79,7 @@ def clean_dataset(
     if predictions is not None:
         predictions = _as_merged_since(dataset, predictions).merged(rules.merge)
     with new_folder(out) as folder:
-        cleaning = _Cleaning(dataset, rules, predictions, progress)
+        cleaning = _Cleaning(dataset, rules, predictions, decisions, progress)
         cleaning.apply()
         manifest = cleaning.as_it_stands().manifest
         shutil.copytree(dataset.path / "images", folder / "images")
@@ -80,6 +88,8 @@ def clean_dataset(
         about: dict[str, Any] = {key: dataset.info[key] for key in kept if key in dataset.info}
         about["notes"] = [*dataset.info.get("notes", ())]
         step = {**asdict(rules), "from": dataset.info["fingerprint"]}
+        if decisions is not None:
+            step["decisions"] = decisions.counts
         about["cleaned"] = [*dataset.info.get("cleaned", ()), step]
         info = write_description(folder, manifest, about)
         with (folder / "changes.jsonl").open("w", encoding="utf-8") as file:
@@ -112,16 +122,23 @@ class _Cleaning:
     """The rows as they stand, and what was done to them."""
 
     def __init__(
-        self, dataset: Dataset, rules: Rules, predictions: OutOfFold | None, progress: Progress
+        self,
+        dataset: Dataset,
+        rules: Rules,
+        predictions: OutOfFold | None,
+        decisions: Decisions | None,
+        progress: Progress,
     ) -> None:
         self.dataset = dataset
         self.rules = rules
         self.predictions = predictions
+        self.decided = {} if decisions is None else decisions.of
         self.progress = progress
         self.rows: list[Row] = dataset.manifest.to_pylist()
         self.changes: list[dict[str, Any]] = []
 
     def apply(self) -> None:
+        self._decide()
         if self.rules.label_from:
             self._choose_labels(self.rules.label_from)
         if self.rules.merge:
@@ -143,14 +160,26 @@ class _Cleaning:
         if all(row["excluded"] for row in self.rows):
             raise DatasetError(
                 f"{self.dataset.path}: these rules leave no usable row; drop fewer kinds, or "
-                "keep more values and emotions"
+                "keep more values, parts and emotions"
             )
+
+    def _decide(self) -> None:
+        gone = [row for row in self.rows if self.decided.get(row["id"]) == DROP]
+        for row in gone:
+            self._change(row, "drop", row, None, _DECIDED)
+        self._remove(gone)
+        for row in self.rows:
+            what = self.decided.get(row["id"], KEEP)
+            if what != KEEP:
+                self._label(row, what, _DECIDED)
 
     def _choose_labels(self, source: Literal["folder", "votes", "model"]) -> None:
         read = {}
         if source == "model" and self.predictions:
             read = self.predictions.sure(self.rules.confidence)
         for row in self.rows:
+            if row["id"] in self.decided:
+                continue
             match source:
                 case "folder":
                     label = row["folder_label"]
@@ -158,22 +187,23 @@ class _Cleaning:
                     label = self._voted(row["votes"])
                 case "model":
                     label = read.get(row["id"])
-            if label is None:
-                continue
-            meant = self.rules.merge.get(label, label)
-            if source != "votes" and row["votes"] and self._voted(row["votes"]) != meant:
-                # They would be learnt instead.
-                self._change(row, "votes", row["votes"], None, f"the {source} says {label}")
-                row["votes"] = None
-            if label == row["label"]:
-                continue
-            old, row["label"] = row["label"], label
-            self._change(row, "relabel", old, label, f"the {source} says so")
-            # A file without a row, or with a label that nobody knows, has one now. What had one was
-            # left out for its box or its weight.
-            bare = old is None and row["shard"] is not None
-            if bare and row["problem"] in {"unlisted", "bad_label"}:
-                row["problem"] = row["excluded"] = None
+            if label is not None:
+                self._label(row, label, f"the {source} says so")
+
+    def _label(self, row: Row, label: str, why: str) -> None:
+        """Give a row a label; votes that are against it go, since they would be learnt instead."""
+        if row["votes"] and self._voted(row["votes"]) != self.rules.merge.get(label, label):
+            self._change(row, "votes", row["votes"], None, f"{why}: {label}")
+            row["votes"] = None
+        if label == row["label"]:
+            return
+        old, row["label"] = row["label"], label
+        self._change(row, "relabel", old, label, why)
+        # A file without a row, or with a label that nobody knows, has one now. What had one was
+        # left out for its box or its weight.
+        bare = old is None and row["shard"] is not None
+        if bare and row["problem"] in {"unlisted", "bad_label"}:
+            row["problem"] = row["excluded"] = None
 
     def _voted(self, votes: list[float] | None) -> str | None:
         """Return the emotion with the most votes, those of merged ones taken together."""
@@ -203,7 +233,8 @@ class _Cleaning:
             name = meets.name
             failing = [row for row in self.rows if row[name] is not None and not meets(row[name])]
             for row in failing:
-                self._change(row, "drop", row, None, f"{name} is {row[name]:.4g}, not {meets.text}")
+                value = row[name] if isinstance(row[name], str) else f"{row[name]:.4g}"
+                self._change(row, "drop", row, None, f"{name} is {value}, not {meets.text}")
             self._remove(failing)
 
     def _drop_kinds(self) -> None:
@@ -215,7 +246,8 @@ class _Cleaning:
         for finding in self._audit():
             if finding.kind in kinds:
                 for row, why in self._doomed(finding):
-                    reasons.setdefault(row, why)
+                    if finding.kind in _OF_COPIES or self.rows[row]["id"] not in self.decided:
+                        reasons.setdefault(row, why)
         doomed = [self.rows[i] for i in sorted(reasons)]
         for i in sorted(reasons):
             self._change(self.rows[i], "drop", self.rows[i], None, reasons[i])

@@ -37,6 +37,7 @@ from mien.records import Split
 __all__ = [
     "FORMAT_VERSION",
     "MANIFEST_SCHEMA",
+    "PART",
     "Dataset",
     "replace_column",
     "shard_name",
@@ -109,9 +110,14 @@ MANIFEST_SCHEMA: Final = pa.schema(
 )
 """The columns that every ``manifest.parquet`` has, each with its description in the file.
 
-After them come the source's own numbers as float64 columns; ``dataset.json`` lists them as
-``values``.
+After them come `PART` in a joined dataset, then the source's own numbers as float64 columns;
+``dataset.json`` lists them as ``values``.
 """
+
+PART: Final = _column(
+    "part", pa.string(), "name of the dataset that it comes from; of one joined itself BOTH/MINE"
+)
+"""The column that the manifest of a joined dataset has besides."""
 
 
 @dataclass(frozen=True)
@@ -170,10 +176,14 @@ class Dataset:
             raise DatasetError(
                 f"{folder}: damaged dataset ({error}); import or clean it again"
             ) from None
-        missing = set(MANIFEST_SCHEMA.names) - set(manifest.column_names)
+        expected = [*MANIFEST_SCHEMA, *([PART] if "parts" in info else [])]
+        missing = {field.name for field in expected} - set(manifest.column_names)
         if missing:
-            raise DatasetError(f"{folder}: the manifest lacks {', '.join(sorted(missing))}")
-        for field in MANIFEST_SCHEMA:
+            raise DatasetError(
+                f"{folder}: the manifest lacks {', '.join(sorted(missing))}; import or join it "
+                "again"
+            )
+        for field in expected:
             kind = manifest.schema.field(field.name).type
             if kind != field.type:
                 raise DatasetError(
@@ -193,6 +203,14 @@ class Dataset:
     def values(self) -> tuple[str, ...]:
         """The manifest's columns that hold the source's own numbers."""
         return tuple(self.info["values"])
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the datasets that it was joined of, and of those that they were joined of.
+
+        These follow the name of theirs, ``both/mine``. Empty where it was not joined.
+        """
+        return tuple(_part_names(self.info))
 
     def __len__(self) -> int:
         return int(self.manifest.num_rows)
@@ -321,6 +339,12 @@ def with_parts(info: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield info
     for part in info.get("parts", ()):
         yield from with_parts(part)
+
+
+def _part_names(info: Mapping[str, Any]) -> Iterator[str]:
+    for part in info.get("parts", ()):
+        yield part["name"]
+        yield from (f"{part['name']}/{name}" for name in _part_names(part))
 
 
 def replace_column(manifest: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:

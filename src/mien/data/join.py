@@ -14,8 +14,15 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from mien.data.dataset import Dataset, replace_column, shard_name, with_parts
-from mien.data.writer import exclude_copies, new_folder, sample_id, write_description
+from mien.data.dataset import (
+    MANIFEST_SCHEMA,
+    PART,
+    Dataset,
+    replace_column,
+    shard_name,
+    with_parts,
+)
+from mien.data.writer import NO_IMAGE, exclude_copies, new_folder, sample_id, write_description
 from mien.errors import UsageError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec, fit
@@ -39,11 +46,11 @@ def join_datasets(
 ) -> dict[str, Any]:
     """Write one dataset folder of several.
 
-    Paths and subjects begin with the name of their part, and ids follow from that name and the old
-    id. A part is called as its folder is; parts of one name have their fingerprints behind it. The
-    order in which they are given does not matter. Rows that their part leaves out stay left out. A
-    copy of a test image leaves train and valid of every part, and a copy of a validation
-    image leaves train; a copy has the same pixels.
+    Paths and subjects begin with the name of their part, which the column `PART` has, and ids
+    follow from that name and the old id. A part is called as its folder is; parts of one name have
+    their fingerprints behind it. The order in which they are given does not matter. Rows that their
+    part leaves out stay left out. A copy of a test image leaves train and valid of every part, and
+    a copy of a validation image leaves train; a copy has the same pixels.
 
     Args:
         datasets: the parts, two or more.
@@ -58,7 +65,8 @@ def join_datasets(
 
     Raises:
         UsageError: fewer than two parts, one of them given twice or joined of another, one named
-            for training only that is no part, or no other is left; ``out`` exists.
+            for training only that is no part, or no other is left, or one has numbers of its own
+            in the column `PART`; ``out`` exists.
         ConfigError: ``size`` or ``channels`` is out of range.
     """
     parts = _parts(datasets, train_only)
@@ -138,7 +146,11 @@ class _Part:
         manifest = self.dataset.manifest
         for name, values in changed.items():
             manifest = replace_column(manifest, name, values)
-        return manifest
+        if self.dataset.parts:
+            of_part = [within(part) for part in column(PART.name)]
+            return replace_column(manifest, PART.name, of_part)
+        of_part = pa.array([self.name] * len(manifest), type=PART.type)
+        return manifest.add_column(len(MANIFEST_SCHEMA), PART, of_part)
 
     def to_json(self) -> dict[str, Any]:
         """Return where it came from, as far as its ``dataset.json`` says."""
@@ -164,6 +176,12 @@ def _parts(datasets: Sequence[Dataset], train_only: Collection[Path]) -> list[_P
                     "does; expected each once"
                 )
             seen[fingerprint] = dataset.path
+    for dataset in datasets:
+        if PART.name in dataset.values:
+            raise UsageError(
+                f"{dataset.path}: its source gives numbers called {PART.name}, as joined datasets "
+                "name the column of what they were joined of: rename them there and import it again"
+            )
     places = [dataset.path.resolve() for dataset in datasets]
     for path in train_only:
         if path.resolve() not in places:
@@ -204,7 +222,8 @@ def _notes_of_parts(parts: Sequence[_Part]) -> Iterator[str]:
     told: dict[str, list[str]] = defaultdict(list)
     for part in parts:
         for note in part.dataset.info.get("notes", ()):
-            told[note].append(part.name)
+            if note not in NO_IMAGE.values():
+                told[note].append(part.name)
     yield from (f"{', '.join(names)}: {note}" for note, names in told.items())
     for part in parts:
         if part.train_only:
@@ -236,13 +255,16 @@ def _notes_of_emotions(parts: Sequence[_Part]) -> Iterator[str]:
     known = {e: [part.name for part in parts if e in part.dataset.emotions] for e in EMOTIONS}
     partly = [f"{e} ({', '.join(of)})" for e, of in known.items() if 0 < len(of) < len(parts)]
     if partly:
-        yield f"Not all parts have these emotions: {', '.join(partly)}."
+        yield f"Not all parts had these emotions when they were joined: {', '.join(partly)}."
 
 
 def _notes_of_copies(before: pa.Table, after: pa.Table, parts: Sequence[_Part]) -> Iterator[str]:
     used = (table.column("excluded").null_count for table in (before, after))
     if left := next(used) - next(used):
-        yield f"Left out as copies of held-out images of another part: {left:,}."
+        yield (
+            "Left out when they were joined, as copies of held-out images of another part: "
+            f"{left:,}."
+        )
     owners = (number for number, part in enumerate(parts) for _ in range(len(part.dataset)))
     parts_of: dict[tuple[Any, ...], set[int]] = defaultdict(set)
     rows = after.select(["sha256", "box", "excluded"]).to_pylist()

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,7 @@ from mien.records import SPLITS, Sample, Split, show_path
 
 __all__ = [
     "COPY_OF",
+    "NO_IMAGE",
     "DatasetWriter",
     "content_hash",
     "exclude_copies",
@@ -39,6 +41,20 @@ __all__ = [
 
 COPY_OF: Final = "same pixels as a "
 """How the reason of whatever is left out as a copy of a held-out image begins."""
+
+_TO_FILL: Final = (
+    "'mien data join' adds those of another dataset, 'mien data clean --split 70/15/15' draws all "
+    "splits anew."
+)
+NO_IMAGE: Final[Mapping[Split, str]] = MappingProxyType(
+    {
+        "train": f"No usable image is in train, which 'mien train' learns from: {_TO_FILL}",
+        "valid": f"No usable image is in valid, which 'mien train' chooses by: {_TO_FILL}",
+        "test": "No usable image is in test, which 'mien eval' judges by unless '--split valid' is "
+        f"given: {_TO_FILL}",
+    }
+)
+"""What notes say where a split is empty: of the dataset as it is, not of how it came to be."""
 
 _SHARD_BYTES: Final = 64 << 20
 _BATCH_ROWS: Final = 10_000
@@ -184,12 +200,12 @@ def _save(path: Path, images: NDArray[np.uint8]) -> None:
 
 
 def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``manifest.parquet`` and ``dataset.json``, with counts and fingerprint.
+    """Write ``manifest.parquet`` and ``dataset.json``, with counts, fingerprint, and empty splits.
 
     Args:
         folder: where the packed images already are.
         manifest: every row.
-        about: where the dataset comes from and how its images are packed.
+        about: where the dataset comes from and how its images are packed, with ``notes``.
 
     Returns:
         The content of ``dataset.json``.
@@ -200,6 +216,7 @@ def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]
     excluded: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
     for (split, reason), count in sorted(reasons.items()):
         excluded[split][reason] = count
+    empty = [NO_IMAGE[split] for split in SPLITS if not any(of == split for of, _ in used)]
     info = {
         "format_version": FORMAT_VERSION,
         "emotions": list(EMOTIONS),
@@ -209,6 +226,7 @@ def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]
         "excluded": excluded,
         "fingerprint": _fingerprint(manifest, about["image_size"], about["image_channels"]),
         **about,
+        "notes": [*empty, *(note for note in about["notes"] if note not in NO_IMAGE.values())],
     }
     pq.write_table(manifest, folder / "manifest.parquet", compression="zstd")
     text = json.dumps(info, indent=2, ensure_ascii=False) + "\n"

@@ -21,12 +21,12 @@ from PIL import Image
 
 from mien.annotate import COLOURS, PRINT_COLOURS
 from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
-from mien.data.dataset import Dataset
+from mien.data.dataset import PART, Dataset
 from mien.labels import EMOTIONS
 from mien.records import SPLITS
 from mien.version import __version__
 
-__all__ = ["render_page"]
+__all__ = ["environment", "picture_uri", "render_page", "text_of", "title_of"]
 
 _THUMBNAIL: Final = 96
 """Longest side of a thumbnail, pixels; smaller images stay as they are."""
@@ -75,10 +75,14 @@ class _Fact(NamedTuple):
 
 
 class _Shot(NamedTuple):
-    """One image of a finding with its caption; ``uri`` is None where there is no image."""
+    """One image of a finding with its caption.
+
+    ``uri`` is None where there is no image, ``part`` where the dataset was not joined.
+    """
 
     path: str
     name: str
+    part: str | None
     split: str
     label: _Piece
     uri: str | None
@@ -172,13 +176,13 @@ def render_page(audit: Audit, dataset: Dataset, *, per_kind: int = 48) -> str:
     found = {kind: audit.of_kind(kind) for kind, count in summary.items() if count}
     shown = [finding for findings in found.values() for finding in findings[:per_kind]]
     shots = _shots(dataset, (row for finding in shown for row in _first(finding)))
-    page = _environment().from_string(_template())
+    page = environment().from_string(_template())
     return page.render(
         audit=audit,
         version=__version__,
         palettes=(PRINT_COLOURS, COLOURS),
         touched=len({row for finding in audit.findings for row in finding.rows}),
-        tiles=[_Tile(kind, _title(kind), summary.get(kind)) for kind in KINDS],
+        tiles=[_Tile(kind, title_of(kind), summary.get(kind)) for kind in KINDS],
         balance=_balance(audit.balance),
         matrix=_matrix(audit.folders) if audit.folders else None,
         sections=[
@@ -192,7 +196,8 @@ def _template() -> str:
     return (files("mien.data.audit") / "page.html.j2").read_text(encoding="utf-8")
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders a page: everything is escaped, and missing values are mistakes."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -222,7 +227,8 @@ def _shorten(text: str, length: int = _LONGEST_TEXT) -> str:
     return text if len(text) <= length else f"{text[:head]}…{text[head + 1 - length :]}"
 
 
-def _title(kind: str) -> str:
+def title_of(kind: str) -> str:
+    """Return what a kind of finding is called on a page."""
     return _TITLES.get(kind, kind.replace("_", " ").capitalize())
 
 
@@ -241,7 +247,8 @@ def _figure(value: float) -> str:
     return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a value of a finding's evidence in words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -249,9 +256,9 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return _figure(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {text_of(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_text(part) for part in value)
+        return ", ".join(text_of(part) for part in value)
     return "none" if value is None else str(value)
 
 
@@ -259,7 +266,7 @@ def _pieces(value: Any) -> Iterator[_Piece]:
     parts = value if isinstance(value, list | tuple) else [value]
     for part in parts:
         named = isinstance(part, str) and part in EMOTIONS
-        yield _Piece(_shorten(_text(part)), _tone(part) if named else None)
+        yield _Piece(_shorten(text_of(part)), _tone(part) if named else None)
 
 
 def _facts(evidence: Mapping[str, Any]) -> tuple[_Fact, ...]:
@@ -284,7 +291,7 @@ def _section(
 ) -> _Section:
     return _Section(
         kind=kind,
-        title=_title(kind),
+        title=title_of(kind),
         says=KINDS[kind].says,
         advice=KINDS[kind].advice,
         found=len(found),
@@ -313,7 +320,8 @@ def _shots(dataset: Dataset, rows: Iterable[int]) -> dict[int, _Shot]:
     wanted = sorted(set(rows))
     if not wanted:
         return {}
-    table = dataset.manifest.select(["path", "split", "label", "shard"]).take(wanted)
+    columns = ["path", "split", "label", "shard", *([PART.name] if dataset.parts else [])]
+    table = dataset.manifest.select(columns).take(wanted)
     return {
         row: _shot(dataset, row, **entry)
         for row, entry in zip(wanted, table.to_pylist(), strict=True)
@@ -321,20 +329,29 @@ def _shots(dataset: Dataset, rows: Iterable[int]) -> dict[int, _Shot]:
 
 
 def _shot(
-    dataset: Dataset, row: int, *, path: str, split: str, label: str | None, shard: int | None
+    dataset: Dataset,
+    row: int,
+    *,
+    path: str,
+    split: str,
+    label: str | None,
+    shard: int | None,
+    part: str | None = None,
 ) -> _Shot:
     # One row at a time: all of them at once would hold every full-size image in memory.
     image = None if shard is None else dataset.images(np.array([row], dtype=np.int64))[0]
     return _Shot(
         path=_plain(path),
         name=_shorten(PurePosixPath(path).name, _LONGEST_NAME),
+        part=part and _shorten(part, _LONGEST_NAME),
         split=_shorten(split, _LONGEST_NAME),
         label=_Piece(_shorten(label or "no label", _LONGEST_NAME), _tone(label)),
-        uri=None if image is None else _data_uri(image),
+        uri=None if image is None else picture_uri(image),
     )
 
 
-def _data_uri(pixels: NDArray[np.uint8]) -> str:
+def picture_uri(pixels: NDArray[np.uint8]) -> str:
+    """Return an image, (H, W, 1) or (H, W, 3), as a small one to put into a page."""
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     buffer = io.BytesIO()

@@ -1,0 +1,315 @@
+// Deciding by eye: cards of pictures, what was decided of each, and that as a csv.
+
+const told = JSON.parse(document.getElementById("told").textContent);
+const $ = (id) => document.getElementById(id);
+
+const KEEP = "keep";
+const DROP = "drop";
+const AT_ONCE = 60;
+const KEY = `mien-review-${told.fingerprint}`;
+const COLUMNS = ["id", "path", "label", "decision"];
+
+const decided = new Map(); // ids of pictures, and what they were found to be
+let kind = told.kinds[0];
+let shown = []; // the pictures of this kind that have cards or will get some
+let cards = [];
+
+// --- what is kept ---------------------------------------------------------------------------
+
+function remember() {
+  try {
+    localStorage.setItem(KEY, JSON.stringify([...decided]));
+    $("kept").hidden = true;
+  } catch {
+    $("kept").hidden = false; // private windows, or a full store
+  }
+}
+
+function recall() {
+  try {
+    take(JSON.parse(localStorage.getItem(KEY) ?? "[]"));
+  } catch {
+    // Nothing that could be read was kept.
+  }
+}
+
+function take(pairs) {
+  let taken = 0;
+  for (const [id, what] of pairs) {
+    if (told.rows[id] && (what === KEEP || what === DROP || told.emotions.includes(what))) {
+      decided.set(id, what);
+      taken += 1;
+    }
+  }
+  return taken;
+}
+
+// --- csv ------------------------------------------------------------------------------------
+
+function written(value) {
+  // A spreadsheet would compute what begins so.
+  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  return /[",;\t\r\n']/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function asCsv() {
+  const lines = [...decided].map(([id, what]) => {
+    const { path, label } = told.rows[id];
+    return [id, path, label ?? "", what].map(written).join(",");
+  });
+  return `${[COLUMNS.join(","), ...lines].join("\n")}\n`;
+}
+
+function fromCsv(text) {
+  const first = text.split("\n", 1)[0];
+  const apart = [",", ";", "\t"].reduce((best, each) =>
+    first.split(each).length > first.split(best).length ? each : best,
+  );
+  const rows = [[""]];
+  let quoted = false;
+  for (let i = 0; i < text.length; i += 1) {
+    const char = text[i];
+    const row = rows[rows.length - 1];
+    if (char === '"') {
+      if (quoted && text[i + 1] === '"') {
+        row[row.length - 1] += '"';
+        i += 1;
+      } else {
+        quoted = !quoted;
+      }
+    } else if (!quoted && char === apart) {
+      row.push("");
+    } else if (!quoted && char === "\n") {
+      rows.push([""]);
+    } else if (quoted || (char !== "\r" && char !== "\ufeff")) {
+      row[row.length - 1] += char;
+    }
+  }
+  const [id, what] = ["id", "decision"].map((name) => rows[0].indexOf(name));
+  if (id < 0 || what < 0) return null;
+  return rows.slice(1).map((row) => [row[id], row[what]?.trim()]);
+}
+
+function save() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([asCsv()], { type: "text/csv" }));
+  link.download = "decisions.csv";
+  link.click();
+  URL.revokeObjectURL(link.href);
+  say(`Saved ${count(decided.size, "decision")}.`);
+}
+
+async function open(file) {
+  const pairs = fromCsv(await file.text());
+  const taken = pairs ? take(pairs) : 0;
+  if (taken) remember();
+  list();
+  if (pairs) say(`${count(taken, "decision")} of ${file.name} taken.`);
+  else say(`${file.name} has no columns id and decision: expected a file that was saved here.`);
+}
+
+// --- cards ----------------------------------------------------------------------------------
+
+const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
+
+function say(text) {
+  $("said").textContent = text;
+}
+
+function element(name, className, text) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text) made.textContent = text;
+  return made;
+}
+
+function emotion(name) {
+  return element("span", `emotion e-${told.emotions.includes(name) ? name : "other"}`, name);
+}
+
+function button(text, what, title) {
+  const made = element("button", "", text);
+  made.type = "button";
+  made.dataset.what = what;
+  made.title = title;
+  return made;
+}
+
+function choice(picture) {
+  const made = document.createElement("select");
+  made.setAttribute("aria-label", "it shows another emotion");
+  made.append(new Option("other…", ""));
+  for (const name of told.emotions) {
+    if (name !== told.rows[picture.id].label) made.append(new Option(name, name));
+  }
+  return made;
+}
+
+function makeCard(picture) {
+  const row = told.rows[picture.id];
+  const card = element("li");
+  card.tabIndex = -1;
+  card.dataset.id = picture.id;
+  const image = element("img");
+  image.src = row.uri;
+  image.alt = `labelled ${row.label ?? "nothing"}`;
+  const label = element("p", "label");
+  label.append(row.label ? emotion(row.label) : element("span", "muted", "no label"));
+  label.append(element("span", "muted", row.split));
+  const verdict = element("p", "verdict");
+  const file = element("p", "file", row.path.split("/").pop());
+  file.title = row.path;
+  const controls = element("div", "controls");
+  if (row.label) controls.append(button("right", KEEP, "the label is right (K)"));
+  if (picture.rather) {
+    const suggested = button("", picture.rather, "it shows this (Enter)");
+    suggested.append(emotion(picture.rather));
+    controls.append(suggested);
+  }
+  controls.append(button("no use", DROP, "leave the picture out (X)"), choice(picture));
+  card.append(image, label, verdict);
+  if (row.part) card.append(element("p", "part", row.part));
+  card.append(file);
+  if (picture.why) card.append(element("p", "why", picture.why));
+  if (row.excluded) card.append(element("p", "why", `left out already: ${row.excluded}`));
+  card.append(controls);
+  dress(card);
+  return card;
+}
+
+function dress(card) {
+  const what = decided.get(card.dataset.id);
+  card.classList.toggle("decided", what !== undefined);
+  card.classList.toggle("dropped", what === DROP);
+  const verdict = card.querySelector(".verdict");
+  verdict.replaceChildren();
+  if (what === KEEP) verdict.append("label is right");
+  else if (what === DROP) verdict.append("left out");
+  else if (what) verdict.append("→ ", emotion(what));
+  for (const each of card.querySelectorAll("button")) {
+    each.setAttribute("aria-pressed", String(each.dataset.what === what));
+  }
+  const chosen = card.querySelector("select");
+  chosen.value = [...chosen.options].some((option) => option.value === what) ? what : "";
+}
+
+function decide(card, what) {
+  const id = card.dataset.id;
+  if (!what || decided.get(id) === what) decided.delete(id);
+  else decided.set(id, what);
+  remember();
+  for (const each of cards) if (each.dataset.id === id) dress(each);
+  progress();
+}
+
+// --- the list -------------------------------------------------------------------------------
+
+function progress() {
+  const all = Object.keys(told.rows).length;
+  $("progress").textContent = `${decided.size.toLocaleString("en")} of ${count(all, "picture")} decided`;
+  $("bar").value = all ? decided.size / all : 0;
+  $("save").disabled = decided.size === 0;
+  for (const [place, tab] of [...$("kinds").children].entries()) {
+    const { pictures } = told.kinds[place];
+    const done = pictures.filter(({ id }) => decided.has(id)).length;
+    tab.lastChild.textContent = ` ${done.toLocaleString("en")} / ${pictures.length.toLocaleString("en")}`;
+    tab.setAttribute("aria-pressed", String(told.kinds[place] === kind));
+  }
+}
+
+function list() {
+  const only = $("undecided").checked;
+  shown = kind.pictures.filter(({ id }) => !only || !decided.has(id));
+  cards = [];
+  $("cards").replaceChildren();
+  $("says").textContent = `${kind.says}.${
+    kind.more ? ` The ${count(kind.pictures.length, "worst picture")} of ${kind.more + kind.pictures.length}.` : ""
+  }`;
+  $("none").hidden = shown.length > 0;
+  more();
+  progress();
+}
+
+function more() {
+  const added = shown.slice(cards.length, cards.length + AT_ONCE).map(makeCard);
+  cards.push(...added);
+  $("cards").append(...added);
+  if (cards.length) current().tabIndex = 0;
+  $("more").hidden = cards.length >= shown.length;
+  $("more").textContent = `${(shown.length - cards.length).toLocaleString("en")} more`;
+}
+
+// --- the keyboard ---------------------------------------------------------------------------
+
+const current = () => cards.find((card) => card.tabIndex === 0) ?? cards[0];
+
+function go(card) {
+  current().tabIndex = -1;
+  card.tabIndex = 0;
+  card.focus();
+  card.scrollIntoView({ block: "nearest" });
+}
+
+function step(by) {
+  const place = cards.indexOf(current()) + by;
+  if (place >= cards.length) more();
+  go(cards[Math.max(0, Math.min(place, cards.length - 1))]);
+}
+
+const wide = () => cards.filter((card) => card.offsetTop === cards[0].offsetTop).length;
+
+function press(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || !cards.length) return;
+  if (event.target.closest("select, button, input")) return;
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -wide(), ArrowDown: wide() };
+  const card = current();
+  const picture = shown[cards.indexOf(card)];
+  const { label } = told.rows[picture.id];
+  let what;
+  if (event.key in steps) {
+    event.preventDefault();
+    step(steps[event.key]);
+    return;
+  }
+  if (event.key === "Enter") what = picture.rather;
+  else if (event.key === "k" && label) what = KEEP;
+  else if (event.key === "x") what = DROP;
+  else if (event.key === "u") what = decided.get(picture.id); // once more undoes it
+  else if (/^[1-8]$/.test(event.key)) what = told.emotions[event.key - 1];
+  if (!what) return;
+  event.preventDefault();
+  decide(card, what === label ? KEEP : what);
+  if (event.key !== "u") step(1);
+}
+
+// --- begin ----------------------------------------------------------------------------------
+
+recall();
+for (const each of told.kinds) {
+  const tab = element("button", "", each.title);
+  tab.type = "button";
+  tab.append(element("span", "muted"));
+  tab.addEventListener("click", () => {
+    kind = each;
+    list();
+  });
+  $("kinds").append(tab);
+}
+$("cards").addEventListener("click", (event) => {
+  const card = event.target.closest("li");
+  const pressed = event.target.closest("button");
+  if (pressed) decide(card, pressed.dataset.what);
+  // So that keys go on from where the mouse was; a click of the keyboard has no detail.
+  if (card && event.detail > 0 && !event.target.closest("select")) go(card);
+});
+$("cards").addEventListener("change", (event) => decide(event.target.closest("li"), event.target.value));
+$("undecided").addEventListener("change", list);
+$("more").addEventListener("click", more);
+$("save").addEventListener("click", save);
+$("open").addEventListener("change", (event) => {
+  const [file] = event.target.files;
+  if (file) open(file);
+  event.target.value = "";
+});
+document.addEventListener("keydown", press);
+if (kind) list();

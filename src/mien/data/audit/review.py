@@ -1,0 +1,133 @@
+"""A page to decide by eye what to do about an audit's findings, picture by picture.
+
+Like the audit's own page it needs no other file and asks no one for anything. It runs one script,
+which keeps what was decided in the browser and saves it as a csv for ``mien data clean
+--decisions``. Paths and labels are taken for hostile: the script puts them in as text alone.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from mien.annotate import COLOURS, PRINT_COLOURS
+from mien.data.audit.findings import KINDS, Audit, Finding
+from mien.data.audit.page import environment, picture_uri, text_of, title_of
+from mien.data.dataset import PART, Dataset
+from mien.labels import EMOTIONS
+from mien.version import __version__
+
+__all__ = ["render_review"]
+
+_OF_PICTURES: Final = (
+    "label_suspect",
+    "label_conflict",
+    "folder_label_disagree",
+    "bad_label",
+    "unlisted",
+    "no_face",
+    "flat",
+    "dark",
+    "bright",
+    "blurred",
+    "tiny",
+)
+"""Kinds that a look at the picture decides, in the order in which a look is worth most."""
+
+_SHOWN_OTHERWISE: Final = frozenset({"label", "rather", "reason", "excluded_already"})
+
+
+def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> str:
+    """Return an HTML page with the pictures of findings, and what can be decided of each.
+
+    Args:
+        audit: what was found.
+        dataset: the dataset that was audited; the findings' rows are rows of its manifest.
+        per_kind: how many pictures of each kind it holds at most, the worst.
+
+    Returns:
+        HTML that needs no other file.
+    """
+    kinds = []
+    shown: dict[int, None] = {}
+    ids = dataset.column("id")
+    for kind in _OF_PICTURES:
+        found = list(_pictures(audit.of_kind(kind), dataset))
+        if not found:
+            continue
+        kept = found[:per_kind]
+        shown |= dict.fromkeys(row for row, _ in kept)
+        kinds.append(
+            {
+                "title": title_of(kind),
+                "says": KINDS[kind].says,
+                "more": len(found) - len(kept),
+                "pictures": [
+                    {
+                        "id": ids[row],
+                        "rather": evidence.get("rather"),
+                        "why": _in_words(evidence),
+                    }
+                    for row, evidence in kept
+                ],
+            }
+        )
+    told = {
+        "fingerprint": dataset.info["fingerprint"],
+        "emotions": EMOTIONS,
+        "kinds": kinds,
+        "rows": {row["id"]: row for row in _rows(dataset, sorted(shown))},
+    }
+    script = (files("mien.data.audit") / "review.js").read_text(encoding="utf-8")
+    template = (files("mien.data.audit") / "review.html.j2").read_text(encoding="utf-8")
+    return (
+        environment()
+        .from_string(template)
+        .render(
+            source_format=audit.dataset["source_format"],
+            version=__version__,
+            palettes=(PRINT_COLOURS, COLOURS),
+            pictures=len(shown),
+            # No "<" can end the element that holds it.
+            told=json.dumps(told, ensure_ascii=False).replace("<", "\\u003c"),
+            script=script,
+            digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def _pictures(
+    findings: Sequence[Finding], dataset: Dataset
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield each row of findings that has an image once, with the evidence."""
+    shards = dataset.column("shard")
+    seen = set()
+    for finding in findings:
+        for row in finding.rows:
+            if shards[row] is not None and row not in seen:
+                seen.add(row)
+                yield row, finding.evidence
+
+
+def _in_words(evidence: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {text_of(value)}"
+        for name, value in evidence.items()
+        if value is not None and name not in _SHOWN_OTHERWISE
+    )
+
+
+def _rows(dataset: Dataset, rows: list[int]) -> Iterator[dict[str, Any]]:
+    columns = ["id", "path", "split", "label", "excluded"]
+    if dataset.parts:
+        columns.append(PART.name)
+    table = dataset.manifest.select(columns).take(pa.array(rows, pa.int64()))
+    for row, told in zip(rows, table.to_pylist(), strict=True):
+        # One row at a time: all of them at once would hold every full-size image in memory.
+        image = dataset.images(np.array([row], dtype=np.int64))[0]
+        yield {**told, "uri": picture_uri(image)}

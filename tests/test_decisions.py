@@ -1,0 +1,303 @@
+"""What people decided by eye: reading it, cleaning by it, and the page on which it is decided."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+from typer.testing import CliRunner
+
+from mien.cli import app
+from mien.data.audit.auditor import audit_dataset
+from mien.data.audit.findings import Audit, Finding
+from mien.data.audit.review import render_review
+from mien.data.clean import clean_dataset
+from mien.data.dataset import Dataset
+from mien.data.decisions import DROP, KEEP, Decisions, read_decisions
+from mien.data.importers import import_dataset
+from mien.data.rules import Rules
+from mien.drawn import draw_face, sample_parameters
+from mien.errors import UsageError
+from mien.images import write_image
+from mien.labels import EMOTIONS
+from test_page import CHROMIUM, FLAGS, in_browser
+
+HOSTILE = "=1+<script>alert(1)<!--,\"'.png"
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Two drawn faces an emotion, two dark ones, two of one picture, one with a hostile name."""
+    root = tmp_path_factory.mktemp("decisions")
+    for number in range(16):
+        emotion = EMOTIONS[number % 8]
+        image = draw_face(sample_parameters(emotion, seed=number), size=48)
+        if number < 2:
+            image //= 12
+        name = HOSTILE if number == 15 else f"{number:02d}.png"
+        (root / "source/train" / emotion).mkdir(parents=True, exist_ok=True)
+        write_image(root / "source/train" / emotion / name, image)
+        if number == 7:
+            write_image(root / "source/train" / emotion / "copy.png", image)
+    import_dataset("folder", root / "source", root / "dataset", size=48, channels=1)
+    return Dataset.open(root / "dataset")
+
+
+def _row(dataset: Dataset, name: str) -> int:
+    return [Path(path).name for path in dataset.column("path")].index(name)
+
+
+def _id(dataset: Dataset, name: str) -> str:
+    return str(dataset.column("id")[_row(dataset, name)])
+
+
+def _written(tmp_path: Path, text: str) -> Path:
+    (file := tmp_path / "decisions.csv").write_text(text, encoding="utf-8")
+    return file
+
+
+# Reading
+
+
+@pytest.mark.parametrize("apart", [",", ";", "\t"])
+@pytest.mark.parametrize("key", ["id", "path"])
+def test_a_csv_from_anywhere_is_read(faces: Dataset, tmp_path: Path, apart: str, key: str) -> None:
+    said = {"02.png": "keep", "03.png": "Sad", "04.png": " drop ", "05.png": "", "06.png": "fear"}
+    rows = [f" decision {apart}note{apart}{key}"]
+    for name, what in said.items():
+        place = faces.column(key)[_row(faces, name)]
+        rows.append(f'{what}{apart}"a{apart} ""b"""{apart}{place}')
+    found = read_decisions(_written(tmp_path, "\ufeff" + "\r\n".join(rows)), faces)
+    assert found.of == {
+        _id(faces, "02.png"): KEEP,
+        _id(faces, "03.png"): "sadness",
+        _id(faces, "04.png"): DROP,
+        _id(faces, "06.png"): "fear",
+    }
+    assert found.counts == {"keep": 1, "drop": 1, "relabel": 2}
+    assert found.elsewhere == 0
+
+
+def test_pictures_that_are_gone_are_counted(faces: Dataset, tmp_path: Path) -> None:
+    text = f"id,decision\n{_id(faces, '02.png')},keep\ngone,drop\ngone,drop\nlost,fear\n"
+    assert read_decisions(_written(tmp_path, text), faces).elsewhere == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "its columns are none; expected 'decision', and 'id' or 'path'"),
+        ("id,label\n1,fear\n", "its columns are id, label; expected 'decision'"),
+        ("decision\nkeep\n", "its columns are decision; expected 'decision', and 'id'"),
+        ("id,decision\n{id},keep\n{id},fear\n", "line 3: {id} is decided twice, as keep and as"),
+        ("id,decision\n\n{id},maybe\n", "line 3: decision 'maybe'; expected keep, drop or one of"),
+        ("id,decision\nx,keep\ny,fear\n", "none of its 2 pictures (x, y) is in"),
+        ('id,decision\n"x,keep\n', "not readable as a csv"),
+    ],
+)
+def test_what_is_no_decision_is_told(faces: Dataset, tmp_path: Path, text: str, said: str) -> None:
+    one = _id(faces, "02.png")
+    file = _written(tmp_path, text.replace("{id}", one))
+    with pytest.raises(UsageError, match=re.escape(said.replace("{id}", one))):
+        read_decisions(file, faces)
+
+
+def test_what_is_no_text_is_told(faces: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"id,decision\n\xff\xfe\n")
+    for file in (tmp_path / "x.csv", tmp_path / "missing.csv", tmp_path):
+        with pytest.raises(UsageError, match="not readable as a csv"):
+            read_decisions(file, faces)
+
+
+def test_a_path_of_several_rows_asks_for_ids(faces: Dataset, tmp_path: Path) -> None:
+    twice = faces.with_column("path", ["a.png", "a.png", *faces.column("path")[2:]])
+    with pytest.raises(UsageError, match=r"2 rows have the path a\.png; expected a column 'id'"):
+        read_decisions(_written(tmp_path, "path,decision\na.png,keep\n"), twice)
+
+
+# Cleaning
+
+
+def _cleaned(
+    dataset: Dataset, out: Path, rules: Rules, **decided: str
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """Clean by decisions about files by their stems; return rows by stem, and the changes."""
+    of = {_id(dataset, f"{stem.strip('_')}.png"): what for stem, what in decided.items()}
+    clean_dataset(dataset, out, rules, decisions=Decisions(of))
+    lines = (out / "changes.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = Dataset.open(out).manifest.to_pylist()
+    return {Path(row["path"]).stem: row for row in rows}, [json.loads(line) for line in lines]
+
+
+def test_decisions_change_their_pictures_and_are_on_record(faces: Dataset, tmp_path: Path) -> None:
+    rows, changes = _cleaned(faces, tmp_path / "out", Rules(), _02=KEEP, _03="fear", _04=DROP)
+    assert rows["02"]["label"] == EMOTIONS[2]
+    assert rows["03"]["label"] == "fear"
+    assert "04" not in rows
+    assert len(rows) == len(faces) - 1
+    told = {Path(change["path"]).stem: change for change in changes}
+    assert set(told) == {"03", "04"}
+    assert {change["reason"] for change in changes} == {"decided by eye"}
+    assert (told["03"]["from"], told["03"]["to"]) == (EMOTIONS[3], "fear")
+    assert told["04"]["from"]["label"] == EMOTIONS[4]
+    step = Dataset.open(tmp_path / "out").info["cleaned"][-1]
+    assert step["decisions"] == {"keep": 1, "drop": 1, "relabel": 1}
+
+
+def test_what_was_decided_no_rule_judges_again(faces: Dataset, tmp_path: Path) -> None:
+    assert {"flat", "dark"} & {finding.kind for finding in audit_dataset(faces).findings}
+    folders = faces.with_column("folder_label", ["anger"] * len(faces))
+    rules = Rules(drop=("flat", "dark"), label_from="folder")
+    rows, _ = _cleaned(folders, tmp_path / "out", rules, _00=KEEP, _03="fear")
+    assert rows["00"]["label"] == EMOTIONS[0]
+    assert "01" not in rows
+    assert rows["03"]["label"] == "fear"
+    assert rows["04"]["label"] == "anger"
+
+
+def test_of_copies_one_is_kept_whatever_was_decided(faces: Dataset, tmp_path: Path) -> None:
+    rows, _ = _cleaned(faces, tmp_path / "out", Rules(drop=("duplicate",)), _07=KEEP, copy=KEEP)
+    assert len({"07", "copy"} & set(rows)) == 1
+
+
+def test_decided_emotions_are_merged_like_others(faces: Dataset, tmp_path: Path) -> None:
+    rules = Rules(merge={"contempt": "disgust"})
+    rows, _ = _cleaned(faces, tmp_path / "out", rules, _02="contempt")
+    assert rows["02"]["label"] == "disgust"
+
+
+@pytest.mark.parametrize("what", ["fear", KEEP])
+def test_votes_against_a_decision_go(ferplus_dataset: Dataset, tmp_path: Path, what: str) -> None:
+    row = ferplus_dataset.column("label").index("anger")
+    name = ferplus_dataset.column("id")[row]
+    clean_dataset(ferplus_dataset, tmp_path / "out", Rules(), decisions=Decisions({name: what}))
+    after = Dataset.open(tmp_path / "out")
+    votes = after.column("votes")[after.column("id").index(name)]
+    assert (votes is None) == (what != KEEP)
+
+
+def test_deciding_twice_changes_nothing(faces: Dataset, tmp_path: Path) -> None:
+    said = {_id(faces, "02.png"): KEEP, _id(faces, "03.png"): "fear"}
+    decisions = Decisions(said)
+    rules = Rules(drop=("flat", "dark"))
+    clean_dataset(faces, tmp_path / "once", rules, decisions=decisions)
+    once = Dataset.open(tmp_path / "once")
+    _, changes = clean_dataset(once, tmp_path / "twice", rules, decisions=decisions)
+    assert changes == {}
+    assert Dataset.open(tmp_path / "twice").manifest.equals(once.manifest)
+
+
+def test_the_command_cleans_by_decisions_alone(faces: Dataset, tmp_path: Path) -> None:
+    file = _written(tmp_path, f"id,decision\n{_id(faces, '04.png')},drop\ngone,keep\n")
+    call = ["data", "clean", str(faces.path), "--out", str(tmp_path / "out")]
+    assert "--decisions" in str(CliRunner().invoke(app, call).exception)
+    ran = CliRunner().invoke(app, [*call, "--decisions", str(file)])
+    assert ran.exit_code == 0
+    assert "1 decisions are about pictures that it has not" in ran.output
+    assert "changes: 1 drop" in ran.output
+
+
+# The page
+
+
+def _audit(dataset: Dataset, *findings: Finding) -> Audit:
+    return replace(audit_dataset(dataset), findings=findings)
+
+
+def _finding(dataset: Dataset, kind: str, *names: str, **evidence: Any) -> Finding:
+    rows = tuple(_row(dataset, name) for name in names)
+    return Finding(kind, rows, tuple(dataset.column("path")[row] for row in rows), evidence)
+
+
+def _findings(dataset: Dataset) -> tuple[Finding, ...]:
+    return (
+        _finding(dataset, "label_suspect", "02.png", label="sadness", rather="fear", suspicion=0.9),
+        _finding(dataset, "label_suspect", HOSTILE, label="x", rather="anger", suspicion=0.8),
+        _finding(dataset, "dark", "00.png", lightest=3.0),
+        _finding(dataset, "duplicate", "07.png", "copy.png"),
+    )
+
+
+def test_the_page_holds_pictures_of_what_an_eye_can_decide(faces: Dataset) -> None:
+    text = render_review(_audit(faces, *_findings(faces)), faces)
+    told = json.loads(text.partition('id="told">')[2].partition("</script>")[0])
+    assert [kind["title"] for kind in told["kinds"]] == ["Suspect labels", "Dark images"]
+    assert set(told["rows"]) == {_id(faces, name) for name in ("02.png", HOSTILE, "00.png")}
+    assert told["kinds"][0]["pictures"][0] == {
+        "id": _id(faces, "02.png"),
+        "rather": "fear",
+        "why": "suspicion 0.9",
+    }
+    assert "<script>alert" not in text
+    assert "3 pictures to decide by eye" in text
+    few = render_review(_audit(faces, *_findings(faces)), faces, per_kind=1)
+    assert '"more": 1' in few and "2 pictures to decide by eye" in few
+
+
+def test_a_row_without_a_picture_is_not_for_the_eye(faces: Dataset) -> None:
+    bare = faces.with_column("shard", [None] * len(faces))
+    text = render_review(_audit(faces, *_findings(faces)), bare)
+    assert "Nothing to decide by eye" in text
+    assert "<script" not in text
+
+
+def test_the_audit_writes_both_pages(faces: Dataset, tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["data", "audit", str(faces.path), "--out", str(tmp_path)])
+    assert ran.exit_code == 0
+    assert "pictures to decide by eye" in (tmp_path / "review.html").read_text(encoding="utf-8")
+    assert (tmp_path / "audit.html").exists()
+
+
+@pytest.fixture
+def page(faces: Dataset, tmp_path: Path) -> Iterator[Page]:
+    file = tmp_path / "review.html"
+    file.write_text(render_review(_audit(faces, *_findings(faces)), faces), encoding="utf-8")
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS)) as browser,
+    ):
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.goto(file.as_uri())
+        yield page
+        assert wrong == []
+
+
+@in_browser
+def test_what_is_decided_on_the_page_cleans_the_dataset(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    cards = page.locator("#cards li")
+    assert cards.count() == 2
+    cards.first.click(position={"x": 40, "y": 40})
+    page.keyboard.press("Enter")
+    page.keyboard.press("x")
+    page.keyboard.press("u")
+    page.keyboard.press("5")
+    page.click("text=Dark images")
+    page.locator("#cards button", has_text="right").click()
+    assert page.inner_text("#progress") == "3 of 3 pictures decided"
+    with page.expect_download() as download:
+        page.click("#save")
+    download.value.save_as(file := tmp_path / "decisions.csv")
+    found = read_decisions(file, faces)
+    expected = {"02.png": "fear", HOSTILE: "fear", "00.png": KEEP}
+    assert found.of == {_id(faces, name): what for name, what in expected.items()}
+    assert f"'{HOSTILE[:3]}" not in file.read_text(encoding="utf-8")  # begins with its folder
+    page.reload()
+    assert page.inner_text("#progress") == "3 of 3 pictures decided"
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    assert page.inner_text("#progress") == "0 of 3 pictures decided"
+    page.set_input_files("#open", file)
+    page.get_by_text("3 decisions of decisions.csv taken.").wait_for()
+    page.check("#undecided")
+    assert cards.count() == 0
+    assert page.is_visible("#none")

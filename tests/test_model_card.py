@@ -1,0 +1,55 @@
+"""Tests of what a model's card says of the pictures that it learnt from."""
+
+from typing import Any
+
+import pytest
+
+from mien.data.dataset import Dataset
+from mien.evaluate import evaluate
+from mien.labels import EMOTIONS
+from mien.model_card import render_model_card
+from test_evaluate import Remembers
+
+SEARCH = "came from a web search for 184 words"
+NOT_KNOWN = "is not known to mien"
+
+
+def _card(dataset: Dataset, *formats: str) -> str:
+    """Return the card of a model that learnt from data of a format, or joined of some."""
+    data: dict[str, Any] = {"fingerprint": "of-training", "train": 8, "valid": 2}
+    data["source_format"] = formats[0] if len(formats) == 1 else "join"
+    if len(formats) > 1:
+        data["parts"] = [{"fingerprint": name, "source_format": name} for name in formats]
+    model = Remembers(dataset, EMOTIONS)
+    model.card = model.card.model_copy(update={"training": {"dataset": data}})
+    return render_model_card(evaluate(model, dataset, "test"))
+
+
+def test_data_of_a_joined_set_is_told_by_its_parts(ferplus_dataset: Dataset) -> None:
+    card = _card(ferplus_dataset, "ferplus", "folder", "affectnet-npy", "csv", "csv")
+    assert (
+        "in the format `join` (fingerprint `of-training`), joined of data in the format `ferplus`, "
+        "`folder`, `affectnet-npy`, `csv`. mien's import"
+    ) in card
+    for origin in (SEARCH, "ten people vote on each picture", "AffectNet (Mollahosseini"):
+        assert origin in card
+    assert f"Who is shown in the data in the format `folder`, `csv` {NOT_KNOWN}" in card
+
+
+def test_what_parts_have_in_common_is_told_once(ferplus_dataset: Dataset) -> None:
+    card = _card(ferplus_dataset, "fer2013", "ferplus")
+    assert card.count(SEARCH) == 1
+    assert "one label, many of them wrong. FER+ (Barsoum" in card
+    assert NOT_KNOWN not in card
+    of_one = _card(ferplus_dataset, "ferplus", "folder")
+    assert f"Who is shown in the data in the format `folder` {NOT_KNOWN}" in of_one
+
+
+@pytest.mark.parametrize(("name", "known"), [("ferplus", True), ("folder", False)])
+def test_data_of_one_format_is_told_without_parts(
+    ferplus_dataset: Dataset, name: str, known: bool
+) -> None:
+    card = _card(ferplus_dataset, name)
+    assert "joined of" not in card
+    assert (SEARCH in card) == known
+    assert (f"Who is shown in this data {NOT_KNOWN}" in card) != known
