@@ -12,7 +12,7 @@ SOURCE = Path(mien.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
-    ("bench", "crossval", "demo", "search"),
+    ("bench", "collect", "crossval", "demo", "search"),
     ("bench.race", "bench.speed", "crossfit", "export", "soup"),
     ("bench.machine", "train"),
     ("reopen", "teachers"),

@@ -1,5 +1,6 @@
 """Tests of cross-fitting: every image judged once, by a network that has not seen it or a twin."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mien.config import TrainConfig, load_recipe
-from mien.crossfit import PREDICTIONS_NAME, cross_fit
+from mien.crossfit import PREDICTIONS_NAME, Fold, cross_fit
+from mien.data.audit.suspects import OutOfFold
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.drawn import draw_face, sample_parameters
@@ -38,6 +40,43 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset.open(root / "dataset")
 
 
+@dataclass
+class Fit:
+    """A finished cross-fit, and the pictures, twins being one, that its networks saw and judged."""
+
+    folder: Path
+    found: OutOfFold
+    learnt: list[set[str]]
+    judged: list[set[str]]
+
+
+@pytest.fixture(scope="module")
+def fit(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    folder = tmp_path_factory.mktemp("fit")
+    learnt: list[set[str]] = []
+    judged: list[set[str]] = []
+
+    def pictures(of: Dataset, rows: NDArray[np.int64]) -> set[str]:
+        return {of.column("path")[row].replace("-twin", "") for row in rows}
+
+    def watch(part: Dataset, *rest: Any, **options: Any) -> RunResult:
+        rows = np.concatenate([part.usable("train"), part.usable("valid")])
+        learnt.append(pictures(part, rows))
+        return train(part, *rest, **options)
+
+    def listen(
+        ask: Any, of: Dataset, rows: NDArray[np.int64], *rest: Any, **options: Any
+    ) -> NDArray[np.float32]:
+        judged.append(pictures(of, rows))
+        return ask_for_rows(ask, of, rows, *rest, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("mien.crossfit.train", watch)
+        patched.setattr("mien.crossfit.ask_for_rows", listen)
+        found = cross_fit(dataset, QUICK, folder, folds=2)
+    return Fit(folder, found, learnt, judged)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -58,65 +97,65 @@ def test_recipes_that_know_the_images_already_are_refused(
     assert not (tmp_path / "fit").exists()
 
 
-def test_every_usable_image_is_judged_by_a_stranger(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[set[str]] = []
-    judged: list[set[str]] = []
-
-    def pictures(of: Dataset, rows: NDArray[np.int64]) -> set[str]:
-        """A picture and its twin are one."""
-        return {of.column("path")[row].replace("-twin", "") for row in rows}
-
-    def watch(part: Dataset, *rest: Any, **options: Any) -> RunResult:
-        rows = np.concatenate([part.usable("train"), part.usable("valid")])
-        seen.append(pictures(part, rows))
-        return train(part, *rest, **options)
-
-    def listen(
-        ask: Any, of: Dataset, rows: NDArray[np.int64], *rest: Any, **options: Any
-    ) -> NDArray[np.float32]:
-        judged.append(pictures(of, rows))
-        return ask_for_rows(ask, of, rows, *rest, **options)
-
-    monkeypatch.setattr("mien.crossfit.train", watch)
-    monkeypatch.setattr("mien.crossfit.ask_for_rows", listen)
-    found = cross_fit(dataset, QUICK, tmp_path / "fit", folds=2)
+def test_every_usable_image_is_judged_by_a_stranger(dataset: Dataset, fit: Fit) -> None:
     used = {dataset.column("id")[row] for split in SPLITS for row in dataset.usable(split)}
-    assert set(found.ids) == used
-    assert len(found.ids) == len(used)
-    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-5)
-    assert len(judged) == 2
+    assert set(fit.found.ids) == used
+    assert len(fit.found.ids) == len(used)
+    np.testing.assert_allclose(fit.found.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert len(fit.judged) == 2
     # Of two folds, each network learns from what the other one judges.
-    assert judged == seen[::-1]
-    assert not seen[0] & seen[1]
+    assert fit.judged == fit.learnt[::-1]
+    assert not fit.learnt[0] & fit.learnt[1]
+
+
+def test_answers_go_to_the_images_that_were_asked_about(
+    monkeypatch: pytest.MonkeyPatch, dataset: Dataset, tmp_path: Path
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def judge(
+        fold: Fold, config: TrainConfig, folder: Path, **options: Any
+    ) -> tuple[NDArray[np.float32], None]:
+        given.append(options)
+        emotions = fold.others.emotions
+        truth = fold.others.labels(fold.rows, emotions)
+        return np.eye(len(emotions), dtype=np.float32)[truth], None
+
+    def told(entry: dict[str, Any]) -> None: ...
+
+    monkeypatch.setattr("mien.crossfit.judge_fold", judge)
+    why = dataset.column("excluded")
+    fewer = dataset.with_column("excluded", ["unsure"] * 7 + why[7:])
+    found = cross_fit(fewer, QUICK, tmp_path, folds=2, device="cpu", on_epoch=told)
+    labels = dict(zip(dataset.column("id"), dataset.column("label"), strict=True))
+    truth = [labels[image] for image in found.ids]
+    assert [found.emotions[row.argmax()] for row in found.probabilities] == truth
+    assert [found.emotions[number] for number in found.given] == truth
+    assert [(each["device"], each["on_epoch"]) for each in given] == [("cpu", told)] * 2
 
 
 def test_what_is_done_is_not_done_again(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, fit: Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = cross_fit(dataset, QUICK, tmp_path, folds=2)
     monkeypatch.setattr("mien.crossfit.train", None)
-    again = cross_fit(dataset, QUICK, tmp_path, folds=2)
-    np.testing.assert_array_equal(first.probabilities, again.probabilities)
+    again = cross_fit(dataset, QUICK, fit.folder, folds=2)
+    np.testing.assert_array_equal(fit.found.probabilities, again.probabilities)
 
 
-def test_an_interrupted_fit_ends_the_same(dataset: Dataset, tmp_path: Path) -> None:
+def test_an_interrupted_fit_ends_the_same(dataset: Dataset, fit: Fit, tmp_path: Path) -> None:
     def stop(entry: dict[str, object]) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cross_fit(dataset, QUICK, tmp_path / "stopped", folds=2, on_epoch=stop)
-    assert not (tmp_path / "stopped" / PREDICTIONS_NAME).exists()
-    resumed = cross_fit(dataset, QUICK, tmp_path / "stopped", folds=2)
-    whole = cross_fit(dataset, QUICK, tmp_path / "whole", folds=2)
-    np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
+        cross_fit(dataset, QUICK, tmp_path, folds=2, on_epoch=stop)
+    assert not (tmp_path / PREDICTIONS_NAME).exists()
+    resumed = cross_fit(dataset, QUICK, tmp_path, folds=2)
+    np.testing.assert_array_equal(resumed.probabilities, fit.found.probabilities)
 
 
-def test_another_recipe_in_the_same_folder_is_refused(dataset: Dataset, tmp_path: Path) -> None:
-    cross_fit(dataset, QUICK, tmp_path, folds=2)
+def test_another_recipe_in_the_same_folder_is_refused(dataset: Dataset, fit: Fit) -> None:
     with pytest.raises(UsageError, match="was begun with recipe epochs"):
-        cross_fit(dataset, QUICK.model_copy(update={"epochs": 2}), tmp_path, folds=2)
+        cross_fit(dataset, QUICK.model_copy(update={"epochs": 2}), fit.folder, folds=2)
 
 
 def test_too_few_images_are_refused(dataset: Dataset, tmp_path: Path) -> None:

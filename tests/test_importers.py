@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
+from mien.cli import app
 from mien.data.dataset import MANIFEST_SCHEMA, Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.formats import FORMATS
@@ -73,29 +75,33 @@ def _import(name: str, source: Path, **options: Any) -> Dataset:
 
 
 class _Bright:
-    """Takes the lit squares of a dark image for faces, of 40 pixels at x = 20 and 10 at x = 120."""
+    """Takes the lit squares of a dark image for faces, of 40 pixels at x = 20 and 10 at x = 120.
+
+    It is surer of the smaller.
+    """
 
     def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
         boxes = (Box(20, 30, 40, 40), Box(120, 30, 10, 10))
         lit = (box for box in boxes if image[int(box.y), int(box.x)].max() > 0)
-        return [Detection(box, 0.9) for box in lit]
+        return [Detection(box, 1 - box.width / 100) for box in lit]
 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Photos of 300x200 with no, one and two faces, and a table that gives one a box."""
+    """Photos of 300x200 with no, one and two faces; a table gives one a box, one no emotion."""
     made = {"auto": _Bright(), "none": Whole()}
     monkeypatch.setattr("mien.data.importers.make_detector", made.__getitem__)
     source = tmp_path / "photos"
     source.mkdir()
-    for name, widths in {"none": (), "one": (40,), "two": (40, 10), "boxed": (40,)}.items():
+    faces = {"none": (), "one": (40,), "two": (40, 10), "boxed": (40,), "odd": ()}
+    for name, widths in faces.items():
         image = np.zeros((200, 300, 3), np.uint8)
         for width, left in zip(widths, (20, 120), strict=False):
             image[30 : 30 + width, left : left + width] = _image(width, (width, width, 3)) | 1
         write_image(source / f"{name}.png", image)
     rows = ("none.png,happiness,,,,", "one.png,sadness,,,,", "two.png,fear,,,,")
-    table = "\n".join(("path,label,x,y,w,h", *rows, "boxed.png,anger,1,2,50,60"))
-    (source / "labels.csv").write_text(table)
+    more = ("boxed.png,anger,1,2,50,60", "odd.png,odd,,,,")
+    (source / "labels.csv").write_text("\n".join(("path,label,x,y,w,h", *rows, *more)))
     return source
 
 
@@ -105,12 +111,38 @@ def test_a_detector_finds_the_face_where_there_is_no_box(photos: Path) -> None:
     assert rows["one.png"]["box"] == rows["two.png"]["box"] == [20, 30, 40, 40]
     assert rows["boxed.png"]["box"] == [1, 2, 50, 60]
     assert {name: row["excluded"] for name, row in rows.items() if row["excluded"]} == {
-        "none.png": "no face found"
+        "none.png": "no face found",
+        "odd.png": "label 'odd' names no emotion",
     }
     face = read_image(photos / "one.png")[30:70, 20:60]
     np.testing.assert_array_equal(_picture(dataset, "one.png"), face)
     (note,) = (note for note in dataset.info["notes"] if "looked for" in note)
-    assert "in 3 images without a box: none was found in 1; in 1 the largest of" in note
+    assert note.startswith("Faces were looked for by auto (_Bright) in 4 images without a box: ")
+    assert "none was found in 2; in 1 the largest of several was taken." in note
+
+
+@pytest.mark.parametrize(("asked", "found"), [((), 0), (("--detector", "auto"), 2)])
+def test_the_command_looks_for_faces_only_where_it_is_told_to(
+    photos: Path, asked: tuple[str, ...], found: int
+) -> None:
+    out = photos.parent / "out"
+    command = ["data", "import", "csv", str(photos), "--out", str(out), *asked]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    boxes = {name: row["box"] for name, row in _rows(Dataset.open(out)).items() if row["box"]}
+    assert boxes.pop("boxed.png") == [1, 2, 50, 60]
+    assert list(boxes.values()) == [[20, 30, 40, 40]] * found
+
+
+def test_a_found_box_is_in_pixels_where_those_of_the_source_are_shares(photos: Path) -> None:
+    source = photos.parent / "yolo"
+    for folder in ("images", "labels"):
+        (source / "train" / folder).mkdir(parents=True)
+    for name in ("one", "boxed"):
+        shutil.copy(photos / f"{name}.png", source / "train" / "images")
+    (source / "train" / "labels" / "boxed.txt").write_text("1 0.5 0.5 0.2 0.2\n")
+    rows = _rows(_import("affectnet-yolo", source, detector="auto"))
+    assert rows["one.png"]["box"] == [20, 30, 40, 40]
+    assert rows["boxed.png"]["box"] == [120, 80, 60, 40]
 
 
 def test_what_is_left_out_takes_no_place_in_drawn_splits(tmp_path: Path) -> None:
@@ -142,7 +174,7 @@ def test_what_a_detector_takes_whole_has_no_box(
 ) -> None:
     monkeypatch.setattr("mien.data.importers.make_detector", lambda _: Whole())
     dataset = _import("csv", photos, detector="auto")
-    assert [row["box"] is None for row in dataset.manifest.to_pylist()] == [True] * 3 + [False]
+    assert [name for name, row in _rows(dataset).items() if row["box"]] == ["boxed.png"]
 
 
 def test_large_images_without_boxes_ask_for_a_detector(photos: Path) -> None:
@@ -151,7 +183,8 @@ def test_large_images_without_boxes_ask_for_a_detector(photos: Path) -> None:
     assert note.endswith("import them with --detector auto.")
     small = photos.parent / "small"
     (small / "happy").mkdir(parents=True)
-    write_image(small / "happy" / "a.png", _image(1, (256, 200)))
+    for number, shape in enumerate([(48, 48), (256, 200), (300, 300)]):
+        write_image(small / "happy" / f"{number}.png", _image(number, shape))
     assert not any("--detector" in note for note in _import("folder", small).info["notes"])
 
 

@@ -494,7 +494,10 @@ def test_no_screen_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    with pytest.raises(UsageError, match=r"there is no screen.*--no-window"), Window():
+    with (
+        pytest.raises(UsageError, match=r"no screen.*; try something else"),
+        Window(instead="try something else"),
+    ):
         pass
 
 
@@ -508,8 +511,8 @@ def test_a_screen_that_does_not_answer_is_told(
         monkeypatch.delenv(name, raising=False)
     for name, value in screen.items():
         monkeypatch.setenv(name, value)
-    says = rf"no window .*\(DISPLAY is {screen.get('DISPLAY', 'not set')}\); --no-window goes"
-    with pytest.raises(UsageError, match=says), Window():
+    says = rf"no window .*\(DISPLAY is {screen.get('DISPLAY', 'not set')}\); try something else"
+    with pytest.raises(UsageError, match=says), Window(instead="try something else"):
         pass
 
 
@@ -519,7 +522,7 @@ def test_a_screen_that_never_answers_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("mien.window._TRIAL", "import time; time.sleep(60)")
     monkeypatch.setattr("mien.window._TRIAL_S", 0.2)
     with pytest.raises(UsageError, match=r"no window can be opened .*:78"):
-        _try_screen()
+        _try_screen("")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a missing screen ends it all")
@@ -530,7 +533,7 @@ def test_what_lies_in_the_working_folder_is_not_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DISPLAY", ":77")
     with pytest.raises(UsageError, match="no window can be opened"):
-        _try_screen()
+        _try_screen("")
     assert not (tmp_path / "taken").exists()
 
 

@@ -43,6 +43,8 @@ _VALIDATION: Final = 0.1
 _FIGURES: Final = ("accuracy", "macro_recall", "nll")
 _OWN: Final = frozenset({"folder", "csv", "parquet", "join"})
 """Formats that tell nothing of the pictures; of the others each is one public dataset."""
+_BEFORE: Final = ("started_from", "taught_by")
+"""What a card tells of models before it that may have learnt from other data than it has."""
 
 
 def cross_validate(
@@ -79,7 +81,7 @@ def cross_validate(
         their names as ``subjects``,
         ``train`` and ``valid`` images of the others, ``best_epoch``, ``accuracy``,
         ``macro_recall`` (of the emotions that the fold has), ``nll``; ``mean`` and ``deviation`` of
-        these three over the folds, the latter of a sample; ``people``, ``nameless`` images, and a
+        these three over the folds, the latter of a sample; ``nameless`` images, and a
         ``caveat``, empty where there is none.
 
     Raises:
@@ -138,7 +140,6 @@ def cross_validate(
             "folds": entries,
             "mean": {figure: mean(entry[figure] for entry in entries) for figure in _FIGURES},
             "deviation": {figure: stdev(entry[figure] for entry in entries) for figure in _FIGURES},
-            "people": len(_subjects(people, rows)) or None,
             "nameless": nameless,
             "caveat": " ".join(
                 [
@@ -162,9 +163,12 @@ def _knows_others(name: str, dataset: Dataset) -> bool:
     own = {each["fingerprint"] for each in described}
     own |= {step["from"] for each in described for step in each.get("cleaned", ())}
     pictures = {_pictures(each["source_format"]) for each in described} - {None}
-    learnt = _pictures(card.training.get("dataset", {}).get("source_format", "folder"))
+    told = [card.training, *(each for way in _BEFORE for each in card.training.get(way, ()))]
+    seen = [each for one in told if "dataset" in one for each in with_parts(one["dataset"])]
+    learnt = {_pictures(each["source_format"]) for each in seen}
     known = {fingerprint.partition(" ")[0] for fingerprint in card.learnt_from}  # also of a fold
-    if own & known or learnt in pictures:
+    known |= {each["fingerprint"] for each in seen}
+    if own & known or learnt & pictures:
         raise UsageError(
             f"{name} has learnt from pictures that it would be judged by: expected start_from and "
             "teachers of other data, or a recipe without them"
@@ -208,7 +212,7 @@ def _flat(asked: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _card(of_fold: ModelCard, name: str, dataset: Dataset) -> ModelCard:
     """Return what all folds' networks have in common."""
     data = of_fold.training["dataset"] | {"fingerprint": dataset.info["fingerprint"]}
-    kept = ("started_from", "taught_by", "recipe")
+    kept = (*_BEFORE, "recipe")
     training = {key: of_fold.training[key] for key in kept if key in of_fold.training}
     return of_fold.model_copy(
         update={"name": name, "figures": {}, "training": training | {"dataset": data}}

@@ -26,30 +26,35 @@ _TRIAL_S: Final = 30.0
 class Window:
     """A context manager that always closes its window. For the main thread only.
 
+    Args:
+        title: of the window.
+        instead: what whoever has no screen is told to do, behind what is wrong.
+
     Raises:
         UsageError: there is no screen, it does not answer, or OpenCV was built without windows.
     """
 
-    def __init__(self, title: str = "mien") -> None:
+    def __init__(self, title: str = "mien", *, instead: str = "") -> None:
         self._title = title
+        self._instead = f"; {instead}" if instead else ""
         self._open = False
         self._shape: tuple[int, ...] = ()
 
     def __enter__(self) -> Self:
         screens = ("DISPLAY", "WAYLAND_DISPLAY")
         if sys.platform.startswith("linux") and not any(os.environ.get(s) for s in screens):
-            raise UsageError("there is no screen to open a window on; --no-window goes without")
+            raise UsageError(f"there is no screen to open a window on{self._instead}")
         # OpenCV's wheels bring Qt for X11 only, and no fonts; without these it says so each time.
         os.environ.setdefault("QT_QPA_PLATFORM", "xcb")
         os.environ.setdefault("QT_LOGGING_RULES", "*=false")
-        _try_screen()
+        _try_screen(self._instead)
         try:
             flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
             cv2.namedWindow(self._title, flags)
         except cv2.error:
             raise UsageError(
-                "this OpenCV cannot open windows (opencv-python-headless?); --no-window goes "
-                "without, pip install opencv-python brings them"
+                "this OpenCV cannot open windows (opencv-python-headless?); pip install "
+                f"opencv-python brings them{self._instead}"
             ) from None
         self._open = True
         return self
@@ -73,7 +78,7 @@ class Window:
         return _key(code)
 
 
-def _try_screen() -> None:
+def _try_screen(instead: str) -> None:
     """Open a window in another process first: where Qt finds no screen, it ends the whole process.
 
     Raises:
@@ -93,8 +98,7 @@ def _try_screen() -> None:
     if status < 0:
         screen = os.environ.get("DISPLAY")
         raise UsageError(
-            f"no window can be opened on this screen (DISPLAY is {screen or 'not set'}); "
-            "--no-window goes without"
+            f"no window can be opened on this screen (DISPLAY is {screen or 'not set'}){instead}"
         )
 
 

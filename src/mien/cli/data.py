@@ -1,4 +1,4 @@
-"""Commands about datasets: import, audit, clean, join, stream, draw."""
+"""Commands about datasets: import, audit, clean, join, stream, collect, draw."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,13 @@ from rich.table import Table
 from mien.cli.printing import print_dataset, print_epoch
 from mien.cli.terminal import err_console, hand_out, out_console, pair, show_progress, shown
 from mien.errors import UsageError
+from mien.labels import EMOTIONS, canonical
 
 __all__ = ["data_app"]
 
 data_app = typer.Typer(
-    help="Datasets: import, audit, clean, join, stream and draw them.", no_args_is_help=True
+    help="Datasets: import, audit, clean, join, stream, collect and draw them.",
+    no_args_is_help=True,
 )
 
 
@@ -279,6 +281,48 @@ def data_stream(
         count = sum(file.images for file in files)
         out_console.print(f"{split}: {count:,} images in {len(files)} file{'s' * (len(files) > 1)}")
     out_console.print(f"stream: {shown(out)}", soft_wrap=True)
+
+
+@data_app.command("collect")
+def data_collect(
+    out: Annotated[
+        Path, typer.Option(help="Where pictures go, a folder an emotion.", metavar="DIR")
+    ],
+    source: Annotated[
+        str, typer.Option(help="A camera's number or device.", metavar="0|DEVICE")
+    ] = "0",
+    emotion: Annotated[
+        list[str] | None,
+        typer.Option(help="An emotion to ask for; again for more; else all eight."),
+    ] = None,
+    wanted: Annotated[int, typer.Option(help="How many pictures of each.", min=1)] = 24,
+    detector: Annotated[str, typer.Option(help="A detector, see 'mien predict'.")] = "auto",
+    mirror: Annotated[
+        bool, typer.Option("--mirror/--no-mirror", help="Show the picture as a mirror does.")
+    ] = True,
+) -> None:
+    """Take pictures of your own face by the webcam, labelled: space takes one, q quits."""
+    from mien.camera import Camera
+    from mien.collect import Collecting
+    from mien.detect import make_detector
+    from mien.window import Window
+
+    asked = tuple(dict.fromkeys(canonical(name) for name in emotion or EMOTIONS))
+    look = make_detector(detector)
+    opened = int(source) if source.isdecimal() else source
+    with Window() as window, Camera(opened) as camera:
+        counts = Collecting(
+            camera,
+            window,
+            look,
+            out,
+            asked,
+            wanted,
+            mirror=mirror,
+            say=lambda text: err_console.print(shown(text), soft_wrap=True),
+        ).run()
+    told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    out_console.print(f"{told}: {shown(out)}", soft_wrap=True)
 
 
 @data_app.command("draw")

@@ -128,7 +128,7 @@ def live(
     recogniser = load(model, detector=detector, device=device, threads=1)
     with (
         json_lines(json_file) as lines,
-        nullcontext(None) if no_window else Window() as window,
+        nullcontext(None) if no_window else Window(instead="--no-window goes without") as window,
         Camera(opened, patient=not no_window) as camera,
     ):
         result = Live(
