@@ -254,7 +254,7 @@ def test_a_mirror_is_for_who_looks_into_it(
     monkeypatch.setattr("mien.load", lambda *_, **__: Seer())
     monkeypatch.setattr("mien.live.Live", Still)
     monkeypatch.setattr("mien.camera.Camera", lambda *_, **__: nullcontext())
-    monkeypatch.setattr("mien.window.Window", nullcontext)
+    monkeypatch.setattr("mien.window.Window", lambda **_: nullcontext())
     assert mien("live", *arguments).status == 0
 
 

@@ -1,18 +1,23 @@
 """Taking pictures of one's own face: which are kept, where, and what keys do."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from mien.camera import Shot
+from mien.cli import app
 from mien.collect import Collecting
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.errors import VideoError
 from mien.images import read_image
+from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec, face_crop
 from mien.records import Box, Detection
 from test_live import Screen, Scripted
@@ -133,6 +138,40 @@ def test_a_camera_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("test_collect.Booth.__init__", lambda self: Scripted.__init__(self, [0.0]))
     with pytest.raises(VideoError, match="there is none"):
         sitting.press(*"xxxxxx")
+
+
+def test_what_the_command_is_told_is_handed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    class Noted:
+        def __init__(self, camera: object, window: object, *what: Any, **how: Any) -> None:
+            asked.extend([camera, *what[1:], how["mirror"]])
+
+        def run(self) -> dict[str, int]:
+            return {"happiness": 1234, "fear": 0}
+
+    monkeypatch.setattr("mien.window.Window", lambda **_: nullcontext())
+    monkeypatch.setattr("mien.camera.Camera", nullcontext)
+    monkeypatch.setattr("mien.collect.Collecting", Noted)
+    command = ["data", "collect", "--out", str(tmp_path)]
+    ran = CliRunner().invoke(app, command)
+    assert (ran.exit_code, ran.output) == (0, f"1,234 happiness, 0 fear: {tmp_path}\n")
+    assert asked == [0, tmp_path, EMOTIONS, 24, True]
+    asked.clear()
+    more = "--emotion happy --emotion scared --emotion joy --wanted 5 --source /dev/v --no-mirror"
+    assert CliRunner().invoke(app, [*command, *more.split()]).exit_code == 0
+    assert asked == ["/dev/v", tmp_path, ("happiness", "fear"), 5, False]
+
+
+def test_without_a_screen_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    ran = CliRunner().invoke(app, ["data", "collect", "--out", str(tmp_path / "out")])
+    assert str(ran.exception) == "there is no screen to open a window on"
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_was_taken_is_imported_as_a_folder(tmp_path: Path) -> None:
