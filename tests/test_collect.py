@@ -116,6 +116,19 @@ def test_a_held_key_takes_no_picture_twice(tmp_path: Path, monkeypatch: pytest.M
     assert Sitting(tmp_path).press(" ", " ", " ")["happiness"] == 1
 
 
+def test_a_camera_that_stands_still_gives_no_picture_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Scripted.newest
+
+    def stalled(self: Booth, **asked: Any) -> Shot | None:
+        shot = real(self, **asked)
+        return shot if shot and shot.number < 3 else None
+
+    monkeypatch.setattr(Scripted, "newest", stalled)
+    assert Sitting(tmp_path, wanted=9).press(" ", " ", " ", " ")["happiness"] == 2
+
+
 def test_what_cannot_be_written_is_told_and_it_goes_on(tmp_path: Path) -> None:
     (tmp_path / "happiness").touch()
     sitting = Sitting(tmp_path)

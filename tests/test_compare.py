@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,18 @@ def test_images_of_one_person_do_not_count_as_many_people() -> None:
         assert apart[against]["interval"][0] > 0.1
         assert of_people[against]["mcnemar_p"] == 1.0
         assert of_people[against]["interval"][0] == 0.0
+
+
+def test_people_whose_images_only_some_models_know_do_not_disturb() -> None:
+    """Those of the third person show contempt, which the first model does not know."""
+    truth = np.array([0] * 20 + [EMOTIONS.index("contempt")] * 10)
+    first = _contender("first", EMOTIONS[:7], [*["anger"] * 10, *[EMOTIONS[0]] * 20])
+    ours = _contender("ours", EMOTIONS, [*[EMOTIONS[0]] * 20, *["contempt"] * 10])
+    people = np.repeat([0, 2, 1], 10)
+    with warnings.catch_warnings(action="error"):
+        found = judge([first, ours], truth, people)["models"][1]["against_first_shared"]
+    assert found["interval"] == [0.0, 1.0]
+    assert found["mcnemar_p"] == 1.0
 
 
 def test_bootstrap_interval_agrees_with_drawing_images() -> None:

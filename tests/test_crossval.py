@@ -368,6 +368,20 @@ def test_a_model_knows_what_its_dataset_was_joined_of(
         _judged(monkeypatch, dataset, tmp_path, config=recipe)
 
 
+@pytest.mark.parametrize("judged", ["what it was cleaned from", "another that was cleaned from it"])
+def test_a_model_knows_what_its_dataset_was_cleaned_from(
+    monkeypatch: pytest.MonkeyPatch, dataset: Dataset, tmp_path: Path, judged: str
+) -> None:
+    own = dataset.info["fingerprint"]
+    learnt = {"fingerprint": "cleaned", "source_format": "csv", "cleaned_from": [own]}
+    recipe = _recipe_with_model(monkeypatch, {"dataset": learnt}, "start_from")
+    if judged.startswith("another"):
+        info = {**dataset.info, "fingerprint": "sibling", "cleaned": [{"from": own}]}
+        dataset = replace(dataset, info=info)
+    with pytest.raises(UsageError, match="has learnt from pictures that it would be judged by"):
+        _judged(monkeypatch, dataset, tmp_path, config=recipe)
+
+
 @pytest.mark.parametrize("way", BEFORE.values())
 @pytest.mark.parametrize(("fingerprint", "made_of"), [("own", "csv"), ("elsewhere", "ferplus")])
 def test_what_the_model_before_it_has_learnt_from_counts_as_known(

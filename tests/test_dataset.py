@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mien.data import writer as module
-from mien.data.dataset import MANIFEST_SCHEMA, Dataset
+from mien.data.dataset import MANIFEST_SCHEMA, Dataset, origins
 from mien.data.writer import DatasetWriter, content_hash, new_folder, sample_id
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
@@ -460,3 +460,22 @@ def test_harmless_changes_are_no_damage(folder: Path) -> None:
     extra = pa.array(["x"] * len(table))
     pq.write_table(table.append_column("extra", extra), folder / "manifest.parquet")
     np.testing.assert_array_equal(Dataset.open(folder).images(WITH_IMAGE[:1]), IMAGES[:1])
+
+
+def test_origins_are_told_of_parts_of_parts_and_of_what_they_were_cleaned_from() -> None:
+    mine = {"fingerprint": "m", "source_format": "csv", "cleaned": [{"from": "m0"}, {"from": "m1"}]}
+    fer = {"fingerprint": "f", "source_format": "ferplus"}
+    both = {"fingerprint": "b", "source_format": "join", "parts": [mine, fer]}
+    other = {"fingerprint": "o", "source_format": "kdef", "cleaned_from": ["o0"]}
+    whole = {"fingerprint": "w", "source_format": "join", "parts": [both, other]}
+    found = origins(whole | {"cleaned": [{"from": "w0"}]})
+    assert found == {
+        "parts": [
+            {"fingerprint": "m", "source_format": "csv"},
+            {"fingerprint": "f", "source_format": "ferplus"},
+            {"fingerprint": "o", "source_format": "kdef"},
+        ],
+        "cleaned_from": ["m0", "m1", "o0", "w0"],
+    }
+    assert origins({**fer, **found}) == found
+    assert origins(fer) == {}

@@ -180,6 +180,14 @@ def test_votes_against_a_decision_go(ferplus_dataset: Dataset, tmp_path: Path, w
     assert (votes is None) == (what != KEEP)
 
 
+def test_the_folder_does_not_undo_a_decision(faces: Dataset, tmp_path: Path) -> None:
+    folders = faces.with_column("folder_label", ["anger"] * len(faces))
+    _cleaned(folders, tmp_path / "once", Rules(), _02=KEEP, _03="fear")
+    again = Dataset.open(tmp_path / "once")
+    rows, _ = _cleaned(again, tmp_path / "twice", Rules(label_from="folder"))
+    assert [rows[stem]["label"] for stem in ("02", "03", "04")] == [EMOTIONS[2], "fear", "anger"]
+
+
 def test_deciding_twice_changes_nothing(faces: Dataset, tmp_path: Path) -> None:
     said = {_id(faces, "02.png"): KEEP, _id(faces, "03.png"): "fear"}
     decisions = Decisions(said)
@@ -301,3 +309,27 @@ def test_what_is_decided_on_the_page_cleans_the_dataset(
     page.check("#undecided")
     assert cards.count() == 0
     assert page.is_visible("#none")
+
+
+@in_browser
+def test_another_page_of_the_dataset_loses_no_decision(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    (dark,) = (finding for finding in _findings(faces) if finding.kind == "dark")
+    other = tmp_path / "review.html"
+    whole = other.read_text(encoding="utf-8")
+    page.locator("#cards button", has_text="right").first.click()
+    other.write_text(render_review(_audit(faces, dark), faces), encoding="utf-8")
+    page.reload()
+    assert page.inner_text("#progress") == "0 of 1 picture decided"
+    page.locator("#cards button", has_text="no use").click()
+    with page.expect_download() as download:
+        page.click("#save")
+    download.value.save_as(file := tmp_path / "decisions.csv")
+    assert read_decisions(file, faces).of == {
+        _id(faces, "02.png"): KEEP,
+        _id(faces, "00.png"): DROP,
+    }
+    other.write_text(whole, encoding="utf-8")
+    page.reload()
+    assert page.inner_text("#progress") == "2 of 3 pictures decided"

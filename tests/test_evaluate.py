@@ -17,6 +17,7 @@ from PIL import Image
 
 from mien import evaluate as module
 from mien.card import ModelCard
+from mien.cli.printing import print_report
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.errors import DatasetError, UsageError
@@ -368,9 +369,22 @@ def test_intervals_are_of_people_where_they_are_named(ferplus_dataset: Dataset) 
     truth, people = named.labels(rows, EMOTIONS), number_people([names[row] for row in rows])
     assert of_people.intervals == confidence_intervals(asked, truth, people)
     assert apart.intervals == confidence_intervals(asked, truth) != of_people.intervals
+    assert (apart.intervals_by, of_people.intervals_by) == ("images", "people")
     assert "24 images of 8 people, 8 emotions." in render_evaluation(of_people, named, [])
     assert "by the choice of these people alone" in render_evaluation(of_people, named, [])
     assert "by the choice of these images alone" in render_evaluation(apart, named, [])
+
+
+def test_images_of_one_person_are_said_to_be(
+    ferplus_dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ferplus_dataset.with_column("subject", ["me"] * len(ferplus_dataset))
+    report = evaluate(Remembers(ferplus_dataset, EMOTIONS), named, "test")
+    assert "by the choice of these images of one person alone" in render_evaluation(
+        report, named, []
+    )
+    print_report(report)
+    assert "95 % intervals by images of one person: accuracy" in capsys.readouterr().out
 
 
 def test_figures_by_a_column(ferplus_dataset: Dataset) -> None:

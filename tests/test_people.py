@@ -92,6 +92,19 @@ def test_p_is_the_share_of_signs_that_lead_as_far(seed: int) -> None:
     assert sign_flips(differences, people) == pytest.approx(expected)
 
 
+def test_many_people_take_no_time() -> None:
+    random = np.random.default_rng(0)
+    differences = random.integers(-1, 2, 300_000)
+    people = random.integers(0, 100_000, 300_000)
+    assert 0.0 < sign_flips(differences, people) <= 1.0
+
+
+@pytest.mark.parametrize("count", [10, 60, 2000])
+def test_a_difference_that_all_people_share_has_the_least_p(count: int) -> None:
+    p = sign_flips(np.ones(3 * count, dtype=np.int64), np.repeat(np.arange(count), 3))
+    assert p == pytest.approx(2.0 ** (1 - count), rel=1e-3, abs=1e-15)
+
+
 def test_one_person_decides_nothing() -> None:
     assert sign_flips(np.ones(50, dtype=np.int64), np.zeros(50, dtype=np.int64)) == 1.0
     assert sign_flips(np.zeros(5, dtype=np.int64), np.arange(5)) == 1.0

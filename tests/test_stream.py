@@ -1,6 +1,7 @@
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,6 +68,25 @@ def test_a_stream_holds_what_the_dataset_holds_but_for_the_test_images(
     assert len(tested)
     assert not held & {image.tobytes() for image in tested}
     assert not list(Path(stream.place).glob("test-*"))
+
+
+def test_a_stream_and_a_run_on_it_tell_where_the_dataset_came_from(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    part = {"fingerprint": "p", "source_format": "ferplus"}
+    came = {"parts": [part], "cleaned": [{"from": "before"}]}
+    joined = replace(drawn_dataset, info={**drawn_dataset.info, **came})
+    write_stream(joined, str(tmp_path / "stream"))
+    config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 1}))
+    train(Stream(str(tmp_path / "stream")), config, tmp_path / "run", device="cpu")
+    told = json.loads((tmp_path / "run/run.json").read_text())["dataset"]
+    assert told["parts"] == [part]
+    assert told["cleaned_from"] == ["before"]
+    del told["parts"]
+    again = json.loads((tmp_path / "run/run.json").read_text())
+    (tmp_path / "run/run.json").write_text(json.dumps(again | {"dataset": told}))
+    stream = Stream(str(tmp_path / "stream"))
+    assert len(train(stream, config, tmp_path / "run", resume=True).history) == 1
 
 
 # The other program leaves its files to the garbage collector.

@@ -68,6 +68,7 @@ class Collecting:
     _place: int = 0
     _taken: list[Path] = field(default_factory=list)
     _taken_at: float = -math.inf
+    _taken_of: int = 0
     _message: tuple[str, float] = ("", -math.inf)
     _stopped: bool = False
 
@@ -95,7 +96,7 @@ class Collecting:
                     break
                 key = self.surface.show(self._drawn(pixels, face))
                 if key is not None:
-                    self._obey(key.lower(), pixels, face)
+                    self._obey(key.lower(), number, pixels, face)
         if self.camera.ended and self.camera.problem:
             raise VideoError(self.camera.problem)
         return {emotion: self._count(emotion) for emotion in self.emotions}
@@ -140,12 +141,15 @@ class Collecting:
             help_lines=[f"{key}: {action}" for key, action in KEYS.items()],
         )
 
-    def _obey(self, key: str, pixels: NDArray[np.uint8] | None, face: Detection | None) -> None:
+    def _obey(
+        self, key: str, number: int, pixels: NDArray[np.uint8] | None, face: Detection | None
+    ) -> None:
         try:
             match key:
                 case "q" | "quit" | "\x1b":
                     self._stop()
-                case " " if pixels is not None:
+                case " " if pixels is not None and number != self._taken_of:
+                    self._taken_of = number
                     self._take(pixels, face)
                 case "n" | "b":
                     step = 1 if key == "n" else -1

@@ -269,6 +269,7 @@ def _difference(
 ) -> dict[str, Any]:
     """Compare the right answers of two on the same images, each (n,), of so numbered people."""
     low, high = paired_bootstrap(right, first)
+    people = np.unique(people, return_inverse=True)[1]  # some may be on other images alone
     if several_of_some(people):
         differences = right.astype(np.int64) - first
         values = np.stack([differences, np.ones(len(people))], axis=1)

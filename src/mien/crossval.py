@@ -25,7 +25,7 @@ from mien.atomic import write_text
 from mien.card import ModelCard
 from mien.config import TrainConfig
 from mien.crossfit import Fold, cut_folds, judge_fold, usable_rows
-from mien.data.dataset import Dataset, with_parts
+from mien.data.dataset import Dataset, origins, with_parts
 from mien.errors import ModelError, UsageError
 from mien.evaluate import Report, report_on
 from mien.lock import alone_in
@@ -161,13 +161,14 @@ def _knows_others(name: str, dataset: Dataset) -> bool:
     card = open_run(Path(name)).card if is_run(name) else load_model(name).card
     described = list(with_parts(dataset.info))
     own = {each["fingerprint"] for each in described}
-    own |= {step["from"] for each in described for step in each.get("cleaned", ())}
+    own |= {*origins(dataset.info).get("cleaned_from", ())}
     pictures = {_pictures(each["source_format"]) for each in described} - {None}
     told = [card.training, *(each for way in _BEFORE for each in card.training.get(way, ()))]
     seen = [each for one in told if "dataset" in one for each in with_parts(one["dataset"])]
     learnt = {_pictures(each["source_format"]) for each in seen}
     known = {fingerprint.partition(" ")[0] for fingerprint in card.learnt_from}  # also of a fold
     known |= {each["fingerprint"] for each in seen}
+    known |= {before for each in seen for before in each.get("cleaned_from", ())}
     if own & known or learnt & pictures:
         raise UsageError(
             f"{name} has learnt from pictures that it would be judged by: expected start_from and "

@@ -23,7 +23,7 @@ from mien.labels import EMOTIONS
 from mien.metrics import Evaluation, confidence_intervals, evaluate_probabilities
 from mien.model import EmotionModel
 from mien.model_card import render_model_card
-from mien.people import number_people
+from mien.people import number_people, several_of_some
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import SPLITS, Split
@@ -89,6 +89,8 @@ class Report:
         people: how many are named among those shown; None where nobody is.
         intervals: 95 % intervals of accuracy, macro recall and nll, see
             `mien.metrics.confidence_intervals`.
+        intervals_by: by whose choice these may move: ``images``, ``people``, or where all of them
+            show the same, ``images of one person``, which say nothing of others.
         answers: of every image, in order of the manifest: id, path, label, answer, and the
             probability of each emotion under its name, 0..1.
         mistakes: the wrong answers that the model was surest of, the surest first.
@@ -108,6 +110,7 @@ class Report:
     agreement: float | None
     people: int | None
     intervals: dict[str, tuple[float, float]]
+    intervals_by: str
     answers: pa.Table
     mistakes: tuple[Mistake, ...] = ()
     groups: dict[str, dict[str, float | int]] = field(default_factory=dict)
@@ -150,6 +153,7 @@ class Report:
             "people": self.people,
             **self.evaluation.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "intervals_by": self.intervals_by,
             "by": {self.by: self.groups} if self.by else {},
             "environments": self.environments,
             "cross_validation": self.cross_validation,
@@ -285,6 +289,7 @@ def report_on(
     truth = dataset.labels(rows, labels)
     everyone = dataset.column("subject")
     shown = [everyone[row] for row in rows]
+    people = number_people(shown)
     return Report(
         card=card,
         split=split,
@@ -293,10 +298,17 @@ def report_on(
         left_out={},
         agreement=_agreement(dataset, rows),
         people=len({name for name in shown if name is not None}) or None,
-        intervals=confidence_intervals(found, truth, number_people(shown)),
+        intervals=confidence_intervals(found, truth, people),
+        intervals_by=_intervals_by(people),
         answers=_answers(found, truth, rows, dataset, labels),
         mistakes=_mistakes(found, truth, rows, dataset, labels),
     )
+
+
+def _intervals_by(people: NDArray[np.int64]) -> str:
+    if several_of_some(people):
+        return "people"
+    return "images of one person" if len(people) > 1 and people.max() == 0 else "images"
 
 
 def caveat_of(card: ModelCard, fingerprint: str, split: str) -> str:

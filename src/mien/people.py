@@ -58,10 +58,15 @@ def sign_flips(differences: NDArray[np.int64], people: People) -> float:
         people: (n,), who is shown, from 0.
     """
     sums = np.bincount(people, differences).astype(np.int64)
-    reach = int(np.abs(sums).sum())
-    chances = np.zeros(2 * reach + 1)
-    chances[reach] = 1.0
-    for step in np.abs(sums[sums != 0]):
-        chances = (np.roll(chances, step) + np.roll(chances, -step)) / 2
-    far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(sums.sum()))
-    return min(1.0, float(chances[far].sum()))
+    steps, times = np.unique(np.abs(sums[sums != 0]), return_counts=True)
+    # The distribution of the sum of all, of which the product of the steps' is the transform.
+    size = 2 * int(steps @ times) + 1
+    turns = 2 * np.pi * np.arange(size) / size
+    waves = np.ones(size)
+    for step, often in zip(steps, times, strict=True):
+        waves *= np.cos(step * turns) ** often
+    chances = np.fft.fft(waves).real / size
+    distances = np.minimum(np.arange(size), size - np.arange(size))
+    p = float(chances[distances >= abs(int(sums.sum()))].sum())
+    # Rounded, it must be no less than what all signs as they are and all turned come to.
+    return min(1.0, max(p, 2.0 ** (1 - int(times.sum()))))

@@ -59,3 +59,4 @@ def interrupts_held() -> Iterator[Callable[[], None]]:
         except Exception:
             heed()
             raise
+        heed()

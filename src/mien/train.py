@@ -49,7 +49,7 @@ from mien.checkpoint import (
     write_weights,
 )
 from mien.config import TrainConfig
-from mien.data.dataset import Dataset, with_parts
+from mien.data.dataset import Dataset, origins
 from mien.data.stream import Stream
 from mien.emphasis import Emphasis
 from mien.errors import DataError, DatasetError, ModelError, UsageError
@@ -269,6 +269,8 @@ def _checkpoint_to_resume(
         ) from None
     # What a setting does by default is what was done before there was such a setting.
     before["recipe"] = TrainConfig().model_dump(mode="json") | before["recipe"]
+    # The fingerprint tells datasets apart; what they came from was not noted at first.
+    before["dataset"] = origins(description["dataset"]) | before["dataset"]
     for key, of_key in before.items():
         changed = [
             name
@@ -426,7 +428,7 @@ class _Trainer:
                 "train": len(self.train_data),
                 "valid": len(self.valid_data),
                 **({"streamed": True} if isinstance(self.dataset, Stream) else {}),
-                **({"parts": parts} if (parts := _parts(self.dataset.info)) else {}),
+                **origins(self.dataset.info),
             },
             "images": dict(
                 zip(self.emotions, map(int, self.train_data.counts.tolist()), strict=True)
@@ -862,13 +864,6 @@ def _to_train_on(
                 "the dataset folder, or leave it out"
             )
     return StreamedSplit(dataset, spec, soft=config.soft_labels, device=device)
-
-
-def _parts(info: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return format and fingerprint of what a dataset was joined of; empty where it was not."""
-    told = ("fingerprint", "source_format")
-    joined = (part for part in with_parts(info) if part is not info and "parts" not in part)
-    return [{key: part[key] for key in told} for part in joined]
 
 
 def _with_opinions(targets: Tensor, opinions: Tensor, share: float) -> Tensor:

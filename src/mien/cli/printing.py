@@ -194,7 +194,7 @@ def print_report(report: "Report") -> None:
         soft_wrap=True,
     )
     (low, high), (least, most) = report.intervals["accuracy"], report.intervals["macro_recall"]
-    of = f" ({report.people:,} people)" if report.people else ""
+    of = "" if report.intervals_by == "images" else f" by {report.intervals_by}"
     out_console.print(
         f"95 % intervals{of}: accuracy {low:.2%} to {high:.2%}, "
         f"macro recall {least:.2%} to {most:.2%}",

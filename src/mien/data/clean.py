@@ -169,9 +169,11 @@ class _Cleaning:
             self._change(row, "drop", row, None, _DECIDED)
         self._remove(gone)
         for row in self.rows:
-            what = self.decided.get(row["id"], KEEP)
-            if what != KEEP:
+            what = self.decided.get(row["id"])
+            if what not in {None, KEEP}:
                 self._label(row, what, _DECIDED)
+            if what and row["folder_label"]:
+                row["folder_label"] = row["label"]  # else the folder would undo it the next time
 
     def _choose_labels(self, source: Literal["folder", "votes", "model"]) -> None:
         read = {}

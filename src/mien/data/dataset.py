@@ -39,6 +39,7 @@ __all__ = [
     "MANIFEST_SCHEMA",
     "PART",
     "Dataset",
+    "origins",
     "replace_column",
     "shard_name",
     "with_parts",
@@ -339,6 +340,30 @@ def with_parts(info: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield info
     for part in info.get("parts", ()):
         yield from with_parts(part)
+
+
+def origins(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a dataset came from, as far as its ``dataset.json`` or a model's card says.
+
+    ``parts`` has format and fingerprint of what it was joined of, ``cleaned_from`` the fingerprints
+    of what it, or a part of it, was before it was cleaned; each where there is any.
+    """
+    described = list(with_parts(info))
+    told = ("fingerprint", "source_format")
+    joined = (part for part in described[1:] if "parts" not in part)
+    before = {
+        fingerprint
+        for each in described
+        for fingerprint in (
+            *(step["from"] for step in each.get("cleaned", ())),
+            *each.get("cleaned_from", ()),
+        )
+    }
+    found = {
+        "parts": [{key: part[key] for key in told} for part in joined],
+        "cleaned_from": sorted(before),
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _part_names(info: Mapping[str, Any]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from webdataset import TarWriter
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
-from mien.data.dataset import Dataset
+from mien.data.dataset import Dataset, origins
 from mien.errors import DatasetError, ImageError, UsageError
 from mien.images import read_image
 from mien.places import left_by_writing, locate, whole_file
@@ -76,6 +76,8 @@ class _Description(BaseModel):
     image_channels: int
     counts: dict[Split, dict[str, int]]
     shards: dict[Split, tuple[Shard, ...]]
+    parts: tuple[dict[str, str], ...] = ()
+    cleaned_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,10 @@ class Stream:
 
     @property
     def info(self) -> dict[str, Any]:
-        """Where it comes from: ``fingerprint`` and ``source_format`` of the dataset."""
-        return {"fingerprint": self._is.fingerprint, "source_format": self._is.source_format}
+        """Where it comes from: the dataset's ``fingerprint``, ``source_format`` and `origins`."""
+        told = self._is.model_dump(mode="json")
+        own = {key: told[key] for key in ("fingerprint", "source_format")}
+        return own | origins(told)
 
     def counts(self, split: Split) -> list[int]:
         """Return how many images of a split each emotion has, in the order of `emotions`."""
@@ -248,6 +252,7 @@ def write_stream(
         image_channels=dataset.spec.channels,
         counts={split: dataset.info["counts"][split] for split in rows},
         shards={split: tuple(of) for split, of in shards.items()},
+        **origins(dataset.info),
     )
     with whole_file(files, f"{root}/{STREAM_NAME}") as file:
         file.write(description.model_dump_json(indent=1).encode() + b"\n")

@@ -9,7 +9,7 @@ const AT_ONCE = 60;
 const KEY = `mien-review-${told.fingerprint}`;
 const COLUMNS = ["id", "path", "label", "decision"];
 
-const decided = new Map(); // ids of pictures, and what they were found to be
+const decided = new Map(); // ids of pictures of this dataset, not of this page alone, and what they were found to be
 let kind = told.kinds[0];
 let shown = []; // the pictures of this kind that have cards or will get some
 let cards = [];
@@ -26,6 +26,7 @@ function remember() {
 }
 
 function recall() {
+  decided.clear();
   try {
     take(JSON.parse(localStorage.getItem(KEY) ?? "[]"));
   } catch {
@@ -34,14 +35,11 @@ function recall() {
 }
 
 function take(pairs) {
-  let taken = 0;
-  for (const [id, what] of pairs) {
-    if (told.rows[id] && (what === KEEP || what === DROP || told.emotions.includes(what))) {
-      decided.set(id, what);
-      taken += 1;
-    }
-  }
-  return taken;
+  const sound = pairs.filter(
+    ([id, what]) => id && (what === KEEP || what === DROP || told.emotions.includes(what)),
+  );
+  for (const [id, what] of sound) decided.set(id, what);
+  return sound.length;
 }
 
 // --- csv ------------------------------------------------------------------------------------
@@ -54,8 +52,8 @@ function written(value) {
 
 function asCsv() {
   const lines = [...decided].map(([id, what]) => {
-    const { path, label } = told.rows[id];
-    return [id, path, label ?? "", what].map(written).join(",");
+    const { path, label } = told.rows[id] ?? {};
+    return [id, path ?? "", label ?? "", what].map(written).join(",");
   });
   return `${[COLUMNS.join(","), ...lines].join("\n")}\n`;
 }
@@ -205,9 +203,10 @@ function decide(card, what) {
 // --- the list -------------------------------------------------------------------------------
 
 function progress() {
-  const all = Object.keys(told.rows).length;
-  $("progress").textContent = `${decided.size.toLocaleString("en")} of ${count(all, "picture")} decided`;
-  $("bar").value = all ? decided.size / all : 0;
+  const all = Object.keys(told.rows);
+  const here = all.filter((id) => decided.has(id)).length;
+  $("progress").textContent = `${here.toLocaleString("en")} of ${count(all.length, "picture")} decided`;
+  $("bar").value = here / all.length;
   $("save").disabled = decided.size === 0;
   for (const [place, tab] of [...$("kinds").children].entries()) {
     const { pictures } = told.kinds[place];
@@ -312,4 +311,10 @@ $("open").addEventListener("change", (event) => {
   event.target.value = "";
 });
 document.addEventListener("keydown", press);
+window.addEventListener("storage", ({ key }) => {
+  if (key !== KEY) return; // this page in another window
+  recall();
+  cards.forEach(dress);
+  progress();
+});
 if (kind) list();
