@@ -87,6 +87,15 @@ def test_pictures_that_are_gone_are_counted(faces: Dataset, tmp_path: Path) -> N
     assert read_decisions(_written(tmp_path, text), faces).elsewhere == 2
 
 
+def test_an_id_that_a_spreadsheet_spoilt_is_found_by_its_path(
+    faces: Dataset, tmp_path: Path
+) -> None:
+    path = faces.column("path")[_row(faces, "02.png")]
+    text = f"id,path,decision\n1.2E+15,{path},Drop\n1.3E+15,gone.png,keep\n"
+    found = read_decisions(_written(tmp_path, text), faces)
+    assert (found.of, found.elsewhere) == ({_id(faces, "02.png"): DROP}, 1)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -288,7 +297,10 @@ def test_what_is_decided_on_the_page_cleans_the_dataset(
     page.keyboard.press("Enter")
     page.keyboard.press("x")
     page.keyboard.press("u")
-    page.keyboard.press("5")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    for _ in "at the end, where no other card is next":
+        page.keyboard.press("5")
     page.click("text=Dark images")
     page.locator("#cards button", has_text="right").click()
     assert page.inner_text("#progress") == "3 of 3 pictures decided"

@@ -48,7 +48,8 @@ def read_decisions(path: Path, dataset: Dataset) -> Decisions:
     """Read decisions from a csv with a column ``decision`` and a column ``id`` or ``path``.
 
     The page that ``mien data audit --out`` writes makes such a file; a spreadsheet does, too. Rows
-    that decide nothing are passed over, and so are other columns.
+    that decide nothing are passed over, and so are other columns. An id that the dataset has not is
+    looked for by the path beside it.
 
     Args:
         path: the file; columns apart by commas, semicolons or tabs.
@@ -59,31 +60,33 @@ def read_decisions(path: Path, dataset: Dataset) -> Decisions:
             picture differ, a path is that of several rows, or none is about this dataset.
     """
     header, rows = _read(path)
-    key = next((name for name in ("id", "path") if name in header), None)
-    if key is None or "decision" not in header:
+    if "decision" not in header or {"id", "path"}.isdisjoint(header):
         raise UsageError(
             f"--decisions {path}: its columns are {show_path(', '.join(header)) or 'none'}; "
             "expected 'decision', and 'id' or 'path'"
         )
-    known: dict[str, list[str]] = defaultdict(list)
-    for name, row in zip(dataset.column(key), dataset.column("id"), strict=True):
-        known[name].append(row)
+    known = set(dataset.column("id"))
+    of_path: dict[str, list[str]] = defaultdict(list)
+    for name, row in zip(dataset.column("path"), dataset.column("id"), strict=True):
+        of_path[name].append(row)
     decided: dict[str, str] = {}
     elsewhere = set()
     for number, row in rows:
         if not (said := (row.get("decision") or "").strip()):
             continue
         place = f"--decisions {path}: line {number}"
-        what = said if said in {KEEP, DROP} else find_alias(said)
+        what = said.lower() if said.lower() in {KEEP, DROP} else find_alias(said)
         if what is None:
             raise UsageError(f"{place}: decision {said[:40]!r}; expected {_EXPECTED}")
-        name = (row[key] or "").strip()
-        ids = known.get(name, [])
-        if len(ids) > 1:
+        named, file = (row.get("id") or "").strip(), row.get("path") or ""
+        name = named or file.strip()
+        # A spreadsheet may have made a number of an id.
+        ids = [named] if named in known else of_path.get(file) or of_path.get(file.strip(), [])
+        if len(ids) > 1 and not named:
             raise UsageError(
                 f"{place}: {len(ids)} rows have the path {show_path(name)}; expected a column 'id'"
             )
-        if not ids:
+        if len(ids) != 1:
             elsewhere.add(name)
         elif decided.setdefault(ids[0], what) != what:
             raise UsageError(

@@ -1,6 +1,7 @@
 // Deciding by eye: cards of pictures, what was decided of each, and that as a csv.
 
 const told = JSON.parse(document.getElementById("told").textContent);
+const rows = new Map(Object.entries(told.rows)); // by their ids
 const $ = (id) => document.getElementById(id);
 
 const KEEP = "keep";
@@ -52,7 +53,7 @@ function written(value) {
 
 function asCsv() {
   const lines = [...decided].map(([id, what]) => {
-    const { path, label } = told.rows[id] ?? {};
+    const { path, label } = rows.get(id) ?? {};
     return [id, path ?? "", label ?? "", what].map(written).join(",");
   });
   return `${[COLUMNS.join(","), ...lines].join("\n")}\n`;
@@ -63,11 +64,11 @@ function fromCsv(text) {
   const apart = [",", ";", "\t"].reduce((best, each) =>
     first.split(each).length > first.split(best).length ? each : best,
   );
-  const rows = [[""]];
+  const table = [[""]];
   let quoted = false;
   for (let i = 0; i < text.length; i += 1) {
     const char = text[i];
-    const row = rows[rows.length - 1];
+    const row = table[table.length - 1];
     if (char === '"') {
       if (quoted && text[i + 1] === '"') {
         row[row.length - 1] += '"';
@@ -78,14 +79,15 @@ function fromCsv(text) {
     } else if (!quoted && char === apart) {
       row.push("");
     } else if (!quoted && char === "\n") {
-      rows.push([""]);
+      table.push([""]);
     } else if (quoted || (char !== "\r" && char !== "\ufeff")) {
       row[row.length - 1] += char;
     }
   }
-  const [id, what] = ["id", "decision"].map((name) => rows[0].indexOf(name));
+  const columns = table[0].map((name) => name.trim());
+  const [id, what] = ["id", "decision"].map((name) => columns.indexOf(name));
   if (id < 0 || what < 0) return null;
-  return rows.slice(1).map((row) => [row[id], row[what]?.trim()]);
+  return table.slice(1).map((row) => [row[id]?.trim(), row[what]?.trim()]);
 }
 
 function save() {
@@ -93,7 +95,7 @@ function save() {
   link.href = URL.createObjectURL(new Blob([asCsv()], { type: "text/csv" }));
   link.download = "decisions.csv";
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers read it later
   say(`Saved ${count(decided.size, "decision")}.`);
 }
 
@@ -138,13 +140,13 @@ function choice(picture) {
   made.setAttribute("aria-label", "it shows another emotion");
   made.append(new Option("other…", ""));
   for (const name of told.emotions) {
-    if (name !== told.rows[picture.id].label) made.append(new Option(name, name));
+    if (name !== rows.get(picture.id).label) made.append(new Option(name, name));
   }
   return made;
 }
 
 function makeCard(picture) {
-  const row = told.rows[picture.id];
+  const row = rows.get(picture.id);
   const card = element("li");
   card.tabIndex = -1;
   card.dataset.id = picture.id;
@@ -193,8 +195,8 @@ function dress(card) {
 
 function decide(card, what) {
   const id = card.dataset.id;
-  if (!what || decided.get(id) === what) decided.delete(id);
-  else decided.set(id, what);
+  if (what) decided.set(id, what);
+  else decided.delete(id);
   remember();
   for (const each of cards) if (each.dataset.id === id) dress(each);
   progress();
@@ -203,10 +205,9 @@ function decide(card, what) {
 // --- the list -------------------------------------------------------------------------------
 
 function progress() {
-  const all = Object.keys(told.rows);
-  const here = all.filter((id) => decided.has(id)).length;
-  $("progress").textContent = `${here.toLocaleString("en")} of ${count(all.length, "picture")} decided`;
-  $("bar").value = here / all.length;
+  const here = [...rows.keys()].filter((id) => decided.has(id)).length;
+  $("progress").textContent = `${here.toLocaleString("en")} of ${count(rows.size, "picture")} decided`;
+  $("bar").value = here / rows.size;
   $("save").disabled = decided.size === 0;
   for (const [place, tab] of [...$("kinds").children].entries()) {
     const { pictures } = told.kinds[place];
@@ -263,22 +264,27 @@ function press(event) {
   const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -wide(), ArrowDown: wide() };
   const card = current();
   const picture = shown[cards.indexOf(card)];
-  const { label } = told.rows[picture.id];
+  const { label } = rows.get(picture.id);
   let what;
   if (event.key in steps) {
     event.preventDefault();
     step(steps[event.key]);
     return;
   }
-  if (event.key === "Enter") what = picture.rather;
-  else if (event.key === "k" && label) what = KEEP;
-  else if (event.key === "x") what = DROP;
-  else if (event.key === "u") what = decided.get(picture.id); // once more undoes it
-  else if (/^[1-8]$/.test(event.key)) what = told.emotions[event.key - 1];
+  const key = event.key.toLowerCase();
+  if (event.repeat) return;
+  if (key === "u") {
+    decide(card, null);
+    return;
+  }
+  if (key === "enter") what = picture.rather;
+  else if (key === "k" && label) what = KEEP;
+  else if (key === "x") what = DROP;
+  else if (/^[1-8]$/.test(key)) what = told.emotions[key - 1];
   if (!what) return;
   event.preventDefault();
   decide(card, what === label ? KEEP : what);
-  if (event.key !== "u") step(1);
+  step(1);
 }
 
 // --- begin ----------------------------------------------------------------------------------
@@ -297,7 +303,10 @@ for (const each of told.kinds) {
 $("cards").addEventListener("click", (event) => {
   const card = event.target.closest("li");
   const pressed = event.target.closest("button");
-  if (pressed) decide(card, pressed.dataset.what);
+  if (pressed) {
+    const { what } = pressed.dataset;
+    decide(card, decided.get(card.dataset.id) === what ? null : what);
+  }
   // So that keys go on from where the mouse was; a click of the keyboard has no detail.
   if (card && event.detail > 0 && !event.target.closest("select")) go(card);
 });
