@@ -192,3 +192,46 @@ def test_what_was_taken_is_imported_as_a_folder(tmp_path: Path) -> None:
     import_dataset("folder", tmp_path / "faces", tmp_path / "set", size=48, channels=1)
     labels = Dataset.open(tmp_path / "set").column("label")
     assert (labels.count("happiness"), labels.count("sadness")) == (10, 10)
+
+
+def test_pictures_of_one_second_do_not_replace_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.collect.time.strftime", lambda form: "now")
+    Sitting(tmp_path, wanted=5).press(" ", " ", " ")
+    assert {file.name for file in (tmp_path / "happiness").iterdir()} == {
+        "now.png",
+        "now-2.png",
+        "now-3.png",
+    }
+
+
+def test_a_face_that_is_turned_is_kept_upright_and_not_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def crop(*args: object, roll: float) -> np.ndarray:
+        asked.append((args[2].size, roll))  # type: ignore[attr-defined]
+        return face_crop(*args, roll=roll)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("mien.collect.face_crop", crop)
+    wide = NEAR._replace(width=900.0, height=900.0)
+    screen = Screen({1: " ", 2: "q"})
+    tilted = Detection(wide, 0.9, eyes=((40, 60), (80, 100)))
+    Collecting(Booth(), screen, lambda image: [tilted], tmp_path, ("fear",), 9).run()
+    assert asked == [(512, tilted.roll)]
+    assert tilted.roll
+
+
+def test_after_one_that_was_skipped_to_comes_the_one_behind_it(tmp_path: Path) -> None:
+    sitting = Sitting(tmp_path, wanted=1, emotions=("fear", "anger", "sadness"))
+    assert sitting.press("n", " ", " ") == {"fear": 0, "anger": 1, "sadness": 1}
+
+
+def test_whoever_quits_while_the_camera_is_unplugged_is_told_of_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [0.0, None, None, None]
+    monkeypatch.setattr(Booth, "__init__", lambda self: Scripted.__init__(self, times))
+    assert Sitting(tmp_path).press(" ", "x") == {"happiness": 1, "sadness": 0}

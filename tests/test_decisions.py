@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from typer.testing import CliRunner
 
 from mien.cli import app
@@ -19,6 +19,7 @@ from mien.data.clean import clean_dataset
 from mien.data.dataset import Dataset
 from mien.data.decisions import DROP, KEEP, Decisions, read_decisions
 from mien.data.importers import import_dataset
+from mien.data.join import join_datasets
 from mien.data.rules import Rules
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import UsageError
@@ -168,11 +169,6 @@ def test_what_was_decided_no_rule_judges_again(faces: Dataset, tmp_path: Path) -
     assert rows["04"]["label"] == "anger"
 
 
-def test_of_copies_one_is_kept_whatever_was_decided(faces: Dataset, tmp_path: Path) -> None:
-    rows, _ = _cleaned(faces, tmp_path / "out", Rules(drop=("duplicate",)), _07=KEEP, copy=KEEP)
-    assert len({"07", "copy"} & set(rows)) == 1
-
-
 def test_decided_emotions_are_merged_like_others(faces: Dataset, tmp_path: Path) -> None:
     rules = Rules(merge={"contempt": "disgust"})
     rows, _ = _cleaned(faces, tmp_path / "out", rules, _02="contempt")
@@ -216,6 +212,27 @@ def test_the_command_cleans_by_decisions_alone(faces: Dataset, tmp_path: Path) -
     assert ran.exit_code == 0
     assert "1 decisions are about pictures that it has not" in ran.output
     assert "changes: 1 drop" in ran.output
+
+
+def test_blanks_around_an_id_do_not_matter(faces: Dataset, tmp_path: Path) -> None:
+    one = _id(faces, "02.png")
+    file = _written(tmp_path, f"id , decision\n {one} , keep\n")
+    assert read_decisions(file, faces).of == {one: KEEP}
+
+
+@pytest.mark.parametrize("kind", ["duplicate", "near_duplicate", "leak"])
+def test_copies_of_every_kind_go_whatever_was_decided(
+    faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    splits = faces.column("split")
+    splits[_row(faces, "02.png")], splits[_row(faces, "03.png")] = "train", "test"
+    apart = faces.with_column("split", splits)
+    audit = _audit(apart, _finding(apart, kind, "02.png", "03.png", by="pixels"))
+    monkeypatch.setattr("mien.data.clean.audit_dataset", lambda *args, **options: audit)
+    kept = Decisions({_id(faces, name): KEEP for name in ("02.png", "03.png")})
+    clean_dataset(apart, tmp_path / "out", Rules(drop=(kind,)), decisions=kept)
+    names = {Path(path).name for path in Dataset.open(tmp_path / "out").column("path")}
+    assert {"02.png", "03.png"} & names == {"03.png"}
 
 
 # The page
@@ -269,27 +286,41 @@ def test_the_audit_writes_both_pages(faces: Dataset, tmp_path: Path) -> None:
     assert (tmp_path / "audit.html").exists()
 
 
-@pytest.fixture
-def page(faces: Dataset, tmp_path: Path) -> Iterator[Page]:
-    file = tmp_path / "review.html"
-    file.write_text(render_review(_audit(faces, *_findings(faces)), faces), encoding="utf-8")
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS)) as browser,
     ):
-        page = browser.new_page(viewport={"width": 390, "height": 800})
-        wrong: list[str] = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text))
-        page.goto(file.as_uri())
-        yield page
-        assert wrong == []
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text))
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def _show(page: Page, dataset: Dataset, file: Path, *findings: Finding) -> None:
+    file.write_text(render_review(_audit(dataset, *findings), dataset), encoding="utf-8")
+    page.goto(file.as_uri())
+
+
+def _show_dark(page: Page, dataset: Dataset, file: Path, *names: str) -> None:
+    _show(page, dataset, file, *(_finding(dataset, "dark", name, lightest=3.0) for name in names))
 
 
 @in_browser
 def test_what_is_decided_on_the_page_cleans_the_dataset(
     page: Page, faces: Dataset, tmp_path: Path
 ) -> None:
+    _show(page, faces, tmp_path / "review.html", *_findings(faces))
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     cards = page.locator("#cards li")
     assert cards.count() == 2
@@ -324,24 +355,143 @@ def test_what_is_decided_on_the_page_cleans_the_dataset(
 
 
 @in_browser
-def test_another_page_of_the_dataset_loses_no_decision(
+def test_another_page_of_the_same_dataset_loses_no_decision(
     page: Page, faces: Dataset, tmp_path: Path
 ) -> None:
-    (dark,) = (finding for finding in _findings(faces) if finding.kind == "dark")
-    other = tmp_path / "review.html"
-    whole = other.read_text(encoding="utf-8")
-    page.locator("#cards button", has_text="right").first.click()
-    other.write_text(render_review(_audit(faces, dark), faces), encoding="utf-8")
-    page.reload()
+    _show_dark(page, faces, tmp_path / "review.html", "01.png", "02.png")
+    for button in page.locator("#cards button", has_text="no use").all():
+        button.click()
+    _show_dark(page, faces, tmp_path / "review.html", "02.png", "03.png")
+    assert page.inner_text("#progress") == "1 of 2 pictures decided"
+    page.locator("#cards button", has_text="right").last.click()
+    _show_dark(page, faces, tmp_path / "review.html", "01.png", "02.png", "03.png")
+    assert page.inner_text("#progress") == "3 of 3 pictures decided"
+
+
+@in_browser
+def test_a_key_pressed_once_more_on_the_last_picture_undoes_nothing(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png")
+    page.locator("#cards li").click(position={"x": 40, "y": 40})
+    page.keyboard.press("x")
+    page.keyboard.press("x")
+    assert page.inner_text("#progress") == "1 of 1 picture decided"
+    page.keyboard.press("u")
     assert page.inner_text("#progress") == "0 of 1 picture decided"
+
+
+@in_browser
+def test_a_button_pressed_once_more_undoes_it_and_keys_of_the_browser_stay_its(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png")
+    button = page.locator("#cards button", has_text="no use")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    page.keyboard.press("Control+x")
+    assert page.inner_text("#progress") == "0 of 1 picture decided"
+
+
+@in_browser
+def test_the_label_that_it_has_already_means_that_it_is_right(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png")
+    page.locator("#cards li").click(position={"x": 40, "y": 40})
+    page.keyboard.press("2")  # happiness
+    assert page.inner_text("#cards .verdict") == "label is right"
+
+
+@in_browser
+def test_a_picture_of_two_findings_is_decided_once(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    row = _row(faces, "01.png")
+    marked = faces.with_column("excluded", ["odd" if i == row else None for i in range(len(faces))])
+    findings = [_finding(faces, kind, "01.png") for kind in ("flat", "dark", "dark")]
+    _show(page, marked, tmp_path / "review.html", *findings)
+    page.click("text=Dark images")
+    assert page.locator("#cards li").count() == 1
+    assert "left out already: odd" in page.inner_text("#cards")
+    page.locator("#cards button", has_text="no use").click()
+    assert page.locator("#kinds").inner_text().count("1 / 1") == 2
+
+
+@in_browser
+def test_more_cards_come_by_the_button_and_by_the_keyboard(
+    page: Page, drawn_dataset: Dataset, tmp_path: Path
+) -> None:
+    paths = drawn_dataset.column("path")
+    found = _finding(drawn_dataset, "dark", *(Path(path).name for path in paths[:1]))
+    findings = [replace(found, rows=(row,), paths=(paths[row],)) for row in range(130)]
+    _show(page, drawn_dataset, tmp_path / "review.html", *findings)
+    cards = page.locator("#cards li")
+    assert (cards.count(), page.inner_text("#more")) == (60, "70 more")
+    page.click("#more")
+    assert cards.count() == 120
+    cards.last.click(position={"x": 40, "y": 40})
+    page.keyboard.press("x")
+    assert cards.count() == 130
+    assert page.is_hidden("#more")
+
+
+@in_browser
+def test_the_part_is_told_on_the_card(
+    page: Page, faces: Dataset, ferplus_dataset: Dataset, tmp_path: Path
+) -> None:
+    join_datasets([faces, ferplus_dataset], tmp_path / "both")
+    both = Dataset.open(tmp_path / "both")
+    _show_dark(page, both, tmp_path / "review.html", "01.png")
+    assert page.inner_text("#cards .part") == "dataset"
+
+
+@in_browser
+def test_a_path_that_begins_as_a_formula_is_text_to_a_spreadsheet(
+    page: Page, tmp_path: Path, faces: Dataset
+) -> None:
+    paths = faces.column("path")
+    paths[(row := _row(faces, "01.png"))] = "=1+1.png"
+    renamed = faces.with_column("path", paths)
+    _show_dark(page, renamed, tmp_path / "review.html", "=1+1.png")
     page.locator("#cards button", has_text="no use").click()
     with page.expect_download() as download:
         page.click("#save")
     download.value.save_as(file := tmp_path / "decisions.csv")
-    assert read_decisions(file, faces).of == {
-        _id(faces, "02.png"): KEEP,
-        _id(faces, "00.png"): DROP,
-    }
-    other.write_text(whole, encoding="utf-8")
-    page.reload()
-    assert page.inner_text("#progress") == "2 of 3 pictures decided"
+    assert ',"\'=1+1.png",' in file.read_text(encoding="utf-8")
+    assert read_decisions(file, renamed).of == {renamed.column("id")[row]: DROP}
+
+
+@in_browser
+def test_keys_pressed_elsewhere_decide_nothing(page: Page, faces: Dataset, tmp_path: Path) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png")
+    for place in ("#undecided", "#cards button", "#cards select"):
+        page.focus(place)
+        page.keyboard.press("x")
+    assert page.inner_text("#progress") == "0 of 1 picture decided"
+
+
+@in_browser
+def test_no_label_cannot_be_right(page: Page, faces: Dataset, tmp_path: Path) -> None:
+    bare = faces.with_column("label", [None] * len(faces))
+    finding = _finding(faces, "bad_label", "01.png", given="glee")
+    _show(page, bare, tmp_path / "review.html", finding)
+    assert "no label" in page.inner_text("#cards")
+    assert "given glee" in page.inner_text("#cards")
+    assert page.locator("#cards button").all_inner_texts() == ["no use"]
+    page.locator("#cards li").click(position={"x": 40, "y": 40})
+    page.keyboard.press("k")
+    assert page.inner_text("#progress") == "0 of 1 picture decided"
+
+
+@in_browser
+def test_what_was_decided_of_another_dataset_is_not_taken(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png")
+    page.locator("#cards button", has_text="no use").click()
+    other = replace(faces, info={**faces.info, "fingerprint": "other"})
+    _show_dark(page, other, tmp_path / "other.html", "01.png")
+    assert page.inner_text("#progress") == "0 of 1 picture decided"

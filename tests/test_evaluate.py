@@ -441,3 +441,17 @@ def test_the_page_holds_everything_and_trusts_no_name(
     assert page.count("data:image/png;base64,") == 3 + 2
     assert "87.50 %" in page
     assert "Every epoch of the run" in page
+
+
+def test_people_are_those_of_the_rows_and_whoever_is_not_named_does_not_count(
+    ferplus_dataset: Dataset,
+) -> None:
+    names: list[str | None] = [None] * len(ferplus_dataset)
+    rows = ferplus_dataset.usable("test")
+    for row in rows[:4]:
+        names[row] = str(row // 2)
+    for row in ferplus_dataset.usable("train"):
+        names[row] = "of train"
+    named = ferplus_dataset.with_column("subject", names)
+    report = evaluate(Remembers(named, EMOTIONS), named, "test")
+    assert report.people == len({names[row] for row in rows[:4]})

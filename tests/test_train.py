@@ -813,3 +813,22 @@ def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(
     with pytest.raises(error, match=says):
         train(drawn_dataset, TrainConfig(**settings), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_in_a_finished_run_is_heeded(
+    tmp_path: Path,
+    tiny_run: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    real = _Trainer.restore
+
+    def restore(self: _Trainer, last: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        real(self, last)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(_Trainer, "restore", restore)
+    with pytest.raises(KeyboardInterrupt):
+        train(drawn_dataset, tiny_config, tmp_path / "run", resume=True, device="cpu")
