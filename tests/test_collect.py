@@ -220,7 +220,7 @@ def test_a_face_that_is_turned_is_kept_upright_and_not_too_large(
     screen = Screen({1: " ", 2: "q"})
     tilted = Detection(wide, 0.9, eyes=((40, 60), (80, 100)))
     Collecting(Booth(), screen, lambda image: [tilted], tmp_path, ("fear",), 9).run()
-    assert asked == [(512, tilted.roll)]
+    assert asked == [(256, tilted.roll)]
     assert tilted.roll
 
 

@@ -36,6 +36,16 @@ def test_data_of_a_joined_set_is_told_by_its_parts(ferplus_dataset: Dataset) -> 
     assert f"Who is shown in the data in the format `folder`, `csv` {NOT_KNOWN}" in card
 
 
+def test_what_training_images_had_to_meet_is_told(ferplus_dataset: Dataset) -> None:
+    model = Remembers(ferplus_dataset, EMOTIONS)
+    data = {"fingerprint": "x", "source_format": "csv", "train": 8, "valid": 2}
+    training = {"dataset": data, "recipe": {"where": ["part=mine", "relFCs<0.9"], "epochs": 3}}
+    model.card = model.card.model_copy(update={"training": training})
+    card = render_model_card(evaluate(model, ferplus_dataset, "test"))
+    assert "(fingerprint `x`), only where part=mine and relFCs<0.9. mien's import" in card
+    assert "only where" not in _card(ferplus_dataset, "csv")
+
+
 def test_what_parts_have_in_common_is_told_once(ferplus_dataset: Dataset) -> None:
     card = _card(ferplus_dataset, "fer2013", "ferplus")
     assert card.count(SEARCH) == 1

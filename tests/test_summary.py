@@ -78,8 +78,9 @@ def test_runs_that_differ_by_their_seed_are_told_together(
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("differ by their seed") == 1
     assert (
-        "s1, s2 differ by their seed (1, 2). Epochs of the lowest loss, mean ± standard deviation: "
-        "accuracy 35.00% ± 35.36%, macro recall 25.00% ± 21.21%, loss 0.4000 ± 0.1414" in said
+        "s1, s2 differ by their seed (1, 2). Above, each figure is of its best epoch; of the "
+        "epochs of the lowest loss, mean ± standard deviation: accuracy 35.00% ± 35.36%, "
+        "macro recall 25.00% ± 21.21%, loss 0.4000 ± 0.1414" in said
     )
     told = third.to_json()
     assert (told["seed"], told["best_epoch"]) == (2, 1)

@@ -1,5 +1,6 @@
 """Tests of suspect labels: on made noise whose truth is known, and the file they travel in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,21 @@ def test_a_merged_label_is_not_suspect() -> None:
     of_contempt = np.flatnonzero(made.given == contempt)
     assert len(unmerged & set(of_contempt)) > 0.5 * len(of_contempt)
     assert len({suspect.row for suspect in found} & set(of_contempt)) < 0.5 * len(of_contempt)
+
+
+def test_networks_that_have_learnt_nothing_suspect_nothing() -> None:
+    made, _ = _noisy(True)
+    labels = [EMOTIONS[i] for i in made.given]
+    assert made.learnt and made.suspects(made.ids, labels)
+    agreement = (made.probabilities.argmax(axis=1) == made.given).mean()
+    assert f"agree with {agreement:.1%} of the labels: the fewer" in made.says
+    # Whoever says nothing but the commonest emotion is right often, and knows nothing.
+    most = np.bincount(made.given).argmax()
+    blind = replace(made, probabilities=np.tile(np.eye(8, dtype=np.float32)[most], (N, 1)))
+    assert not blind.learnt
+    assert blind.suspects(made.ids, labels) == []
+    assert blind.sure(0.5) == {}
+    assert "hardly more than guesses would: no label is suspected" in blind.says
 
 
 def test_labels_that_nothing_is_sure_of() -> None:

@@ -33,7 +33,7 @@ _APART_S: Final = 0.4
 """Seconds between two pictures, however long a key is held: the next would be the same."""
 
 _MESSAGE_S: Final = 2.0
-_SIDES: Final = (48, 512)
+_SIDES: Final = (48, 256)
 _FRAME: Final = (92, 200, 218)
 """RGB."""
 

@@ -147,7 +147,9 @@ def cut_folds(
     count = apart if folds is None else folds
     if not 2 <= count <= apart:
         known = any(dataset.column("subject")[row] is not None for row in rows)
-        parts = "people (who share a picture count as one)" if known else "different pictures"
+        parts = "people" if known else "different pictures"
+        if known:
+            parts += ", where those who share a picture, or one much alike, count as one"
         raise DatasetError(
             f"{dataset.path}: {count} folds of {apart} {parts}; expected two folds or more, and at "
             "most as many as these"

@@ -68,6 +68,7 @@ def render_model_card(report: "Report") -> str:
         averaged=card.training.get("averaged"),
         taught_by=_teachers(card.training),
         joined_of=formats if "parts" in whole else (),
+        where=card.training.get("recipe", {}).get("where", ()),
         origin=_origin(formats),
         report=report,
         figures=figures,

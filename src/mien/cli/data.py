@@ -80,7 +80,8 @@ def data_import(
 def data_audit(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the page, audit.html.", metavar="DIR")
+        Path | None,
+        typer.Option(help="Folder for the pages, audit.html and review.html.", metavar="DIR"),
     ] = None,
     json_file: Annotated[
         str | None,
@@ -137,6 +138,8 @@ def data_audit(
         for kind, count in audit.summary.items():
             table.add_row(kind, f"{count:,}", KINDS[kind].says, style=None if count else "dim")
         out_console.print(table)
+        if audit.networks:
+            out_console.print(audit.networks, soft_wrap=True)
 
 
 @data_app.command("clean")
@@ -216,7 +219,7 @@ def data_clean(
         )
     print_dataset(out, info)
     if decided and decided.elsewhere:
-        out_console.print(f"{decided.elsewhere:,} decisions are about pictures that it has not")
+        out_console.print(f"decisions about pictures that it has not: {decided.elsewhere:,}")
     counts = ", ".join(f"{n:,} {change}" for change, n in changes.items()) or "none"
     out_console.print(f"changes: {counts} ({shown(out / 'changes.jsonl')})", soft_wrap=True)
 
@@ -308,6 +311,8 @@ def data_collect(
     from mien.window import Window
 
     asked = tuple(dict.fromkeys(canonical(name) for name in emotion or EMOTIONS))
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: that is a file; expected a folder, or a new one")
     look = make_detector(detector)
     opened = int(source) if source.isdecimal() else source
     with Window() as window, Camera(opened) as camera:
@@ -323,6 +328,8 @@ def data_collect(
         ).run()
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     out_console.print(f"{told}: {shown(out)}", soft_wrap=True)
+    if min(counts.values()) >= wanted:
+        out_console.print(f"all {wanted:,} of each are taken; --wanted asks for more")
 
 
 @data_app.command("draw")

@@ -176,9 +176,10 @@ def _print_seeds(runs: "Sequence[RunSummary]") -> None:
         ", ".join(of) for of in zip(*((r.name, str(r.seed)) for r in runs), strict=True)
     )
     out_console.print(
-        f"{shown(names)} differ by their seed ({seeds}). Epochs of the lowest loss, mean ± "
-        f"standard deviation: accuracy {spread('accuracy', '.2%')}, "
-        f"macro recall {spread('macro_recall', '.2%')}, loss {spread('loss', '.4f')}",
+        f"{shown(names)} differ by their seed ({seeds}). Above, each figure is of its best "
+        "epoch; of the epochs of the lowest loss, mean ± standard deviation: "
+        f"accuracy {spread('accuracy', '.2%')}, macro recall {spread('macro_recall', '.2%')}, "
+        f"loss {spread('loss', '.4f')}",
         soft_wrap=True,
     )
 

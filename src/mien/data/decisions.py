@@ -109,7 +109,11 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | None]]
         first = text.partition("\n")[0]
         apart = max(",;\t", key=first.count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=apart, strict=True)
-        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
         return list(reader.fieldnames), [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"--decisions {path}: not readable as a csv ({error})") from None
+    except OSError as error:
+        raise UsageError(f"--decisions {path}: not readable ({error.strerror or error})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(
+            f"--decisions {path}: not readable as a csv ({error}); expected one in UTF-8"
+        ) from None

@@ -100,6 +100,7 @@ class _Auditor:
             balance=self.dataset.info["counts"],
             folders=self._folders(),
             values=tuple(self._values(measures)),
+            networks=self.predictions.says if self.predictions else "",
         )
 
     # --- what the manifest says -----------------------------------------------------------------

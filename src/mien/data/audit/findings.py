@@ -121,6 +121,7 @@ class Audit:
         folders: for each folder's emotion, how many rows the table gives each label; empty
             where the source has no folders named after emotions beside a table.
         values: the spread of the source's own numbers and of the audit's measures.
+        networks: how far the networks that suspect labels are to be trusted; empty: none was asked.
     """
 
     dataset: Mapping[str, Any]
@@ -130,6 +131,7 @@ class Audit:
     balance: Mapping[str, Mapping[str, int]]
     folders: Mapping[str, Mapping[str, int]]
     values: tuple[ValueFigures, ...]
+    networks: str = ""
 
     @property
     def summary(self) -> dict[str, int]:
@@ -147,6 +149,7 @@ class Audit:
             "dataset": dict(self.dataset),
             "rows": self.rows,
             "summary": self.summary,
+            "networks": self.networks,
             "balance": {split: dict(counts) for split, counts in self.balance.items()},
             "folders": {folder: dict(counts) for folder, counts in self.folders.items()},
             "values": {

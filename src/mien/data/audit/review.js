@@ -2,6 +2,7 @@
 
 const told = JSON.parse(document.getElementById("told").textContent);
 const rows = new Map(Object.entries(told.rows)); // by their ids
+const ofPath = new Map(told.alone.map((id) => [rows.get(id).path, id])); // those of one row
 const $ = (id) => document.getElementById(id);
 
 const KEEP = "keep";
@@ -12,6 +13,7 @@ const COLUMNS = ["id", "path", "label", "decision"];
 
 const decided = new Map(); // ids of pictures of this dataset, not of this page alone, and what they were found to be
 let kind = told.kinds[0];
+const done = []; // for undoing: ids, and what was decided of them before
 let shown = []; // the pictures of this kind that have cards or will get some
 let cards = [];
 
@@ -84,10 +86,12 @@ function fromCsv(text) {
       row[row.length - 1] += char;
     }
   }
-  const columns = table[0].map((name) => name.trim());
-  const [id, what] = ["id", "decision"].map((name) => columns.indexOf(name));
-  if (id < 0 || what < 0) return null;
-  return table.slice(1).map((row) => [row[id]?.trim(), row[what]?.trim()]);
+  const columns = table[0].map((name) => name.trim().toLowerCase());
+  const [id, path, what] = ["id", "path", "decision"].map((name) => columns.indexOf(name));
+  if (Math.max(id, path) < 0 || what < 0) return null;
+  return table
+    .slice(1)
+    .map((row) => [row[id]?.trim() || ofPath.get(row[path]), row[what]?.trim().toLowerCase()]);
 }
 
 function save() {
@@ -105,7 +109,7 @@ async function open(file) {
   if (taken) remember();
   list();
   if (pairs) say(`${count(taken, "decision")} of ${file.name} taken.`);
-  else say(`${file.name} has no columns id and decision: expected a file that was saved here.`);
+  else say(`${file.name} has no columns decision and id, or path: expected a file that was saved here.`);
 }
 
 // --- cards ----------------------------------------------------------------------------------
@@ -194,12 +198,27 @@ function dress(card) {
 }
 
 function decide(card, what) {
-  const id = card.dataset.id;
+  const { id } = card.dataset;
+  if (decided.get(id) === what) return;
+  done.push([id, decided.get(id)]);
+  change(id, what);
+}
+
+function undo() {
+  if (!done.length) return;
+  const [id, before] = done.pop();
+  change(id, before);
+  const card = cards.find((each) => each.dataset.id === id);
+  if (card) go(card);
+}
+
+function change(id, what) {
   if (what) decided.set(id, what);
   else decided.delete(id);
   remember();
   for (const each of cards) if (each.dataset.id === id) dress(each);
   progress();
+  say("");
 }
 
 // --- the list -------------------------------------------------------------------------------
@@ -274,7 +293,7 @@ function press(event) {
   const key = event.key.toLowerCase();
   if (event.repeat) return;
   if (key === "u") {
-    decide(card, null);
+    undo();
     return;
   }
   if (key === "enter") what = picture.rather;
@@ -297,6 +316,7 @@ for (const each of told.kinds) {
   tab.addEventListener("click", () => {
     kind = each;
     list();
+    if (cards.length) go(cards[0]); // for the keys
   });
   $("kinds").append(tab);
 }
@@ -305,7 +325,7 @@ $("cards").addEventListener("click", (event) => {
   const pressed = event.target.closest("button");
   if (pressed) {
     const { what } = pressed.dataset;
-    decide(card, decided.get(card.dataset.id) === what ? null : what);
+    decide(card, decided.get(card.dataset.id) === what ? undefined : what);
   }
   // So that keys go on from where the mouse was; a click of the keyboard has no detail.
   if (card && event.detail > 0 && !event.target.closest("select")) go(card);

@@ -8,6 +8,7 @@ which keeps what was decided in the browser and saves it as a csv for ``mien dat
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
@@ -55,7 +56,8 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
     """
     kinds = []
     shown: dict[int, None] = {}
-    ids = dataset.column("id")
+    ids, paths = dataset.column("id"), dataset.column("path")
+    of_path = Counter(paths)
     for kind in _OF_PICTURES:
         found = list(_pictures(audit.of_kind(kind), dataset))
         if not found:
@@ -82,6 +84,7 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
         "emotions": EMOTIONS,
         "kinds": kinds,
         "rows": {row["id"]: row for row in _rows(dataset, sorted(shown))},
+        "alone": [ids[row] for row in sorted(shown) if of_path[paths[row]] == 1],
     }
     script = (files("mien.data.audit") / "review.js").read_text(encoding="utf-8")
     template = (files("mien.data.audit") / "review.html.j2").read_text(encoding="utf-8")
@@ -93,6 +96,8 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
             version=__version__,
             palettes=(PRINT_COLOURS, COLOURS),
             pictures=len(shown),
+            emotions=EMOTIONS,
+            networks=audit.networks,
             # No "<" can end the element that holds it.
             told=json.dumps(told, ensure_ascii=False).replace("<", "\\u003c"),
             script=script,

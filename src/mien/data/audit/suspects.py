@@ -25,6 +25,9 @@ __all__ = ["OutOfFold", "Suspect"]
 SUSPECT: Final = 0.7
 """A label is suspect from this probability on that it is wrong."""
 
+_LEARNT: Final = 1.5
+"""Networks whose macro recall is not so many times that of guessing have learnt nothing."""
+
 _METADATA = b"mien"
 
 
@@ -94,6 +97,23 @@ class OutOfFold:
                 "audit --suspects' writes"
             ) from None
 
+    @property
+    def learnt(self) -> bool:
+        """Whether the networks know anything, by the mean over emotions of what they recall."""
+        right = self.probabilities.argmax(axis=1) == self.given
+        counts = np.bincount(self.given, minlength=len(self.emotions))
+        found = np.bincount(self.given, right, len(self.emotions))
+        return bool((found[counts > 0] / counts[counts > 0]).mean() > _LEARNT / len(self.emotions))
+
+    @property
+    def says(self) -> str:
+        """How much the networks agree with the labels, and what their doubts are worth by that."""
+        agreement = float((self.probabilities.argmax(axis=1) == self.given).mean())
+        told = f"Networks that had not seen an image agree with {agreement:.1%} of the labels"
+        if self.learnt:
+            return f"{told}: the fewer, the less their doubts are worth."
+        return f"{told}, hardly more than guesses would: no label is suspected on their word."
+
     @cached_property
     def true_emotion(self) -> NDArray[np.float64]:
         """The probability of every emotion given picture and label: (n, k), rows summing to 1."""
@@ -112,7 +132,12 @@ class OutOfFold:
         )
 
     def sure(self, confidence: float) -> dict[str, str]:
-        """Return the emotion of each image for which one is at least so probable, by id."""
+        """Return the emotion of each image for which one is at least so probable, by id.
+
+        There are none where the networks have not `learnt` anything.
+        """
+        if not self.learnt:
+            return {}
         best = self.true_emotion.argmax(axis=1)
         chosen = np.flatnonzero(self.true_emotion.max(axis=1) >= confidence)
         return {self.ids[i]: self.emotions[best[i]] for i in chosen}
@@ -120,10 +145,14 @@ class OutOfFold:
     def suspects(self, ids: Sequence[str], labels: Sequence[str | None]) -> list[Suspect]:
         """Return the rows of a manifest whose labels are probably wrong, the most suspect first.
 
+        There are none where the networks have not `learnt` anything.
+
         Args:
             ids: of every row.
             labels: of every row; None: there is none.
         """
+        if not self.learnt:
+            return []
         place = {key: i for i, key in enumerate(self.ids)}
         found = []
         for row, (key, label) in enumerate(zip(ids, labels, strict=True)):
