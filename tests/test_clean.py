@@ -361,7 +361,7 @@ def test_votes_against_a_new_label_go_as_they_would_be_learnt(tmp_path: Path) ->
     predictions = OutOfFold(
         ids=tuple(ids),
         emotions=EMOTIONS,
-        given=np.full(10, EMOTIONS.index("fear")),
+        given=np.array([EMOTIONS.index("fear")] * 7 + [happy] + [EMOTIONS.index("fear")] * 2),
         probabilities=np.tile((np.eye(8)[happy] * 0.92 + 0.01).astype(np.float32), (10, 1)),
         about={"fingerprint": dataset.info["fingerprint"]},
     )
