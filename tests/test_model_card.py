@@ -46,6 +46,29 @@ def test_what_training_images_had_to_meet_is_told(ferplus_dataset: Dataset) -> N
     assert "only where" not in _card(ferplus_dataset, "csv")
 
 
+def test_a_confidence_that_is_off_is_not_called_right(ferplus_dataset: Dataset) -> None:
+    assert "- Its confidence is off by 10.0 % on average on data" in _card(ferplus_dataset, "csv")
+    wrong = {"happiness": "neutral"}
+    right = Remembers(ferplus_dataset, EMOTIONS, wrong=wrong)
+    assert "- Its confidence is right on data like that above" in render_model_card(
+        evaluate(right, ferplus_dataset, "test")
+    )
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_only_what_began_from_nothing_is_called_from_scratch(
+    ferplus_dataset: Dataset, goes_on: bool
+) -> None:
+    data = {"fingerprint": "x", "source_format": "csv", "train": 8, "valid": 2}
+    before = [{"model": "nano", "dataset": data, "learnt_from": ["x"]}]
+    training = {"dataset": data, **({"started_from": before} if goes_on else {})}
+    model = Remembers(ferplus_dataset, EMOTIONS)
+    model.card = model.card.model_copy(update={"training": training})
+    card = render_model_card(evaluate(model, ferplus_dataset, "test"))
+    assert ("Trained from scratch with mien" in card) != goes_on
+    assert ("Trained with mien" in card) == goes_on
+
+
 def test_what_parts_have_in_common_is_told_once(ferplus_dataset: Dataset) -> None:
     card = _card(ferplus_dataset, "fer2013", "ferplus")
     assert card.count(SEARCH) == 1
