@@ -352,6 +352,8 @@ def test_what_is_decided_on_the_page_cleans_the_dataset(
     path = faces.column("path")[_row(faces, "02.png")]
     page.set_input_files("#open", _written(tmp_path, f"Path;Decision\n{path};Keep\nno;keep\n"))
     page.get_by_text("1 decision of decisions.csv taken.").wait_for()
+    page.set_input_files("#open", _written(tmp_path, "id,decision\nof another page,drop\n"))
+    page.get_by_text("1 of them about pictures that this page has not.").wait_for()
     page.check("#undecided")
     assert cards.count() == 0
     assert page.is_visible("#none")

@@ -934,3 +934,25 @@ def test_ferplus_tables_that_do_not_go_together_are_refused(
     with pytest.raises(DatasetError, match=r"row \d+ has Usage \w+, in .* expected both tables"):
         import_dataset("ferplus", two_tables, tmp_path / "d")
     assert not (tmp_path / "d").exists()
+
+
+def test_what_is_left_out_of_a_person_goes_where_the_others_are_and_moves_none(
+    tmp_path: Path,
+) -> None:
+    splits = []
+    for name, more in (("few", 0), ("more", 3)):
+        (source := tmp_path / name).mkdir()
+        lines = ["path,label,subject"]
+        for number in range(40):
+            write_image(source / f"{number}.png", _image(number))
+            label = ("happy", "sad", "fear")[number % 3]
+            lines.append(f"{number}.png,{label},{number}")
+            lines += [f"gone-{number}-{i}.png,sad,{number}" for i in range(number % 2 * more)]
+        (source / "labels.csv").write_text("\n".join(lines) + "\n")
+        dataset = _import("csv", source)
+        of = dict(zip(dataset.column("path"), dataset.column("split"), strict=True))
+        splits.append({path: split for path, split in of.items() if "gone" not in path})
+        for path, split in of.items():
+            if path.startswith("gone"):
+                assert split == of[f"{path.split('-')[1]}.png"]
+    assert splits[0] == splits[1]

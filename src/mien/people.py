@@ -59,14 +59,20 @@ def sign_flips(differences: NDArray[np.int64], people: People) -> float:
     """
     sums = np.bincount(people, differences).astype(np.int64)
     steps, times = np.unique(np.abs(sums[sums != 0]), return_counts=True)
-    # The distribution of the sum of all, of which the product of the steps' is the transform.
-    size = 2 * int(steps @ times) + 1
-    turns = 2 * np.pi * np.arange(size) / size
-    waves = np.ones(size)
-    for step, often in zip(steps, times, strict=True):
-        waves *= np.cos(step * turns) ** often
-    chances = np.fft.fft(waves).real / size
-    distances = np.minimum(np.arange(size), size - np.arange(size))
-    p = float(chances[distances >= abs(int(sums.sum()))].sum())
-    # Rounded, it must be no less than what all signs as they are and all turned come to.
-    return min(1.0, max(p, 2.0 ** (1 - int(times.sum()))))
+    # Of each way to give signs, the sum of all that are positive.
+    chances = np.ones(1)
+    for step, often in zip(steps.tolist(), times.tolist(), strict=True):
+        positive = np.zeros(step * often + 1)
+        positive[::step] = _halves(often)
+        chances = np.convolve(chances, positive)
+    distances = np.abs(2 * np.arange(len(chances)) - (len(chances) - 1))
+    return min(1.0, float(chances[distances >= abs(int(sums.sum()))].sum()))
+
+
+def _halves(count: int) -> NDArray[np.float64]:
+    """Return the chances of 0 to ``count`` heads of so many coins, float (count + 1,)."""
+    logarithms = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])
+    heads: NDArray[np.float64] = np.exp(
+        logarithms[-1] - logarithms - logarithms[::-1] - count * np.log(2)
+    )
+    return heads

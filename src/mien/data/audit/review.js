@@ -42,7 +42,7 @@ function take(pairs) {
     ([id, what]) => id && (what === KEEP || what === DROP || told.emotions.includes(what)),
   );
   for (const [id, what] of sound) decided.set(id, what);
-  return sound.length;
+  return sound.map(([id]) => id);
 }
 
 // --- csv ------------------------------------------------------------------------------------
@@ -105,10 +105,12 @@ function save() {
 
 async function open(file) {
   const pairs = fromCsv(await file.text());
-  const taken = pairs ? take(pairs) : 0;
-  if (taken) remember();
+  const taken = pairs ? take(pairs) : [];
+  if (taken.length) remember();
   list();
-  if (pairs) say(`${count(taken, "decision")} of ${file.name} taken.`);
+  const elsewhere = taken.filter((id) => !rows.has(id)).length;
+  const about = elsewhere ? ` ${elsewhere.toLocaleString("en")} of them about pictures that this page has not.` : "";
+  if (pairs) say(`${count(taken.length, "decision")} of ${file.name} taken.${about}`);
   else say(`${file.name} has no columns decision and id, or path: expected a file that was saved here.`);
 }
 
@@ -216,7 +218,8 @@ function change(id, what) {
   if (what) decided.set(id, what);
   else decided.delete(id);
   remember();
-  for (const each of cards) if (each.dataset.id === id) dress(each);
+  const card = cards.find((each) => each.dataset.id === id);
+  if (card) dress(card);
   progress();
   say("");
 }
