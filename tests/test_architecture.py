@@ -49,7 +49,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("data.decisions", "data.rules"),
     ("data.audit", "timeline_page", "timeline_picture"),
-    ("picture", "timeline"),
+    ("pages", "picture", "timeline"),
     ("model", "data.writer", "data.formats", "annotate", "inputs", "quantise", "track"),
     ("calibration", "data.conditions"),
     ("data.dataset", "data.splits", "data.source"),

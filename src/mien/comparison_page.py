@@ -5,12 +5,9 @@ hostile: the template escapes them. Computes nothing.
 """
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
-from mien.version import __version__
+from mien.pages import render
 
 __all__ = ["render_comparison"]
 
@@ -29,20 +26,16 @@ def render_comparison(found: Mapping[str, Any]) -> str:
     start = min(ends)
     # Models that all answer alike have no span.
     span = max(ends) - start or 1.0
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        percent=lambda value, digits=1: f"{100 * value:.{digits}f} %",
-        points=lambda value: f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}"),
-        place=lambda value: f"{100 * (value - start) / span:.2f}%",
-    )
-    template = files("mien").joinpath("comparison.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return render(
+        "comparison.html.j2",
+        {
+            "percent": lambda value, digits=1: f"{100 * value:.{digits}f} %",
+            "points": lambda value: f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}"),
+            "place": lambda value: f"{100 * (value - start) / span:.2f}%",
+        },
         found=found,
         first=first,
         several=several,
         others=list(zip(others, tests, strict=True)),
         judged=[entry for entry in found["models"] if "environments" in entry],
-        version=__version__,
     )

@@ -7,19 +7,16 @@ taken for hostile: the template escapes them. Computes nothing.
 import base64
 import io
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.annotate import COLOURS, PRINT_COLOURS
 from mien.data.dataset import Dataset
 from mien.metrics import BINS
-from mien.version import __version__
+from mien.pages import render
 
 if TYPE_CHECKING:
     from mien.evaluate import Report
@@ -43,19 +40,13 @@ def render_evaluation(report: "Report", dataset: Dataset, pictures: Sequence[Pat
         dataset: holds the images of the mistakes.
         pictures: PNG files to show, in this order.
     """
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        percent=lambda value, digits=1: "-" if value is None else f"{100 * value:.{digits}f} %",
-        short=_short,
-    )
     figures = report.evaluation
     shares = figures.confusion / np.maximum(figures.confusion.sum(axis=1, keepdims=True), 1)
     rows = np.array([mistake.row for mistake in report.mistakes], dtype=np.int64)
     faces = dataset.images(rows) if len(rows) else ()
-    template = files("mien").joinpath("evaluation.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return render(
+        "evaluation.html.j2",
+        {"percent": _percent, "short": _short},
         report=report,
         figures=figures,
         bins=BINS,
@@ -69,9 +60,11 @@ def render_evaluation(report: "Report", dataset: Dataset, pictures: Sequence[Pat
             for mistake, face in zip(report.mistakes, faces, strict=True)
         ],
         known=figures.labels,
-        palettes=(PRINT_COLOURS, COLOURS),
-        version=__version__,
     )
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
 def _encoded(pixels: NDArray[np.uint8]) -> bytes:

@@ -6,18 +6,16 @@ labels are taken for hostile: the template escapes them.
 
 import base64
 import io
-from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.annotate import COLOURS, PRINT_COLOURS
+from mien.annotate import PRINT_COLOURS
+from mien.pages import render
 from mien.steady import WINDOW
 from mien.timeline import Person, Timeline, clock, ticks
-from mien.version import __version__
 from mien.video import title
 
 __all__ = ["render_timeline"]
@@ -45,19 +43,16 @@ class _Row(NamedTuple):
 def render_timeline(timeline: Timeline) -> str:
     """Return the page as text."""
     people, moments = timeline.people(), ticks(timeline.duration_s)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["clock"] = clock
-    template = files("mien").joinpath("timeline.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return render(
+        "timeline.html.j2",
+        {"clock": clock},
         name=title(timeline.source),
         timeline=timeline,
         rows=[_row(timeline, person) for person in people[:MOST_PEOPLE]],
         left_out=timeline.faces - len(people[:MOST_PEOPLE]),
         ticks=[(100 * at / max(timeline.duration_s, 1e-3), text) for at, text in moments],
         known=[label for label in timeline.labels if label in PRINT_COLOURS],
-        palettes=(PRINT_COLOURS, COLOURS),
         window_s=max(WINDOW, timeline.bin_s),
-        version=__version__,
     )
 
 

@@ -8,25 +8,23 @@ nothing: what is wrong, and how badly, was decided before.
 import base64
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.annotate import COLOURS, PRINT_COLOURS
 from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
 from mien.data.dataset import PART, Dataset
 from mien.labels import EMOTIONS
+from mien.pages import render
 from mien.records import SPLITS
-from mien.version import __version__
 
-__all__ = ["environment", "picture_uri", "render_page", "text_of", "title_of"]
+__all__ = ["FILTERS", "picture_uri", "render_page", "text_of", "title_of"]
 
 _THUMBNAIL: Final = 96
 """Longest side of a thumbnail, pixels; smaller images stay as they are."""
@@ -176,11 +174,10 @@ def render_page(audit: Audit, dataset: Dataset, *, per_kind: int = 48) -> str:
     found = {kind: audit.of_kind(kind) for kind, count in summary.items() if count}
     shown = [finding for findings in found.values() for finding in findings[:per_kind]]
     shots = _shots(dataset, (row for finding in shown for row in _first(finding)))
-    page = environment().from_string(_template())
-    return page.render(
+    return render(
+        "data/audit/page.html.j2",
+        FILTERS,
         audit=audit,
-        version=__version__,
-        palettes=(PRINT_COLOURS, COLOURS),
         touched=len({row for finding in audit.findings for row in finding.rows}),
         tiles=[_Tile(kind, title_of(kind), summary.get(kind)) for kind in KINDS],
         balance=_balance(audit.balance),
@@ -190,24 +187,6 @@ def render_page(audit: Audit, dataset: Dataset, *, per_kind: int = 48) -> str:
         ],
         values=[_values(figures) for figures in audit.values if len(figures.edges) > 1],
     )
-
-
-def _template() -> str:
-    return (files("mien.data.audit") / "page.html.j2").read_text(encoding="utf-8")
-
-
-def environment() -> Environment:
-    """Return what renders a page: everything is escaped, and missing values are mistakes."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        number=lambda count: f"{count:,}",
-        percent=_percent,
-        plain=_plain,
-        shorten=_shorten,
-    )
-    return environment
 
 
 # Texts
@@ -277,6 +256,17 @@ def _facts(evidence: Mapping[str, Any]) -> tuple[_Fact, ...]:
             shown = pieces[:_MOST_ITEMS]
             facts.append(_Fact(_shorten(name.replace("_", " ")), shown, len(pieces) - len(shown)))
     return tuple(facts)
+
+
+FILTERS: Final[Mapping[str, Callable[..., str]]] = MappingProxyType(
+    {
+        "number": lambda count: f"{count:,}",
+        "percent": _percent,
+        "plain": _plain,
+        "shorten": _shorten,
+    }
+)
+"""Of the templates of this folder."""
 
 
 # Findings

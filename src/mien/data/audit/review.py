@@ -16,12 +16,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from mien.annotate import COLOURS, PRINT_COLOURS
 from mien.data.audit.findings import KINDS, Audit, Finding
-from mien.data.audit.page import environment, picture_uri, text_of, title_of
+from mien.data.audit.page import FILTERS, picture_uri, text_of, title_of
 from mien.data.dataset import PART, Dataset
 from mien.labels import EMOTIONS
-from mien.version import __version__
+from mien.pages import render
 
 __all__ = ["render_review"]
 
@@ -87,22 +86,17 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
         "alone": [ids[row] for row in sorted(shown) if of_path[paths[row]] == 1],
     }
     script = (files("mien.data.audit") / "review.js").read_text(encoding="utf-8")
-    template = (files("mien.data.audit") / "review.html.j2").read_text(encoding="utf-8")
-    return (
-        environment()
-        .from_string(template)
-        .render(
-            source_format=audit.dataset["source_format"],
-            version=__version__,
-            palettes=(PRINT_COLOURS, COLOURS),
-            pictures=len(shown),
-            emotions=EMOTIONS,
-            networks=audit.networks,
-            # No "<" can end the element that holds it.
-            told=json.dumps(told, ensure_ascii=False).replace("<", "\\u003c"),
-            script=script,
-            digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        )
+    return render(
+        "data/audit/review.html.j2",
+        FILTERS,
+        source_format=audit.dataset["source_format"],
+        pictures=len(shown),
+        emotions=EMOTIONS,
+        networks=audit.networks,
+        # No "<" can end the element that holds it.
+        told=json.dumps(told, ensure_ascii=False).replace("<", "\\u003c"),
+        script=script,
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
