@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["beside", "is_free", "replacing", "write_text"]
+__all__ = ["beside", "is_free", "numbered", "replacing", "write_text"]
 
 
 @contextmanager
@@ -42,6 +42,15 @@ def is_free(folder: Path, *, but: str = "") -> bool:
     if not folder.exists():
         return True
     return all(path.name.startswith(".") or path.name == but for path in folder.iterdir())
+
+
+def numbered(path: Path) -> Path:
+    """Return a path, or the first with a number behind its name, where nothing is yet."""
+    free, number = path, 1
+    while free.exists():
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
 
 
 def write_text(path: Path, text: str) -> None:

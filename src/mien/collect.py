@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.camera import Camera
+from mien.atomic import numbered
+from mien.camera import Camera, Shot
 from mien.detect import Detector
 from mien.errors import VideoError
 from mien.images import write_image
 from mien.live import Surface
-from mien.overlay import Overlay
+from mien.overlay import Notice, Overlay
 from mien.preprocess import InputSpec, face_crop
 from mien.records import Detection
 from mien.termination import on_termination
@@ -66,10 +67,12 @@ class Collecting:
     say: Callable[[str], None] = lambda text: None
     _overlay: Overlay = field(default_factory=Overlay)
     _place: int = 0
+    _shot: Shot | None = None
+    _face: Detection | None = None
     _taken: list[Path] = field(default_factory=list)
     _taken_at: float = -math.inf
     _taken_of: int = 0
-    _message: tuple[str, float] = ("", -math.inf)
+    _notice: Notice = field(default_factory=lambda: Notice(_MESSAGE_S))
     _stopped: bool = False
 
     def run(self) -> dict[str, int]:
@@ -79,24 +82,19 @@ class Collecting:
             VideoError: the camera never gave a frame, or is gone for good.
         """
         self._go_on()
-        number = 0
-        face: Detection | None = None
-        pixels: NDArray[np.uint8] | None = None
         with on_termination(self._stop):
             while not self._stopped:
-                shot = self.camera.newest(after=number, timeout_s=_WAITING)
+                after = self._shot.number if self._shot else 0
+                shot = self.camera.newest(after=after, timeout_s=_WAITING)
                 if shot is not None:
-                    number, pixels = shot.number, shot.pixels
-                    face = max(
-                        self.detector(pixels),
-                        key=lambda found: found.box.width * found.box.height,
-                        default=None,
-                    )
+                    faces = self.detector(shot.pixels)
+                    self._shot = shot
+                    self._face = max(faces, key=lambda face: face.box.area, default=None)
                 elif self.camera.ended:
                     break
-                key = self.surface.show(self._drawn(pixels, face))
+                key = self.surface.show(self._drawn())
                 if key is not None:
-                    self._obey(key.lower(), number, pixels, face)
+                    self._obey(key.lower())
         if self.camera.ended and self.camera.problem:
             raise VideoError(self.camera.problem)
         return {emotion: self._count(emotion) for emotion in self.emotions}
@@ -120,47 +118,45 @@ class Collecting:
     def _stop(self) -> None:
         self._stopped = True
 
-    def _drawn(self, pixels: NDArray[np.uint8] | None, face: Detection | None) -> NDArray[np.uint8]:
-        if pixels is not None:
-            pixels = pixels.copy()
-            if face is not None:
-                x, y, width, height = (round(side) for side in face.box)
+    def _drawn(self) -> NDArray[np.uint8]:
+        pixels = None
+        if self._shot is not None:
+            pixels = self._shot.pixels.copy()
+            if self._face is not None:
+                x, y, width, height = (round(side) for side in self._face.box)
                 thickness = max(2, min(pixels.shape[:2]) // 160)
                 cv2.rectangle(pixels, (x, y), (x + width, y + height), _FRAME, thickness)
             if self.mirror:
                 pixels = np.ascontiguousarray(pixels[:, ::-1])
-        text, since = self._message
-        if time.monotonic() - since >= _MESSAGE_S:
-            text = self.camera.problem or (
-                f"show {self._asked}, then press space" if pixels is not None else ""
-            )
+        waiting = "waiting for the camera"
+        if pixels is not None:
+            waiting = f"show {self._asked}, then press space"
         return self._overlay.draw(
             pixels,
             status=[self._asked, f"{self._count(self._asked)} of {self.wanted}"],
-            message=text or "waiting for the camera",
+            message=self._notice.text or self.camera.problem or waiting,
             help_lines=[f"{key}: {action}" for key, action in KEYS.items()],
         )
 
-    def _obey(
-        self, key: str, number: int, pixels: NDArray[np.uint8] | None, face: Detection | None
-    ) -> None:
+    def _obey(self, key: str) -> None:
         try:
             match key:
                 case "q" | "quit" | "\x1b":
                     self._stop()
-                case " " if pixels is not None and number != self._taken_of:
-                    self._taken_of = number
-                    self._take(pixels, face)
+                case " " if self._shot is not None and self._shot.number != self._taken_of:
+                    self._taken_of = self._shot.number
+                    self._take(self._shot.pixels)
                 case "n" | "b":
                     step = 1 if key == "n" else -1
                     self._place = (self._place + step) % len(self.emotions)
-                    self._message = ("", -math.inf)
+                    self._notice.show("")
                 case "u":
                     self._undo()
         except OSError as error:
             self._tell(f"{error.strerror or error}: {error.filename or self.folder}")
 
-    def _take(self, pixels: NDArray[np.uint8], face: Detection | None) -> None:
+    def _take(self, pixels: NDArray[np.uint8]) -> None:
+        face = self._face
         if time.monotonic() - self._taken_at < _APART_S:
             return
         if face is None:
@@ -169,13 +165,13 @@ class Collecting:
         least, most = _SIDES
         side = min(max(round(max(face.box.width, face.box.height)), least), most)
         crop = face_crop(pixels, face.box, InputSpec(size=side, channels=3), roll=face.roll)
-        path = self._new_file()
+        path = numbered(self.folder / self._asked / f"{time.strftime('%Y%m%d-%H%M%S')}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, crop)
         self._taken.append(path)
         self._taken_at = time.monotonic()
         count = self._count(self._asked)
-        self._message = (f"{self._asked}: {count}", self._taken_at)
+        self._notice.show(f"{self._asked}: {count}")
         if count >= self.wanted:
             self._go_on()
 
@@ -189,13 +185,5 @@ class Collecting:
         self._tell(f"removed the last of {path.parent.name}")
 
     def _tell(self, text: str) -> None:
-        self._message = (text, time.monotonic())
+        self._notice.show(text)
         self.say(text)
-
-    def _new_file(self) -> Path:
-        stem = time.strftime("%Y%m%d-%H%M%S")
-        path, number = self.folder / self._asked / f"{stem}.png", 1
-        while path.exists():
-            number += 1
-            path = path.with_name(f"{stem}-{number}.png")
-        return path

@@ -164,8 +164,7 @@ def compare(
         asks[name] = partial(_ask_peer, name, command)
     if len(contenders) < 2:
         raise DataError("; ".join(failed.values()))
-    everyone = dataset.column("subject")
-    found = judge(contenders, truth, number_people([everyone[row] for row in rows]))
+    found = judge(contenders, truth, number_people(dataset.column("subject", rows)))
     for entry in found["models"]:
         if entry["name"] in models:
             card = models[entry["name"]][0].card

@@ -105,9 +105,8 @@ def cross_fit(
         probabilities[fold.rows], _ = judge_fold(
             fold, config, folder, device=device, progress=progress, on_epoch=on_epoch
         )
-    ids = dataset.column("id")
     found = OutOfFold(
-        ids=tuple(ids[row] for row in rows),
+        ids=tuple(dataset.column("id", rows)),
         emotions=dataset.emotions,
         given=dataset.labels(rows, dataset.emotions),
         probabilities=probabilities[rows],
@@ -146,10 +145,9 @@ def cut_folds(
     apart = len({together[row] for row in rows})
     count = apart if folds is None else folds
     if not 2 <= count <= apart:
-        known = any(dataset.column("subject")[row] is not None for row in rows)
-        parts = "people" if known else "different pictures"
-        if known:
-            parts += ", where those who share a picture, or one much alike, count as one"
+        parts = "different pictures"
+        if any(dataset.column("subject", rows)):
+            parts = "people, where those who share a picture, or one much alike, count as one"
         raise DatasetError(
             f"{dataset.path}: {count} folds of {apart} {parts}; expected two folds or more, and at "
             "most as many as these"
@@ -219,10 +217,9 @@ def _draw(
     *,
     first_learns: bool = True,
 ) -> list[Part]:
-    ids, labels = dataset.column("id"), dataset.column("label")
     return draw_splits(
-        [ids[row] for row in rows],
-        [labels[row] for row in rows],
+        dataset.column("id", rows),
+        dataset.column("label", rows),
         [together[row] for row in rows],
         shares=shares,
         first_learns=first_learns,

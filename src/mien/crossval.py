@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from mien.atomic import write_text
 from mien.card import ModelCard
@@ -92,20 +91,19 @@ def cross_validate(
         DataError: as `mien.train.train`.
     """
     rows = usable_rows(dataset)
-    people = dataset.column("subject")
-    nameless = sum(people[row] is None for row in rows)
+    nameless = dataset.column("subject", rows).count(None)
     if folds is None and nameless:
         raise UsageError(
             f"--folds people: {nameless:,} of {len(rows):,} usable images of {dataset.path} name "
             "no person (column 'subject'); expected a number of folds"
         )
-    origins = [*([config.start_from] if config.start_from else []), *config.teachers]
-    foreign = [origin for origin in origins if _knows_others(origin, dataset)]
+    before = [*([config.start_from] if config.start_from else []), *config.teachers]
+    foreign = [model for model in before if _knows_others(model, dataset)]
     asked = {
         "data": dataset.info["fingerprint"],
         "folds": folds or "people",
         "recipe": config.model_dump(mode="json"),
-        "weights": {origin: weights_digest(origin) for origin in origins},
+        "weights": {model: weights_digest(model) for model in before},
     }
     with alone_in(folder, kind="cross-validation", known_by=ASKED_NAME):
         _check_before(folder, asked)
@@ -118,7 +116,7 @@ def cross_validate(
             found[fold.rows], card = judge_fold(
                 fold, config, folder, device=device, progress=progress, on_epoch=on_epoch
             )
-            subjects = _subjects(people, fold.rows)
+            subjects = sorted({*dataset.column("subject", fold.rows)} - {None})
             fold_of[fold.rows] = fold.number
             figures = evaluate_probabilities(
                 found[fold.rows], dataset.labels(fold.rows, card.labels), card.labels
@@ -159,17 +157,12 @@ def cross_validate(
 def _knows_others(name: str, dataset: Dataset) -> bool:
     """Whether a model has learnt from anything; refuse it where that was what is to be judged."""
     card = open_run(Path(name)).card if is_run(name) else load_model(name).card
-    described = list(with_parts(dataset.info))
-    own = {each["fingerprint"] for each in described}
-    own |= {*origins(dataset.info).get("cleaned_from", ())}
-    pictures = {_pictures(each["source_format"]) for each in described} - {None}
     told = [card.training, *(each for way in _BEFORE for each in card.training.get(way, ()))]
-    seen = [each for one in told if "dataset" in one for each in with_parts(one["dataset"])]
-    learnt = {_pictures(each["source_format"]) for each in seen}
+    seen = [one["dataset"] for one in told if "dataset" in one]
     known = {fingerprint.partition(" ")[0] for fingerprint in card.learnt_from}  # also of a fold
-    known |= {each["fingerprint"] for each in seen}
-    known |= {before for each in seen for before in each.get("cleaned_from", ())}
-    if own & known or learnt & pictures:
+    known = known.union(*map(_fingerprints, seen))
+    learnt = set[str]().union(*map(_public, seen))
+    if _fingerprints(dataset.info) & known or _public(dataset.info) & learnt:
         raise UsageError(
             f"{name} has learnt from pictures that it would be judged by: expected start_from and "
             "teachers of other data, or a recipe without them"
@@ -177,11 +170,16 @@ def _knows_others(name: str, dataset: Dataset) -> bool:
     return bool(known)
 
 
-def _pictures(source_format: str) -> str | None:
-    """Name the public pictures that a format is of; None where they may be any."""
-    if source_format in _OWN:
-        return None
-    return "fer2013" if source_format == "ferplus" else source_format.partition("-")[0]
+def _fingerprints(info: Mapping[str, Any]) -> set[str]:
+    """Return those of a dataset, of its parts, and of what these were before they were cleaned."""
+    own = {each["fingerprint"] for each in with_parts(info)}
+    return own.union(origins(info).get("cleaned_from", ()))
+
+
+def _public(info: Mapping[str, Any]) -> set[str]:
+    """Name the public sets whose pictures a dataset has, by the formats of its parts."""
+    formats = {each["source_format"] for each in with_parts(info)} - _OWN
+    return {"fer2013" if name == "ferplus" else name.partition("-")[0] for name in formats}
 
 
 def _check_before(folder: Path, asked: Mapping[str, Any]) -> None:
@@ -218,10 +216,6 @@ def _card(of_fold: ModelCard, name: str, dataset: Dataset) -> ModelCard:
     return of_fold.model_copy(
         update={"name": name, "figures": {}, "training": training | {"dataset": data}}
     )
-
-
-def _subjects(people: Sequence[str | None], rows: NDArray[np.int64]) -> list[str]:
-    return sorted({who for row in rows if (who := people[row]) is not None})
 
 
 def _of_origins(foreign: Sequence[str]) -> Iterator[str]:

@@ -287,8 +287,7 @@ def report_on(
     """
     labels = card.labels
     truth = dataset.labels(rows, labels)
-    everyone = dataset.column("subject")
-    shown = [everyone[row] for row in rows]
+    shown = dataset.column("subject", rows)
     people = number_people(shown)
     return Report(
         card=card,
@@ -297,7 +296,7 @@ def report_on(
         evaluation=evaluate_probabilities(found, truth, labels),
         left_out={},
         agreement=_agreement(dataset, rows),
-        people=len({name for name in shown if name is not None}) or None,
+        people=len({*shown} - {None}) or None,
         intervals=confidence_intervals(found, truth, people),
         intervals_by=_intervals_by(people),
         answers=_answers(found, truth, rows, dataset, labels),
@@ -370,7 +369,7 @@ def known_rows(
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Return the usable rows of a split with one of some labels, and how many have another."""
     rows = dataset.usable(split)
-    names = np.array(dataset.column("label"), dtype=object)[rows]
+    names = np.array(dataset.column("label", rows), dtype=object)
     known = np.isin(names.astype(str), labels)
     unknown, counts = np.unique(names[~known].astype(str), return_counts=True)
     return rows[known], {str(n): int(c) for n, c in zip(unknown, counts, strict=True)}
@@ -432,8 +431,7 @@ def _groups(
     by: str,
 ) -> dict[str, dict[str, float | int]]:
     """Figures of the images by the value of a column, the largest group first."""
-    column = dataset.column(by)
-    names = np.array(_named([column[row] for row in rows]))
+    names = np.array(_named(dataset.column(by, rows)))
     values, counts = np.unique(names, return_counts=True)
     groups: dict[str, dict[str, float | int]] = {}
     for value in values[np.argsort(-counts, kind="stable")]:

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.annotate import annotate
+from mien.atomic import numbered
 from mien.camera import Camera, Shot
 from mien.errors import VideoError
 from mien.images import write_image
-from mien.overlay import Overlay
+from mien.overlay import Notice, Overlay
 from mien.records import Face, Prediction
 from mien.termination import on_termination
 from mien.track import LIVE_SHARE, Reader, Tracker
@@ -122,7 +123,7 @@ class Live:
     _paused: bool = False
     _stopped: bool = False
     _help: bool = False
-    _message: tuple[str, float] = ("", -math.inf)
+    _notice: Notice = field(default_factory=lambda: Notice(_MESSAGE_S))
     _clean: NDArray[np.uint8] | None = None
     _files: list[Path] = field(default_factory=list)
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=_RATE_OVER))
@@ -215,7 +216,7 @@ class Live:
         frame = self._overlay.draw(
             self._clean,
             status=self._status(),
-            message=self._current_message() or self._waiting_for(problem),
+            message=self._notice.text or self._waiting_for(problem),
             help_lines=[f"{key}  {action}" for key, action in KEYS.items()] if self._help else [],
         )
         key = self.surface.show(frame)
@@ -277,25 +278,16 @@ class Live:
 
     def _wrote(self, path: Path, done: str) -> None:
         self._files.append(path)
-        self._message = (f"{done} {path.name}", time.monotonic())
+        self._notice.show(f"{done} {path.name}")
         self.say(f"wrote {path}")
 
     def _tell(self, text: str) -> None:
         """Show and say what went wrong."""
-        self._message = (text, time.monotonic())
+        self._notice.show(text)
         self.say(text)
 
-    def _current_message(self) -> str:
-        text, since = self._message
-        return text if time.monotonic() - since < _MESSAGE_S else ""
-
     def _new_file(self, suffix: str) -> Path:
-        stem = f"mien-{time.strftime('%Y%m%d-%H%M%S')}"
-        path, number = self.folder / f"{stem}.{suffix}", 1
-        while path.exists():
-            number += 1
-            path = self.folder / f"{stem}-{number}.{suffix}"
-        return path
+        return numbered(self.folder / f"mien-{time.strftime('%Y%m%d-%H%M%S')}.{suffix}")
 
 
 def _free_bytes(folder: Path) -> float:

@@ -3,7 +3,10 @@
 Each piece of writing is drawn once and kept, because it is the same for many frames.
 """
 
+import math
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -11,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Overlay"]
+__all__ = ["Notice", "Overlay"]
 
 _COLUMN: Final = "  "
 _EMPTY: Final = (480, 640)
@@ -19,6 +22,28 @@ _PANEL: Final = (20, 24, 29, 205)
 _TEXT: Final = (243, 245, 247, 255)
 _ALARM: Final = (255, 123, 114, 255)
 _EMPTY_COLOUR: Final = (27, 32, 39)
+
+
+@dataclass(slots=True)
+class Notice:
+    """A line that stands over the picture for a while.
+
+    Args:
+        seconds: how long.
+    """
+
+    seconds: float
+    _said: str = ""
+    _since: float = -math.inf
+
+    def show(self, text: str) -> None:
+        """Show a line from now on; an empty one takes away what stands there."""
+        self._said, self._since = text, time.monotonic()
+
+    @property
+    def text(self) -> str:
+        """What stands there now, empty: nothing."""
+        return self._said if time.monotonic() - self._since < self.seconds else ""
 
 
 class Overlay:

@@ -49,12 +49,17 @@ class Box(NamedTuple):
         """Its middle, x and y."""
         return self.x + self.width / 2, self.y + self.height / 2
 
+    @property
+    def area(self) -> float:
+        """Its area, square pixels."""
+        return self.width * self.height
+
     def overlap(self, other: "Box") -> float:
         """Return the intersection over union with another box, 0..1."""
         width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
         height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
         shared = max(0.0, width) * max(0.0, height)
-        whole = self.width * self.height + other.width * other.height - shared
+        whole = self.area + other.area - shared
         return shared / whole if whole > 0 else 0.0
 
 

@@ -8,7 +8,15 @@ import typer
 from rich.table import Table
 
 from mien.cli.printing import print_dataset, print_epoch
-from mien.cli.terminal import err_console, hand_out, out_console, pair, show_progress, shown
+from mien.cli.terminal import (
+    camera_or_place,
+    err_console,
+    hand_out,
+    out_console,
+    pair,
+    show_progress,
+    shown,
+)
 from mien.errors import UsageError
 from mien.labels import EMOTIONS, canonical
 
@@ -314,8 +322,7 @@ def data_collect(
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: that is a file; expected a folder, or a new one")
     look = make_detector(detector)
-    opened = int(source) if source.isdecimal() else source
-    with Window() as window, Camera(opened) as camera:
+    with Window() as window, Camera(camera_or_place(source)) as camera:
         counts = Collecting(
             camera,
             window,

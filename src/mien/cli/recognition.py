@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 from mien.cli.printing import print_prediction, print_timeline
 from mien.cli.terminal import (
     LinesFile,
+    camera_or_place,
     complain,
     err_console,
     json_lines,
@@ -120,7 +121,7 @@ def live(
     from mien.video import is_camera
     from mien.window import Window
 
-    opened = int(source) if source.isdecimal() else source
+    opened = camera_or_place(source)
     if mirror is None:
         mirror = is_camera(opened) and not no_window
     if record and (file := _file_at(record)) and file == _file_at(Path(source)):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FiguresFile",
     "LinesFile",
+    "camera_or_place",
     "complain",
     "err_console",
     "hand_out",
@@ -83,6 +84,11 @@ def hand_out(target: str | None, text: str) -> None:
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
+
+
+def camera_or_place(source: str) -> int | str:
+    """Return a camera's number as one, and any other source as it is."""
+    return int(source) if source.isdecimal() else source
 
 
 def pair(text: str, expected: str = "merge: expected OLD=NEW, contempt=disgust") -> tuple[str, str]:

@@ -216,9 +216,10 @@ class Dataset:
     def __len__(self) -> int:
         return int(self.manifest.num_rows)
 
-    def column(self, name: str) -> list[Any]:
-        """Return a manifest column as Python values."""
-        values: list[Any] = self.manifest.column(name).to_pylist()
+    def column(self, name: str, rows: NDArray[np.int64] | None = None) -> list[Any]:
+        """Return a manifest column as Python values; of some rows, int (n,), or of all."""
+        column = self.manifest.column(name)
+        values: list[Any] = (column if rows is None else column.take(pa.array(rows))).to_pylist()
         return values
 
     def with_column(self, name: str, values: Sequence[Any]) -> "Dataset":

@@ -118,7 +118,7 @@ class _Faces:
         found = self.look(image)
         self.several += len(found) > 1
         self.without += not found
-        return max(found, key=lambda face: face.box.width * face.box.height, default=None)
+        return max(found, key=lambda face: face.box.area, default=None)
 
     def notes(self) -> list[str]:
         """Tell what was found, or that a detector may be wanted."""

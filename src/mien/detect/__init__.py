@@ -61,7 +61,7 @@ class Auto:
         short, long = sorted(image.shape[:2])
         if long > self.CROP_SIDE or long > short * self.CROP_ASPECT or len(found) > 1:
             return found
-        filled = found[0].box.width * found[0].box.height if found else float("inf")
+        filled = found[0].box.area if found else float("inf")
         return self._whole(image) if filled > self.CROP_FILLED * short * long else found
 
 

@@ -12,8 +12,8 @@ const KEY = `mien-review-${told.fingerprint}`;
 const COLUMNS = ["id", "path", "label", "decision"];
 
 const decided = new Map(); // ids of pictures of this dataset, not of this page alone, and what they were found to be
+const before = []; // for undoing: ids, and what was decided of them then, the last one last
 let kind = told.kinds[0];
-const done = []; // for undoing: ids, and what was decided of them before
 let shown = []; // the pictures of this kind that have cards or will get some
 let cards = [];
 
@@ -202,14 +202,14 @@ function dress(card) {
 function decide(card, what) {
   const { id } = card.dataset;
   if (decided.get(id) === what) return;
-  done.push([id, decided.get(id)]);
+  before.push([id, decided.get(id)]);
   change(id, what);
 }
 
 function undo() {
-  if (!done.length) return;
-  const [id, before] = done.pop();
-  change(id, before);
+  if (!before.length) return;
+  const [id, what] = before.pop();
+  change(id, what);
   const card = cards.find((each) => each.dataset.id === id);
   if (card) go(card);
 }

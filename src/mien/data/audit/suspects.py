@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mien.atomic import replacing
 from mien.errors import DatasetError
+from mien.metrics import accuracy, macro_recall_of_right
 
 __all__ = ["OutOfFold", "Suspect"]
 
@@ -101,14 +102,12 @@ class OutOfFold:
     def learnt(self) -> bool:
         """Whether the networks know anything, by the mean over emotions of what they recall."""
         right = self.probabilities.argmax(axis=1) == self.given
-        counts = np.bincount(self.given, minlength=len(self.emotions))
-        found = np.bincount(self.given, right, len(self.emotions))
-        return bool((found[counts > 0] / counts[counts > 0]).mean() > _LEARNT / len(self.emotions))
+        return macro_recall_of_right(right, self.given) > _LEARNT / len(self.emotions)
 
     @property
     def says(self) -> str:
         """How much the networks agree with the labels, and what their doubts are worth by that."""
-        agreement = float((self.probabilities.argmax(axis=1) == self.given).mean())
+        agreement = accuracy(self.probabilities, self.given)
         told = f"Networks that had not seen an image agree with {agreement:.1%} of the labels"
         if self.learnt:
             return f"{told}: the fewer, the less their doubts are worth."
