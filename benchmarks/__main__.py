@@ -14,10 +14,24 @@ from benchmarks import (
     detection,
     ferplus,
     growth,
+    intervals,
     live,
+    small_sets,
     startup,
     steadiness,
 )
 
-for benchmark in (startup, live, ferplus, steadiness, detection, crop, audit, growth, accidents):
+for benchmark in (
+    startup,
+    live,
+    ferplus,
+    steadiness,
+    detection,
+    crop,
+    audit,
+    small_sets,
+    intervals,
+    growth,
+    accidents,
+):
     benchmark.main()

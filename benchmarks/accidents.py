@@ -1,15 +1,16 @@
-"""kill -9 at random instants: python -m benchmarks.accidents [TIMES], 100 by default.
+"""kill -9 and Ctrl-C at random instants: python -m benchmarks.accidents [TIMES], 100 by default.
 
 Imports, audits, cleans, joins, cross-fits, cross-validates, streams and trains on drawn faces in
 processes of their own, killing each at a random instant, again and again. After every kill nothing
 may lie there under its final name that is not whole; the command started again must end as if
-nothing had happened.
+nothing had happened. Ctrl-C must end training each time, and say how to go on.
 """
 
 import hashlib
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -111,6 +112,27 @@ def _try_train(mien: str, folder: Path, dataset: Path, times: int) -> None:
     print(f"train: killed {times} times in {ended} runs; each ends with the same weights")
 
 
+def _try_interrupts(mien: str, folder: Path, dataset: Path, times: int) -> None:
+    """Interrupt training from its first epoch on, while curves are drawn above all."""
+    recipe, run = folder / "endless.toml", folder / "interrupted"
+    recipe.write_text(RECIPE.replace("epochs = 2", "epochs = 10000"))
+    for _ in range(times):
+        child = subprocess.Popen(
+            training(mien, dataset, recipe, run), stderr=subprocess.PIPE, text=True
+        )
+        while not (run / "history.jsonl").exists():
+            assert child.poll() is None, "train: ended before its first epoch"
+            time.sleep(0.002)
+        time.sleep(random.uniform(0.0, 0.5))
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+        last = said.splitlines()[-1]
+        assert child.returncode == 130, f"train: ended with {child.returncode}: {last}"
+        assert "interrupted" in last and "--resume" in last, f"train: said {last!r}"
+        shutil.rmtree(run)
+    print(f"train: interrupted {times} times; each ends, and says how to go on")
+
+
 def training(mien: str, data: str | Path, recipe: Path, run: Path) -> list[str]:
     """Return the command that trains, or goes on with training."""
     command = [mien, "train", "--data", str(data), "--recipe", str(recipe), "--out", str(run)]
@@ -201,6 +223,7 @@ def main(times: int = TIMES) -> None:
         command = [mien, "data", "stream", str(dataset), "--out", str(stream), "--images", "50"]
         _try("stream", command, stream / STREAM_NAME, _open_stream, times, forget=stream.parent)
         _try_train(mien, folder, dataset, times)
+        _try_interrupts(mien, folder, dataset, times)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+"""Do intervals hold the truth where people are shown often? python -m benchmarks.intervals.
+
+Everyone has a skill of their own, by which a made-up model knows their faces: what it gives the
+right one of three emotions is higher by it. So many people with so many images each are drawn again
+and again; counted is how often a 95 % interval holds the figure that very many people come to, once
+with images taken as independent, once by people.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.metrics import (
+    accuracy,
+    confidence_intervals,
+    confusion_matrix,
+    macro_recall,
+    negative_log_likelihood,
+)
+
+SIZES = ((10, 20), (30, 20), (120, 8), (300, 3))
+"""People, and images of each."""
+
+DRAWS = 300
+RESAMPLES = 400
+CROWD = 200_000
+"""Images from which the truth is known."""
+
+Answers = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
+
+
+def _drawn(random: np.random.Generator, people: int, each: int) -> Answers:
+    """Return probabilities, labels and who is shown."""
+    shown = np.repeat(np.arange(people), each)
+    labels = random.integers(0, 3, len(shown))
+    logits = random.normal(size=(len(shown), 3))
+    logits[np.arange(len(shown)), labels] += random.normal(1.2, 1.2, people)[shown]
+    found = np.exp(logits)
+    return found / found.sum(axis=1, keepdims=True), labels, shown
+
+
+def main() -> None:
+    random = np.random.default_rng(1)
+    for people, each in SIZES:
+        found, labels, _ = _drawn(random, CROWD // each, each)
+        truth = {
+            "accuracy": accuracy(found, labels),
+            "macro_recall": macro_recall(confusion_matrix(found, labels)),
+            "nll": negative_log_likelihood(found, labels),
+        }
+        held = np.zeros((len(truth), 2))
+        for _ in range(DRAWS):
+            found, labels, shown = _drawn(random, people, each)
+            for way, who in enumerate((None, shown)):
+                ends = confidence_intervals(found, labels, who, resamples=RESAMPLES)
+                held[:, way] += [
+                    ends[name][0] <= value <= ends[name][1] for name, value in truth.items()
+                ]
+        told = ", ".join(
+            f"{name} {apart:.0%} and {together:.0%}"
+            for name, (apart, together) in zip(truth, held / DRAWS, strict=True)
+        )
+        print(f"{people} people of {each} images, by images and by people: {told}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
