@@ -470,12 +470,95 @@ def test_a_path_that_begins_as_a_formula_is_text_to_a_spreadsheet(
 
 
 @in_browser
-def test_keys_pressed_elsewhere_decide_nothing(page: Page, faces: Dataset, tmp_path: Path) -> None:
+def test_keys_go_on_wherever_the_focus_is_but_in_a_list(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png", "02.png", "03.png")
+    verdicts = page.locator("#cards .verdict")
+    page.focus("#cards select >> nth=0")
+    page.keyboard.press("x")
+    assert page.inner_text("#progress") == "0 of 3 pictures decided"
+    page.focus("#cards li:nth-child(2) button >> nth=0")
+    page.keyboard.press("Enter")  # the button's
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    page.focus("#undecided")
+    page.keyboard.press(" ")
+    assert verdicts.count() == 1
+    page.keyboard.press("5")
+    page.uncheck("#undecided")
+    assert verdicts.all_inner_texts() == ["→ fear", "label is right", "left out"]
+
+
+@in_browser
+def test_arrows_do_not_change_what_was_chosen_of_the_list(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png", "02.png")
+    page.select_option("#cards select >> nth=0", "anger")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("k")
+    verdicts = page.locator("#cards .verdict").all_inner_texts()
+    assert verdicts == ["→ anger", "label is right"]
+    page.click("#undo")
+    page.click("#undo")
+    assert page.inner_text("#progress") == "0 of 2 pictures decided"
+    assert page.is_disabled("#undo")
+
+
+@in_browser
+def test_what_a_spreadsheet_made_of_saved_decisions_is_taken_as_clean_takes_it(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png", "02.png")
+    first, second, third = (faces.column("path")[_row(faces, f"0{i}.png")] for i in (1, 2, 3))
+    spoilt = f"1.2E+15;{first};fear;Happy\n;{second};;angry\n{_id(faces, '03.png')};{third};;DROP\n"
+    file = _written(tmp_path, f"id;path;label;decision\n{spoilt};no;;keep\n")
+    page.set_input_files("#open", file)
+    page.get_by_text("3 decisions of decisions.csv taken.").wait_for()
+    assert page.inner_text("#said").endswith(
+        "1 of them about pictures that this page has not. "
+        "1 row without an id passed over: this page has no such path."
+    )
+    assert page.locator("#cards .verdict").all_inner_texts() == ["→ happiness", "→ anger"]
+    with page.expect_download() as download:
+        page.click("#save")
+    download.value.save_as(saved := tmp_path / "saved.csv")
+    assert f",{third},,drop\n" in saved.read_text(encoding="utf-8")
+    assert read_decisions(saved, faces).of == read_decisions(file, faces).of
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("a,glee", "“glee” is no decision: expected keep, drop or an emotion"),
+        ("a,keep\nb,drop\na,drop", "a is decided twice, as keep and as drop"),
+    ],
+)
+def test_a_file_that_clean_refuses_is_not_taken_in_part(
+    page: Page, faces: Dataset, tmp_path: Path, rows: str, says: str
+) -> None:
     _show_dark(page, faces, tmp_path / "review.html", "01.png")
-    for place in ("#undecided", "#cards button", "#cards select"):
-        page.focus(place)
-        page.keyboard.press("x")
+    page.set_input_files(
+        "#open", _written(tmp_path, f"id,decision\n{_id(faces, '01.png')},drop\n{rows}\n")
+    )
+    page.get_by_text(f"Nothing of decisions.csv taken: {says}.").wait_for()
     assert page.inner_text("#progress") == "0 of 1 picture decided"
+
+
+@in_browser
+def test_enter_is_told_where_something_is_suggested(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    for suggested in (True, False):
+        suspect = _finding(faces, "label_suspect", "01.png", label="fear", rather="anger")
+        findings = [suspect] if suggested else []
+        dark = _finding(faces, "dark", "02.png", lightest=3.0)
+        audit = replace(_audit(faces, *findings, dark), networks="They agree.")
+        text = render_review(audit, faces)
+        assert ("<kbd>Enter</kbd>" in text) == suggested
+        assert "They agree." in text
 
 
 @in_browser

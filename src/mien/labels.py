@@ -12,6 +12,7 @@ from mien.errors import UsageError
 __all__ = [
     "AFFECTNET_CODES",
     "AFFECTNET_YOLO_CODES",
+    "ALIASES",
     "CKPLUS_CODES",
     "CKPLUS_SEQUENCE_CODES",
     "EMOTIONS",
@@ -101,7 +102,7 @@ FERPLUS_VOTE_COLUMNS: tuple[str, ...] = (
 )
 """FER+: the order of the emotion columns of ``fer2013new.csv`` (``unknown`` and ``NF`` follow)."""
 
-_ALIASES: Mapping[str, str] = MappingProxyType(
+ALIASES: Mapping[str, str] = MappingProxyType(
     {
         **{emotion: emotion for emotion in EMOTIONS},
         **dict.fromkeys(("neutrality", "normal", "calm", "no emotion"), "neutral"),
@@ -114,6 +115,7 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("contemptuous", "scorn", "disdain"), "contempt"),
     }
 )
+"""The emotion of each name that may stand for one; see `find_alias`."""
 
 
 def by_code(emotions: Sequence[str], *, first: int = 0) -> Mapping[str, str]:
@@ -175,7 +177,7 @@ def find_alias(name: str) -> str | None:
     Case, surrounding blanks, and ``_`` or ``-`` for a blank do not matter. A number is never an
     alias.
     """
-    return _ALIASES.get(name.strip().lower().replace("_", " ").replace("-", " "))
+    return ALIASES.get(name.strip().lower().replace("_", " ").replace("-", " "))
 
 
 def canonical(name: str) -> str:

@@ -92,11 +92,12 @@ class _Auditor:
             *self._suspects(),
         ]
         order = {kind: number for number, kind in enumerate(KINDS)}
+        asked = self.predictions is not None and self.predictions.learnt
         return Audit(
             dataset=self.dataset.info,
             rows=len(self.dataset),
             findings=tuple(sorted(findings, key=lambda finding: order[finding.kind])),
-            checked=tuple(k for k in KINDS if k != "label_suspect" or self.predictions),
+            checked=tuple(kind for kind in KINDS if kind != "label_suspect" or asked),
             balance=self.dataset.info["counts"],
             folders=self._folders(),
             values=tuple(self._values(measures)),

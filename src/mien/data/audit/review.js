@@ -12,6 +12,7 @@ const KEY = `mien-review-${told.fingerprint}`;
 const COLUMNS = ["id", "path", "label", "decision"];
 
 const decided = new Map(); // ids of pictures of this dataset, not of this page alone, and what they were found to be
+const elsewhere = new Map(); // of those that this page has not: paths and labels, for the csv
 const before = []; // for undoing: ids, and what was decided of them then, the last one last
 let kind = told.kinds[0];
 let shown = []; // the pictures of this kind that have cards or will get some
@@ -21,7 +22,7 @@ let cards = [];
 
 function remember() {
   try {
-    localStorage.setItem(KEY, JSON.stringify([...decided]));
+    localStorage.setItem(KEY, JSON.stringify(listed()));
     $("kept").hidden = true;
   } catch {
     $("kept").hidden = false; // private windows, or a full store
@@ -31,18 +32,22 @@ function remember() {
 function recall() {
   decided.clear();
   try {
-    take(JSON.parse(localStorage.getItem(KEY) ?? "[]"));
+    for (const entry of JSON.parse(localStorage.getItem(KEY) ?? "[]")) take(...entry);
   } catch {
     // Nothing that could be read was kept.
   }
 }
 
-function take(pairs) {
-  const sound = pairs.filter(
-    ([id, what]) => id && (what === KEEP || what === DROP || told.emotions.includes(what)),
-  );
-  for (const [id, what] of sound) decided.set(id, what);
-  return sound.map(([id]) => id);
+function take(id, what, path, label) {
+  decided.set(id, what);
+  if (!rows.has(id)) elsewhere.set(id, { path, label });
+}
+
+function listed() {
+  return [...decided].map(([id, what]) => {
+    const { path, label } = rows.get(id) ?? elsewhere.get(id);
+    return [id, what, path ?? "", label ?? ""];
+  });
 }
 
 // --- csv ------------------------------------------------------------------------------------
@@ -54,14 +59,11 @@ function written(value) {
 }
 
 function asCsv() {
-  const lines = [...decided].map(([id, what]) => {
-    const { path, label } = rows.get(id) ?? {};
-    return [id, path ?? "", label ?? "", what].map(written).join(",");
-  });
-  return `${[COLUMNS.join(","), ...lines].join("\n")}\n`;
+  const table = listed().map(([id, what, path, label]) => [id, path, label, what]);
+  return [COLUMNS, ...table].map((row) => `${row.map(written).join(",")}\n`).join("");
 }
 
-function fromCsv(text) {
+function asTable(text) {
   const first = text.split("\n", 1)[0];
   const apart = [",", ";", "\t"].reduce((best, each) =>
     first.split(each).length > first.split(best).length ? each : best,
@@ -86,12 +88,37 @@ function fromCsv(text) {
       row[row.length - 1] += char;
     }
   }
-  const columns = table[0].map((name) => name.trim().toLowerCase());
-  const [id, path, what] = ["id", "path", "decision"].map((name) => columns.indexOf(name));
-  if (Math.max(id, path) < 0 || what < 0) return null;
-  return table
-    .slice(1)
-    .map((row) => [row[id]?.trim() || ofPath.get(row[path]), row[what]?.trim().toLowerCase()]);
+  return table;
+}
+
+function meant(said) {
+  const name = said.toLowerCase();
+  return name === KEEP || name === DROP ? name : told.aliases[name.replace(/[_-]/g, " ")];
+}
+
+function fromCsv(text) {
+  // As mien data clean reads it, which takes a file whole or not at all.
+  const [first, ...body] = asTable(text);
+  const columns = first.map((name) => name.trim().toLowerCase());
+  const places = COLUMNS.map((name) => columns.indexOf(name));
+  if (Math.max(places[0], places[1]) < 0 || places[3] < 0) {
+    throw new Error("no columns decision and id, or path: expected a file that was saved here");
+  }
+  const taken = new Map();
+  let nameless = 0;
+  for (const row of body) {
+    const [id, path, label, said] = places.map((place) => row[place]?.trim() ?? "");
+    if (!said) continue;
+    const what = meant(said);
+    if (!what) throw new Error(`“${said}” is no decision: expected keep, drop or an emotion`);
+    // A spreadsheet may have made a number of an id.
+    const here = rows.has(id) ? id : (ofPath.get(path) ?? id);
+    const earlier = taken.get(here)?.[1] ?? what;
+    if (earlier !== what) throw new Error(`${path || id} is decided twice, as ${earlier} and as ${what}`);
+    if (here) taken.set(here, [here, what, path, label]);
+    else nameless += 1;
+  }
+  return [[...taken.values()], nameless];
 }
 
 function save() {
@@ -104,14 +131,21 @@ function save() {
 }
 
 async function open(file) {
-  const pairs = fromCsv(await file.text());
-  const taken = pairs ? take(pairs) : [];
-  if (taken.length) remember();
+  let taken, nameless;
+  try {
+    [taken, nameless] = fromCsv(await file.text());
+  } catch ({ message }) {
+    say(`Nothing of ${file.name} taken: ${message}.`);
+    return;
+  }
+  for (const entry of taken) take(...entry);
+  remember();
   list();
-  const elsewhere = taken.filter((id) => !rows.has(id)).length;
-  const about = elsewhere ? ` ${elsewhere.toLocaleString("en")} of them about pictures that this page has not.` : "";
-  if (pairs) say(`${count(taken.length, "decision")} of ${file.name} taken.${about}`);
-  else say(`${file.name} has no columns decision and id, or path: expected a file that was saved here.`);
+  const others = taken.filter(([id]) => !rows.has(id)).length;
+  const about = [`${count(taken.length, "decision")} of ${file.name} taken.`];
+  if (others) about.push(`${others.toLocaleString("en")} of them about pictures that this page has not.`);
+  if (nameless) about.push(`${count(nameless, "row")} without an id passed over: this page has no such path.`);
+  say(about.join(" "));
 }
 
 // --- cards ----------------------------------------------------------------------------------
@@ -231,6 +265,7 @@ function progress() {
   $("progress").textContent = `${here.toLocaleString("en")} of ${count(rows.size, "picture")} decided`;
   $("bar").value = here / rows.size;
   $("save").disabled = decided.size === 0;
+  $("undo").disabled = before.length === 0;
   for (const [place, tab] of [...$("kinds").children].entries()) {
     const { pictures } = told.kinds[place];
     const done = pictures.filter(({ id }) => decided.has(id)).length;
@@ -272,8 +307,8 @@ function go(card) {
   card.scrollIntoView({ block: "nearest" });
 }
 
-function step(by) {
-  const place = cards.indexOf(current()) + by;
+function step(card, by) {
+  const place = cards.indexOf(card) + by;
   if (place >= cards.length) more();
   go(cards[Math.max(0, Math.min(place, cards.length - 1))]);
 }
@@ -282,18 +317,20 @@ const wide = () => cards.filter((card) => card.offsetTop === cards[0].offsetTop)
 
 function press(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || !cards.length) return;
-  if (event.target.closest("select, button, input")) return;
+  const { key: pressed, target } = event;
+  const itsOwn = pressed === "Enter" || pressed === " ";
+  if (target.closest("select") || (itsOwn && target.closest("button, input"))) return;
   const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -wide(), ArrowDown: wide() };
-  const card = current();
+  const card = target.closest("#cards li") ?? current();
   const picture = shown[cards.indexOf(card)];
   const { label } = rows.get(picture.id);
   let what;
-  if (event.key in steps) {
+  if (pressed in steps) {
     event.preventDefault();
-    step(steps[event.key]);
+    step(card, steps[pressed]);
     return;
   }
-  const key = event.key.toLowerCase();
+  const key = pressed.toLowerCase();
   if (event.repeat) return;
   if (key === "u") {
     undo();
@@ -306,7 +343,7 @@ function press(event) {
   if (!what) return;
   event.preventDefault();
   decide(card, what === label ? KEEP : what);
-  step(1);
+  step(card, 1);
 }
 
 // --- begin ----------------------------------------------------------------------------------
@@ -333,9 +370,14 @@ $("cards").addEventListener("click", (event) => {
   // So that keys go on from where the mouse was; a click of the keyboard has no detail.
   if (card && event.detail > 0 && !event.target.closest("select")) go(card);
 });
-$("cards").addEventListener("change", (event) => decide(event.target.closest("li"), event.target.value));
+$("cards").addEventListener("change", ({ target }) => {
+  const card = target.closest("li");
+  decide(card, target.value);
+  go(card); // in the list, arrows would change it again
+});
 $("undecided").addEventListener("change", list);
 $("more").addEventListener("click", more);
+$("undo").addEventListener("click", undo);
 $("save").addEventListener("click", save);
 $("open").addEventListener("change", (event) => {
   const [file] = event.target.files;

@@ -19,7 +19,7 @@ import pyarrow as pa
 from mien.data.audit.findings import KINDS, Audit, Finding
 from mien.data.audit.page import FILTERS, picture_uri, text_of, title_of
 from mien.data.dataset import PART, Dataset
-from mien.labels import EMOTIONS
+from mien.labels import ALIASES, EMOTIONS
 from mien.pages import render
 
 __all__ = ["render_review"]
@@ -81,6 +81,7 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
     told = {
         "fingerprint": dataset.info["fingerprint"],
         "emotions": EMOTIONS,
+        "aliases": dict(ALIASES),
         "kinds": kinds,
         "rows": {row["id"]: row for row in _rows(dataset, sorted(shown))},
         "alone": [ids[row] for row in sorted(shown) if of_path[paths[row]] == 1],
@@ -93,6 +94,7 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
         pictures=len(shown),
         emotions=EMOTIONS,
         networks=audit.networks,
+        suggests=any(picture["rather"] for kind in kinds for picture in kind["pictures"]),
         # No "<" can end the element that holds it.
         told=json.dumps(told, ensure_ascii=False).replace("<", "\\u003c"),
         script=script,
