@@ -56,8 +56,35 @@ def test_images_of_one_person_do_not_count_as_many_people() -> None:
     for against in ("against_first", "against_first_shared"):
         assert apart[against]["mcnemar_p"] == pytest.approx(2 / 2**10)
         assert apart[against]["interval"][0] > 0.1
+        assert apart[against]["by"] == "images"
         assert of_people[against]["mcnemar_p"] == 1.0
         assert of_people[against]["interval"][0] == 0.0
+        assert of_people[against]["by"] == "people"
+
+
+@pytest.mark.parametrize(
+    ("people", "printed", "on_page"),
+    [
+        ([0, 1, 2, 3], None, "p: exact McNemar test."),
+        ([0, 0, 1, 1], "p by people", "Both by people, whose images are not independent"),
+        ([0] * 4, "p by images of one person", "of one person alone, they say nothing of others"),
+    ],
+)
+def test_a_comparison_says_by_what_it_judges(
+    capsys: pytest.CaptureFixture[str], people: list[int], printed: str | None, on_page: str
+) -> None:
+    models = [_contender(name, EMOTIONS, ["neutral"] * 4) for name in ("one", "two")]
+    about = {"source_format": "folder", "fingerprint": "f"}
+    found = {
+        "split": "test",
+        "dataset": about,
+        "failed": {},
+        **judge(models, np.zeros(4, dtype=np.int64), np.array(people)),
+    }
+    print_comparison(found)
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if line.startswith("p by")] == ([printed] if printed else [])
+    assert on_page in render_comparison(found)
 
 
 def test_bootstrap_interval_agrees_with_drawing_images() -> None:
@@ -474,6 +501,7 @@ def test_an_emotion_that_one_never_learnt_does_not_decide() -> None:
         "difference": 0.0,
         "interval": [0.0, 0.0],
         "mcnemar_p": 1.0,
+        "by": "images",
     }
 
 

@@ -188,7 +188,8 @@ def test_folds_are_told_a_line_each(
 ) -> None:
     report, _ = _judged(monkeypatch, dataset, tmp_path, 1)
     judged = _told(report)["folds"]
-    named = (["P1"], [], ["P3", "Q3"], *([f"P{fold}"] for fold in range(4, 15)))
+    long = "P5" * 20
+    named = (["P1"], [], ["P3", "Q3"], ["P4"], [long], *([f"P{fold}"] for fold in range(6, 15)))
     entries = [
         {**entry, "fold": fold, "subjects": names, "people": len(names) or None}
         for fold, (entry, names) in enumerate(zip(cycle(judged), named), start=1)
@@ -197,6 +198,7 @@ def test_folds_are_told_a_line_each(
         "mean": {"accuracy": 0.5, "macro_recall": 0.25, "nll": 1.5},
         "deviation": {"accuracy": 0.01, "macro_recall": 0.02, "nll": 0.03},
     }
+    entries[3]["nameless"] = 4
     told = {**_told(report), "folds": entries, **spread}
     report = replace(report, cross_validation=told)
     print_report(report)
@@ -210,14 +212,22 @@ def test_folds_are_told_a_line_each(
     for figures in ("accuracy 50.00 ± 1.00 %", "macro recall 25.00 ± 2.00 %", "1.500 ± 0.030"):
         assert figures in page
     rows = [line.split()[:4] for line in out.splitlines()]
-    several = {2: ("-", ""), 3: ("2", " of 2 people")}
+    several = {
+        2: ("-", ""),
+        3: ("2", " of 2 people"),
+        4: ("1", f", {entries[3]['n'] - 4} of them of 1 person"),
+        5: (long, f" of {long}"),
+    }
     for entry in entries:
         fold, count, right = entry["fold"], entry["n"], 100 * entry["accuracy"]
         who, of_whom = several.get(fold, (f"P{fold}", f" of P{fold}"))
-        assert ([f"{fold}", f"{count}", who, f"{right:.1f}%"] in rows) == (fold <= 12)
+        if fold != 5:  # too long for a row
+            assert ([f"{fold}", f"{count}", who, f"{right:.1f}%"] in rows) == (fold <= 12)
         assert f"fold {fold}/14  {count} images{of_whom}  accuracy {right:.2f}%" in err
-        cells = (count, who, entry["train"], entry["valid"], 1)
-        assert "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" in page
+        short = f"{who[:10]}…{who[-11:]}" if fold == 5 else who
+        cells = (count, short, entry["train"], entry["valid"], 1)
+        told_of_it = "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        assert told_of_it in page.replace(f' title="{who}"', "")
 
 
 @pytest.mark.parametrize(
@@ -236,6 +246,7 @@ def test_folds_that_may_tear_people_apart_are_said_to(
     assert says in page
     assert ("<th>people</th>" in page) == (named > 0)
     assert _told(report)["nameless"] == nameless
+    assert sum(entry["nameless"] for entry in _told(report)["folds"]) == nameless
     assert (report.people is None) == (named == 0)
     with pytest.raises(UsageError, match=rf"--folds people: {nameless} of 21 usable images"):
         _judged(monkeypatch, unnamed, tmp_path / "people", folds=None)

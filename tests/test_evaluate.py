@@ -20,6 +20,7 @@ from mien.card import ModelCard
 from mien.cli.printing import print_report
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
+from mien.data.join import join_datasets
 from mien.errors import DatasetError, UsageError
 from mien.evaluate import REPORT_NAME, evaluate
 from mien.evaluation_page import render_evaluation
@@ -373,6 +374,28 @@ def test_intervals_are_of_people_where_they_are_named(ferplus_dataset: Dataset) 
     assert "24 images of 8 people, 8 emotions." in render_evaluation(of_people, named, [])
     assert "by the choice of these people alone" in render_evaluation(of_people, named, [])
     assert "by the choice of these images alone" in render_evaluation(apart, named, [])
+
+
+def test_images_that_name_nobody_are_of_nobody_who_is_named(ferplus_dataset: Dataset) -> None:
+    rows = set(ferplus_dataset.usable("test")[:5].tolist())
+    names = ["me" if row in rows else None for row in range(len(ferplus_dataset))]
+    named = ferplus_dataset.with_column("subject", names)
+    report = evaluate(Remembers(ferplus_dataset, EMOTIONS), named, "test")
+    assert (report.to_json()["people"], report.to_json()["nameless"]) == (1, 19)
+    assert "24 images, 5 of them of 1 person, 8 emotions." in render_evaluation(report, named, [])
+
+
+def test_the_mistakes_of_a_joined_set_say_which_part_they_are_of(
+    ferplus_dataset: Dataset, drawn_dataset: Dataset, tmp_path: Path
+) -> None:
+    join_datasets([ferplus_dataset, drawn_dataset], tmp_path / "both")
+    both = Dataset.open(tmp_path / "both")
+    model = Remembers(both, EMOTIONS, wrong={"fear": "surprise"})
+    page = render_evaluation(evaluate(model, both, "test"), both, [])
+    for part in both.parts:
+        assert f'<span class="part">{part}</span>' in page
+    page = render_evaluation(evaluate(model, ferplus_dataset, "test"), ferplus_dataset, [])
+    assert 'class="part"' not in page
 
 
 def test_images_of_one_person_are_said_to_be(

@@ -42,8 +42,15 @@ def test_what_training_images_had_to_meet_is_told(ferplus_dataset: Dataset) -> N
     training = {"dataset": data, "recipe": {"where": ["part=mine", "relFCs<0.9"], "epochs": 3}}
     model.card = model.card.model_copy(update={"training": training})
     card = render_model_card(evaluate(model, ferplus_dataset, "test"))
-    assert "(fingerprint `x`), only where part=mine and relFCs<0.9. mien's import" in card
+    assert "8 images to train (only where part=mine and relFCs<0.9) and 2 to validate, of" in card
     assert "only where" not in _card(ferplus_dataset, "csv")
+
+
+def test_by_whom_the_intervals_are_is_told(ferplus_dataset: Dataset) -> None:
+    people = [f"who shows {label}" for label in ferplus_dataset.column("label")]
+    named = ferplus_dataset.with_column("subject", people)
+    assert "95 % intervals, by the choice of these people alone." in _card(named, "csv")
+    assert "by the choice of these images alone." in _card(ferplus_dataset, "csv")
 
 
 def test_a_confidence_that_is_off_is_not_called_right(ferplus_dataset: Dataset) -> None:

@@ -38,7 +38,7 @@ from mien.metrics import (
 )
 from mien.model import EmotionModel
 from mien.peers import ask_peer
-from mien.people import number_people, several_of_some, sign_flips, sums_over_people
+from mien.people import chosen_by, number_people, sign_flips, sums_over_people
 from mien.preprocess import fit
 from mien.progress import Progress, silent
 from mien.records import Split
@@ -269,7 +269,7 @@ def _difference(
     """Compare the right answers of two on the same images, each (n,), of so numbered people."""
     low, high = paired_bootstrap(right, first)
     people = np.unique(people, return_inverse=True)[1]  # some may be on other images alone
-    if several_of_some(people):
+    if (by := chosen_by(people)) == "people":
         differences = right.astype(np.int64) - first
         values = np.stack([differences, np.ones(len(people))], axis=1)
         drawn = sums_over_people(values, people, resamples=_RESAMPLES)
@@ -282,6 +282,7 @@ def _difference(
         "difference": float(right.mean() - first.mean()),
         "interval": [low, high],
         "mcnemar_p": p,
+        "by": by,
     }
 
 

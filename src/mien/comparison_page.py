@@ -36,6 +36,7 @@ def render_comparison(found: Mapping[str, Any]) -> str:
         found=found,
         first=first,
         several=several,
+        by=tests[0]["by"],
         others=list(zip(others, tests, strict=True)),
         judged=[entry for entry in found["models"] if "environments" in entry],
     )

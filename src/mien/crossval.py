@@ -76,12 +76,11 @@ def cross_validate(
 
     Returns:
         The report, written to the folder already. Its ``cross_validation`` holds ``folds``, an
-        entry each: ``fold`` from 1, ``n`` images, ``people`` (None where no image names one) and
-        their names as ``subjects``,
-        ``train`` and ``valid`` images of the others, ``best_epoch``, ``accuracy``,
-        ``macro_recall`` (of the emotions that the fold has), ``nll``; ``mean`` and ``deviation`` of
-        these three over the folds, the latter of a sample; ``nameless`` images, and a
-        ``caveat``, empty where there is none.
+        entry each: ``fold`` from 1, ``n`` images, ``people`` (None where no image names one),
+        their names as ``subjects``, how many images are ``nameless``, ``train`` and ``valid``
+        images of the others, ``best_epoch``, ``accuracy``, ``macro_recall`` (of the emotions that
+        the fold has), ``nll``; ``mean`` and ``deviation`` of these three over the folds, the latter
+        of a sample; ``nameless`` images, and a ``caveat``, empty where there is none.
 
     Raises:
         UsageError: the folder holds another cross-validation or something else, another command is
@@ -116,7 +115,8 @@ def cross_validate(
             found[fold.rows], card = judge_fold(
                 fold, config, folder, device=device, progress=progress, on_epoch=on_epoch
             )
-            subjects = sorted({*dataset.column("subject", fold.rows)} - {None})
+            shown = dataset.column("subject", fold.rows)
+            subjects = sorted({*shown} - {None})
             fold_of[fold.rows] = fold.number
             figures = evaluate_probabilities(
                 found[fold.rows], dataset.labels(fold.rows, card.labels), card.labels
@@ -126,6 +126,7 @@ def cross_validate(
                 "n": figures.count,
                 "people": len(subjects) or None,
                 "subjects": subjects,
+                "nameless": shown.count(None),
                 "train": len(fold.others.usable("train")),
                 "valid": len(fold.others.usable("valid")),
                 "best_epoch": card.training["best_epoch"],

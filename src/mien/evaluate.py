@@ -23,7 +23,7 @@ from mien.labels import EMOTIONS
 from mien.metrics import Evaluation, confidence_intervals, evaluate_probabilities
 from mien.model import EmotionModel
 from mien.model_card import render_model_card
-from mien.people import number_people, several_of_some
+from mien.people import chosen_by, number_people
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import SPLITS, Split
@@ -87,10 +87,10 @@ class Report:
         left_out: images whose label the model does not know, by label.
         agreement: mean share of the annotators' votes that the label got, 0..1; None without votes.
         people: how many are named among those shown; None where nobody is.
+        nameless: how many images name nobody.
         intervals: 95 % intervals of accuracy, macro recall and nll, see
             `mien.metrics.confidence_intervals`.
-        intervals_by: by whose choice these may move: ``images``, ``people``, or where all of them
-            show the same, ``images of one person``, which say nothing of others.
+        intervals_by: by whose choice these may move, see `mien.people.chosen_by`.
         answers: of every image, in order of the manifest: id, path, label, answer, and the
             probability of each emotion under its name, 0..1.
         mistakes: the wrong answers that the model was surest of, the surest first.
@@ -109,6 +109,7 @@ class Report:
     left_out: dict[str, int]
     agreement: float | None
     people: int | None
+    nameless: int
     intervals: dict[str, tuple[float, float]]
     intervals_by: str
     answers: pa.Table
@@ -151,6 +152,7 @@ class Report:
             "left_out": self.left_out,
             "agreement": self.agreement,
             "people": self.people,
+            "nameless": self.nameless,
             **self.evaluation.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "intervals_by": self.intervals_by,
@@ -297,17 +299,12 @@ def report_on(
         left_out={},
         agreement=_agreement(dataset, rows),
         people=len({*shown} - {None}) or None,
+        nameless=shown.count(None),
         intervals=confidence_intervals(found, truth, people),
-        intervals_by=_intervals_by(people),
+        intervals_by=chosen_by(people),
         answers=_answers(found, truth, rows, dataset, labels),
         mistakes=_mistakes(found, truth, rows, dataset, labels),
     )
-
-
-def _intervals_by(people: NDArray[np.int64]) -> str:
-    if several_of_some(people):
-        return "people"
-    return "images of one person" if len(people) > 1 and people.max() == 0 else "images"
 
 
 def caveat_of(card: ModelCard, fingerprint: str, split: str) -> str:

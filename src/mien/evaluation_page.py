@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.data.dataset import Dataset
+from mien.data.dataset import PART, Dataset
 from mien.metrics import BINS
 from mien.pages import render
+from mien.people import images_of_people, one_person
 
 if TYPE_CHECKING:
     from mien.evaluate import Report
@@ -44,9 +45,12 @@ def render_evaluation(report: "Report", dataset: Dataset, pictures: Sequence[Pat
     shares = figures.confusion / np.maximum(figures.confusion.sum(axis=1, keepdims=True), 1)
     rows = np.array([mistake.row for mistake in report.mistakes], dtype=np.int64)
     faces = dataset.images(rows) if len(rows) else ()
+    parts = dataset.column(PART.name, rows) if dataset.parts else [None] * len(rows)
     return render(
         "evaluation.html.j2",
-        {"percent": _percent, "short": _short},
+        {"percent": _percent, "short": _short, "name": lambda path: PurePosixPath(path).name},
+        one_person=one_person,
+        images_of=images_of_people(figures.count, report.people, report.nameless),
         report=report,
         figures=figures,
         bins=BINS,
@@ -56,8 +60,8 @@ def render_evaluation(report: "Report", dataset: Dataset, pictures: Sequence[Pat
         groups_left_out=max(0, len(report.groups) - _GROUPS),
         pictures=[(_TITLES[path.stem], _png(path.read_bytes())) for path in pictures],
         mistakes=[
-            (mistake, _png(_encoded(face)))
-            for mistake, face in zip(report.mistakes, faces, strict=True)
+            (mistake, part, _png(_encoded(face)))
+            for mistake, part, face in zip(report.mistakes, parts, faces, strict=True)
         ],
         known=figures.labels,
     )
@@ -78,7 +82,6 @@ def _png(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _short(path: str) -> str:
-    name = PurePosixPath(path).name
+def _short(name: str) -> str:
     name = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
     return name if len(name) <= 22 else f"{name[:10]}…{name[-11:]}"

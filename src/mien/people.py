@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["number_people", "several_of_some", "sign_flips", "sums_over_people"]
+__all__ = [
+    "chosen_by",
+    "images_of_people",
+    "number_people",
+    "one_person",
+    "several_of_some",
+    "sign_flips",
+    "sums_over_people",
+]
 
 People = NDArray[np.int64]
 
@@ -18,9 +26,42 @@ def number_people(names: Sequence[str | None]) -> People:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
+def one_person(subjects: Sequence[str], nameless: int) -> str | None:
+    """Return whom all images show, if they show one person; ``nameless`` of them name nobody."""
+    return subjects[0] if len(subjects) == 1 and not nameless else None
+
+
+def images_of_people(images: int, who: str | int | None, nameless: int) -> str:
+    """Say in words how many images there are, and of whom.
+
+    Args:
+        images: how many there are.
+        who: whom all of them show, or how many people are named in them; None: nobody is.
+        nameless: how many of the images name nobody.
+    """
+    told = f"{images:,} image{'' if images == 1 else 's'}"
+    if who is None:
+        return told
+    if nameless:
+        told += f", {images - nameless:,} of them"
+    if isinstance(who, int):
+        who = f"{who:,} {'person' if who == 1 else 'people'}"
+    return f"{told} of {who}"
+
+
 def several_of_some(people: People) -> bool:
     """Tell whether there are two people or more, and several images of one of them."""
     return 1 < len(np.unique(people)) < len(people)
+
+
+def chosen_by(people: People) -> str:
+    """Say by whose choice figures may move: ``people``, ``images``, ``images of one person``.
+
+    The last say nothing of how others would fare.
+    """
+    if several_of_some(people):
+        return "people"
+    return "images of one person" if len(people) > 1 and people.max() == 0 else "images"
 
 
 def sums_over_people(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from mien.people import images_of_people, one_person
 from mien.records import SPLITS, Prediction
 
 if TYPE_CHECKING:
@@ -95,19 +96,17 @@ def print_tried(run: "Tried") -> None:
 
 def print_fold(entry: dict[str, Any], folds: int) -> None:
     """Say how a fold of a cross-validation was judged, beside the progress."""
+    images = images_of_people(entry["n"], _people_of(entry), entry["nameless"])
     err_console.print(
-        f"fold {entry['fold']}/{folds}  {_images_of(entry)}  accuracy {entry['accuracy']:.2%}  "
+        f"fold {entry['fold']}/{folds}  {images}  accuracy {entry['accuracy']:.2%}  "
         f"macro recall {entry['macro_recall']:.2%}  loss {entry['nll']:.4f}",
         soft_wrap=True,
     )
 
 
-def _images_of(entry: dict[str, Any]) -> str:
-    images = f"{entry['n']:,} image{'' if entry['n'] == 1 else 's'}"
-    if not entry["people"]:
-        return images
-    who = shown(entry["subjects"][0]) if entry["people"] == 1 else f"{entry['people']:,} people"
-    return f"{images} of {who}"
+def _people_of(entry: dict[str, Any]) -> str | int | None:
+    one = one_person(entry["subjects"], entry["nameless"])
+    return shown(one) if one else entry["people"]
 
 
 def print_trial(trial: "Trial") -> None:
@@ -235,7 +234,7 @@ def _print_folds(found: dict[str, Any]) -> None:
         table.add_row(
             str(entry["fold"]),
             f"{entry['n']:,}",
-            shown(entry["subjects"][0]) if entry["people"] == 1 else str(entry["people"] or "-"),
+            str(_people_of(entry) or "-"),
             f"{entry['accuracy']:.1%}",
             f"{entry['macro_recall']:.1%}",
             f"{entry['nll']:.3f}",
@@ -286,6 +285,7 @@ def print_comparison(found: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     several = 0 < found["n_shared"] < found["n"]
+    tested = "against_first_shared" if several else "against_first"
     headings = (
         "accuracy",
         "shared",
@@ -300,7 +300,7 @@ def print_comparison(found: dict[str, Any]) -> None:
     table = _figures_table("model", *headings)
     for entry in found["models"]:
         whole, shared = entry["all"], entry["shared"]
-        test = entry.get("against_first_shared" if several else "against_first")
+        test = entry.get(tested)
         table.add_row(
             shown(entry["name"]),
             f"{whole['accuracy']:.2%}",
@@ -312,6 +312,9 @@ def print_comparison(found: dict[str, Any]) -> None:
             "" if test is None else f"{test['mcnemar_p']:.2g}",
         )
     out_console.print(table)
+    by = found["models"][1][tested]["by"]
+    if by != "images":
+        out_console.print(f"p by {by}")
     for entry in found["models"]:
         if entry["caveat"]:
             out_console.print(f"{shown(entry['name'])}: {entry['caveat']}", soft_wrap=True)

@@ -53,7 +53,7 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
     Returns:
         HTML that needs no other file.
     """
-    kinds = []
+    kinds: list[dict[str, Any]] = []
     shown: dict[int, None] = {}
     ids, paths = dataset.column("id"), dataset.column("path")
     of_path = Counter(paths)
