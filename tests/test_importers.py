@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from mien.cli import app
+from mien.data.clean import clean_dataset
 from mien.data.dataset import MANIFEST_SCHEMA, Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.formats import FORMATS
 from mien.data.importers import import_dataset, recognise
+from mien.data.rules import Rules
 from mien.data.writer import sample_id
 from mien.detect import Whole
 from mien.errors import ConfigError, DatasetError, UsageError
@@ -732,7 +734,14 @@ def _counts(dataset: Dataset) -> list[int]:
 
 def test_drawing_all_splits_is_told(tmp_path: Path) -> None:
     dataset = _import("folder", _faces(tmp_path / "s", ["happy/0.png", "sad/1.png"]))
-    assert "in no split that mien knows: all splits were drawn" in dataset.info["notes"][-1]
+    drawn = "The images are in no split that mien knows: all splits were drawn."
+    assert dataset.info["notes"][-1] == drawn
+    for name, rules, told in (
+        ("kept", Rules(), True),
+        ("anew", Rules(split=(1, 1, 1)), False),
+    ):
+        info, _ = clean_dataset(dataset, tmp_path / name, rules)
+        assert (drawn in info["notes"]) == told
 
 
 def test_a_split_of_unusable_images_alone_is_drawn_as_if_it_were_not_there(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
+from mien.data.audit.auditor import audit_dataset
 from mien.data.audit.suspects import SUSPECT, OutOfFold
+from mien.data.dataset import Dataset
 from mien.errors import DatasetError
 from mien.labels import EMOTIONS
 
@@ -128,6 +130,18 @@ def test_networks_that_have_learnt_nothing_suspect_nothing() -> None:
     assert blind.suspects(made.ids, labels) == []
     assert blind.sure(0.5) == {}
     assert "hardly more than guesses would: no label is suspected" in blind.says
+
+
+@pytest.mark.parametrize("learnt", [True, False])
+def test_what_networks_that_know_nothing_did_not_doubt_is_not_called_sound(
+    drawn_dataset: Dataset, learnt: bool
+) -> None:
+    given = drawn_dataset.labels(np.arange(len(drawn_dataset)), EMOTIONS)
+    found = np.eye(8, dtype=np.float32)[given if learnt else given * 0]
+    made = OutOfFold(tuple(drawn_dataset.column("id")), EMOTIONS, given, found, {})
+    audit = audit_dataset(drawn_dataset, predictions=made)
+    assert ("label_suspect" in audit.summary) == learnt
+    assert audit.networks == made.says
 
 
 def test_labels_that_nothing_is_sure_of() -> None:

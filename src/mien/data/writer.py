@@ -30,6 +30,7 @@ from mien.records import SPLITS, Sample, Split, show_path
 
 __all__ = [
     "COPY_OF",
+    "FROM_WHERE",
     "NO_IMAGE",
     "DatasetWriter",
     "content_hash",
@@ -55,6 +56,12 @@ NO_IMAGE: Final[Mapping[Split, str]] = MappingProxyType(
     }
 )
 """What notes say where a split is empty: of the dataset as it is, not of how it came to be."""
+
+_EMPTY_SPLIT: Final = "splits are as if it were not there."
+_ALL_DRAWN: Final = "all splits were drawn."
+_SOME_DRAWN: Final = "theirs was drawn."
+FROM_WHERE: Final = (_EMPTY_SPLIT, _ALL_DRAWN, _SOME_DRAWN)
+"""How notes end that say where splits come from: they are true until splits are drawn anew."""
 
 _SHARD_BYTES: Final = 64 << 20
 _BATCH_ROWS: Final = 10_000
@@ -311,17 +318,17 @@ def _usable_by_split(manifest: pa.Table) -> Counter[Split | None]:
 def _notes_of_splits(manifest: pa.Table) -> list[str]:
     used, named = _usable_by_split(manifest), Counter(manifest.column("split").to_pylist())
     notes = [
-        f"The source has a {split} split, but of its {named[split]} images none is usable: splits "
-        "are as if it were not there."
+        f"The source has a {split} split, but of its {named[split]} images none is usable: "
+        f"{_EMPTY_SPLIT}"
         for split in SPLITS
         if named[split] and not used[split]
     ]
     if used[None] == used.total():
-        notes.append("The images are in no split that mien knows: all splits were drawn.")
+        notes.append(f"The images are in no split that mien knows: {_ALL_DRAWN}")
     elif used[None]:
         notes.append(
             f"{used[None]} of {used.total()} images are in no split that mien knows, where the "
-            "others are: theirs was drawn."
+            f"others are: {_SOME_DRAWN}"
         )
     return notes
 
