@@ -22,13 +22,14 @@ def test_eval_judges_groups_and_environments_too(
 ) -> None:
     ran = mien(
         *("eval", "nano", "--data", ferplus_dataset.path, "--out", tmp_path),
-        *("--by", "label", "--environments"),
+        *("--by", "label", "--by", "split", "--environments"),
     )
     assert ran.status == 0
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert {value: of["n"] for value, of in written["by"]["label"].items()} == dict.fromkeys(
         EMOTIONS, 3
     )
+    assert written["by"]["split"]["test"]["n"] == 24
     found = written["environments"]
     assert (found["n"], list(found["conditions"])) == (24, list(CONDITIONS))
     middle = found["middle"]

@@ -353,7 +353,7 @@ def test_numbers_that_agree_in_their_first_digits_are_told_apart(ferplus_dataset
     dataset = replace(
         ferplus_dataset, manifest=ferplus_dataset.manifest.append_column("frame", times)
     )
-    groups = evaluate(Remembers(dataset, EMOTIONS), dataset, "test", by="frame").groups
+    groups = evaluate(Remembers(dataset, EMOTIONS), dataset, "test", by=["frame"]).groups["frame"]
     assert len(groups) == 4
     assert all(" to 100" in name for name in groups)
 
@@ -410,18 +410,21 @@ def test_images_of_one_person_are_said_to_be(
     assert "95 % intervals by images of one person: accuracy" in capsys.readouterr().out
 
 
-def test_figures_by_a_column(ferplus_dataset: Dataset) -> None:
+def test_figures_by_columns(ferplus_dataset: Dataset) -> None:
     model = Remembers(ferplus_dataset, EMOTIONS, wrong={"fear": "surprise"})
-    report = evaluate(model, ferplus_dataset, "test", by="label")
-    assert set(report.groups) == set(EMOTIONS)
-    assert report.groups["fear"]["accuracy"] == 0
-    assert report.groups["anger"] == {
+    report = evaluate(model, ferplus_dataset, "test", by=["label", "split"])
+    assert set(report.groups["label"]) == set(EMOTIONS)
+    assert report.groups["label"]["fear"]["accuracy"] == 0
+    assert report.groups["label"]["anger"] == {
         "n": 3,
         "accuracy": 1.0,
         "macro_recall": 1.0,
         "nll": pytest.approx(-np.log(0.9), abs=1e-6),
     }
-    assert report.to_json()["by"] == {"label": report.groups}
+    assert report.groups["split"]["test"]["n"] == 24
+    assert report.to_json()["by"] == report.groups
+    page = render_evaluation(report, ferplus_dataset, [])
+    assert "<h2>By label</h2>" in page and "<h2>By split</h2>" in page
 
 
 def test_many_numbers_are_put_into_quarters(ferplus_dataset: Dataset) -> None:
@@ -431,7 +434,7 @@ def test_many_numbers_are_put_into_quarters(ferplus_dataset: Dataset) -> None:
         ferplus_dataset, manifest=ferplus_dataset.manifest.append_column("quality", column)
     )
     model = Remembers(ferplus_dataset, EMOTIONS)
-    groups = evaluate(model, dataset, "test", by="quality").groups
+    groups = evaluate(model, dataset, "test", by=["quality"]).groups["quality"]
     quarters = {name: group["n"] for name, group in groups.items() if name != "none"}
     assert len(quarters) == 4
     assert max(quarters.values()) - min(quarters.values()) <= 1
@@ -441,7 +444,7 @@ def test_many_numbers_are_put_into_quarters(ferplus_dataset: Dataset) -> None:
 def test_a_column_that_is_not_there(ferplus_dataset: Dataset) -> None:
     model = Remembers(ferplus_dataset, EMOTIONS)
     with pytest.raises(UsageError, match=r"--by 'age': expected a column .*subject"):
-        evaluate(model, ferplus_dataset, "test", by="age")
+        evaluate(model, ferplus_dataset, "test", by=["label", "age"])
 
 
 def test_the_page_holds_everything_and_trusts_no_name(
@@ -451,7 +454,7 @@ def test_the_page_holds_everything_and_trusts_no_name(
     paths = [hostile] * len(ferplus_dataset)
     dataset = ferplus_dataset.with_column("path", paths)
     model = Remembers(ferplus_dataset, EMOTIONS, wrong={"fear": "surprise"})
-    report = evaluate(model, dataset, "test", by="path")
+    report = evaluate(model, dataset, "test", by=["path"])
     history = [
         {"epoch": e, "train_loss": 1 / e, "valid_loss": 1.1 / e}
         | {"valid_accuracy": 0.5, "valid_macro_recall": 0.4}

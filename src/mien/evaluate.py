@@ -31,6 +31,7 @@ from mien.records import SPLITS, Split
 __all__ = [
     "REPORT_NAME",
     "Ask",
+    "Groups",
     "Mistake",
     "Report",
     "answers_of",
@@ -48,6 +49,8 @@ _MISTAKES = 48
 _FEW = 12
 """Numbers with more different values than this are put into quarters."""
 
+Groups = dict[str, dict[str, float | int]]
+"""Figures by the name of a group: n, accuracy, macro_recall and nll."""
 
 Ask = Callable[[Iterable[NDArray[np.uint8]]], NDArray[np.floating[Any]]]
 """Maps batches of images, each uint8 (n, H, W, C), to probabilities of all of them."""
@@ -94,9 +97,7 @@ class Report:
         answers: of every image, in order of the manifest: id, path, label, answer, and the
             probability of each emotion under its name, 0..1.
         mistakes: the wrong answers that the model was surest of, the surest first.
-        groups: where asked for, figures of the images by the value of a column: n, accuracy,
-            macro_recall and nll.
-        by: the column; None where not asked for.
+        groups: for each column that was asked for, figures of the images by its value.
         environments: where asked for, what `mien.robustness.judge_environments` found.
         cross_validation: of a cross-validation, what `mien.crossval.cross_validate` tells of its
             folds.
@@ -114,8 +115,7 @@ class Report:
     intervals_by: str
     answers: pa.Table
     mistakes: tuple[Mistake, ...] = ()
-    groups: dict[str, dict[str, float | int]] = field(default_factory=dict)
-    by: str | None = None
+    groups: dict[str, Groups] = field(default_factory=dict)
     environments: dict[str, Any] | None = None
     cross_validation: dict[str, Any] | None = None
 
@@ -156,7 +156,7 @@ class Report:
             **self.evaluation.to_json(),
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "intervals_by": self.intervals_by,
-            "by": {self.by: self.groups} if self.by else {},
+            "by": self.groups,
             "environments": self.environments,
             "cross_validation": self.cross_validation,
             "mistakes": [asdict(mistake) for mistake in self.mistakes],
@@ -232,7 +232,7 @@ def evaluate(
     dataset: Dataset,
     split: Split,
     *,
-    by: str | None = None,
+    by: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Report:
     """Ask a model for every usable image of a split and compute its figures.
@@ -244,7 +244,7 @@ def evaluate(
         model: knows some emotions.
         dataset: holds the images.
         split: train, valid or test.
-        by: a column of the manifest, whose values get their own figures.
+        by: columns of the manifest, whose values get their own figures.
         progress: shows how far it is.
 
     Raises:
@@ -252,9 +252,11 @@ def evaluate(
         UsageError: no such column.
     """
     labels = model.card.labels
-    if by is not None and by not in dataset.manifest.column_names:
+    for column in by:
+        if column in dataset.manifest.column_names:
+            continue
         raise UsageError(
-            f"--by {by!r}: expected a column of the manifest, one of "
+            f"--by {column!r}: expected a column of the manifest, one of "
             f"{', '.join(dataset.manifest.column_names)}"
         )
     rows, left_out = known_rows(dataset, split, labels)
@@ -267,8 +269,8 @@ def evaluate(
     found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec, progress=progress)
     report = report_on(found, model.card, dataset, rows, split)
     truth = dataset.labels(rows, labels)
-    groups = {} if by is None else _groups(found, truth, rows, dataset, labels, by)
-    return replace(report, left_out=left_out, groups=groups, by=by)
+    groups = {column: _groups(found, truth, rows, dataset, labels, column) for column in by}
+    return replace(report, left_out=left_out, groups=groups)
 
 
 def report_on(
@@ -425,12 +427,12 @@ def _groups(
     rows: NDArray[np.int64],
     dataset: Dataset,
     labels: tuple[str, ...],
-    by: str,
-) -> dict[str, dict[str, float | int]]:
+    column: str,
+) -> Groups:
     """Figures of the images by the value of a column, the largest group first."""
-    names = np.array(_named(dataset.column(by, rows)))
+    names = np.array(_named(dataset.column(column, rows)))
     values, counts = np.unique(names, return_counts=True)
-    groups: dict[str, dict[str, float | int]] = {}
+    groups: Groups = {}
     for value in values[np.argsort(-counts, kind="stable")]:
         of = names == value
         figures = evaluate_probabilities(found[of], truth[of], labels)

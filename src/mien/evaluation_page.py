@@ -56,8 +56,7 @@ def render_evaluation(report: "Report", dataset: Dataset, pictures: Sequence[Pat
         bins=BINS,
         shares=shares.tolist(),
         counts=figures.confusion.tolist(),
-        groups=list(report.groups.items())[:_GROUPS],
-        groups_left_out=max(0, len(report.groups) - _GROUPS),
+        most_groups=_GROUPS,
         pictures=[(_TITLES[path.stem], _png(path.read_bytes())) for path in pictures],
         mistakes=[
             (mistake, part, _png(_encoded(face)))

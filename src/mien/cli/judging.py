@@ -42,8 +42,11 @@ def evaluate(
     ] = None,
     json_file: FiguresFile = None,
     by: Annotated[
-        str | None,
-        typer.Option(help="Figures for each value of a manifest column too.", metavar="COLUMN"),
+        list[str] | None,
+        typer.Option(
+            help="Figures for each value of a manifest column too; again for more.",
+            metavar="COLUMN",
+        ),
     ] = None,
     environments: Annotated[
         bool,
@@ -80,7 +83,7 @@ def evaluate(
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     with show_progress() as show:
-        report = run_evaluation(opened, dataset, split, by=by, progress=show)
+        report = run_evaluation(opened, dataset, split, by=by or (), progress=show)
         if environments:
             rows, _ = known_rows(dataset, split, opened.card.labels)
             found = judge_environments(

@@ -11,7 +11,7 @@ from mien.people import images_of_people, one_person
 from mien.records import SPLITS, Prediction
 
 if TYPE_CHECKING:
-    from mien.evaluate import Report
+    from mien.evaluate import Groups, Report
     from mien.search import Trial
     from mien.soup import Tried
     from mien.summary import RunSummary
@@ -212,8 +212,8 @@ def print_report(report: "Report") -> None:
         out_console.print(f"left out: {count:,} {label}, which the model does not know")
     if report.cross_validation:
         _print_folds(report.cross_validation)
-    if report.by:
-        _print_groups(report.by, report.groups)
+    for column, groups in report.groups.items():
+        _print_groups(column, groups)
     if report.environments:
         _print_environments(report.environments)
 
@@ -244,8 +244,8 @@ def _print_folds(found: dict[str, Any]) -> None:
         out_console.print(f"and {len(found['folds']) - _FOLDS_TOLD:,} more folds")
 
 
-def _print_groups(by: str, groups: dict[str, dict[str, float | int]]) -> None:
-    table = _figures_table(shown(by), "n", "accuracy", "macro recall", "NLL")
+def _print_groups(column: str, groups: "Groups") -> None:
+    table = _figures_table(shown(column), "n", "accuracy", "macro recall", "NLL")
     for value, group in list(groups.items())[:_GROUPS_TOLD]:
         table.add_row(
             shown(value),
