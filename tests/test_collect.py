@@ -100,7 +100,7 @@ def test_emotions_are_chosen_and_the_last_picture_undone(tmp_path: Path) -> None
     assert sitting.said == [
         "removed the last of happiness",
         "removed the last of sadness",
-        "nothing to undo",
+        "nothing of this sitting to undo",
     ]
     assert Sitting(tmp_path).press("n", " ", "n", "n", " ") == {"happiness": 0, "sadness": 2}
 

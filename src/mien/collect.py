@@ -177,7 +177,7 @@ class Collecting:
 
     def _undo(self) -> None:
         if not self._taken:
-            self._tell("nothing to undo")
+            self._tell("nothing of this sitting to undo")
             return
         path = self._taken.pop()
         path.unlink(missing_ok=True)

@@ -38,7 +38,7 @@ from mien.metrics import (
 )
 from mien.model import EmotionModel
 from mien.peers import ask_peer
-from mien.people import chosen_by, number_people, sign_flips, sums_over_people
+from mien.people import chosen_by, number_people, sign_flips, sums_over_people, widened
 from mien.preprocess import fit
 from mien.progress import Progress, silent
 from mien.records import Split
@@ -273,8 +273,7 @@ def _difference(
         differences = right.astype(np.int64) - first
         values = np.stack([differences, np.ones(len(people))], axis=1)
         drawn = sums_over_people(values, people, resamples=_RESAMPLES)
-        least, most = np.percentile(drawn[:, 0] / drawn[:, 1], (2.5, 97.5))
-        low, high = min(low, float(least)), max(high, float(most))
+        low, high = widened((low, high), drawn[:, 0] / drawn[:, 1], people)
         p = sign_flips(differences, people)
     else:
         p = mcnemar(right, first)

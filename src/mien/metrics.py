@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DatasetError
-from mien.people import several_of_some, sums_over_people
+from mien.people import several_of_some, sums_over_people, widened
 
 __all__ = [
     "BINS",
@@ -163,7 +163,7 @@ def confidence_intervals(
 
     All these take images as independent, which those of one person are not. Where ``people`` says
     who is shown, int (n,), an interval also holds the percentiles over people, see
-    `mien.people.sums_over_people`.
+    `mien.people.sums_over_people` and `mien.people.widened`.
     """
     count = len(labels)
     losses = _losses(probabilities, labels)
@@ -181,7 +181,7 @@ def confidence_intervals(
     if people is None or not several_of_some(people):
         return intervals
     by_people = _over_people(probabilities, labels, people, resamples=resamples, seed=seed)
-    return {name: _around_all(ends, by_people[name]) for name, ends in intervals.items()}
+    return {name: widened(ends, by_people[name], people) for name, ends in intervals.items()}
 
 
 def _over_people(
@@ -212,12 +212,6 @@ def _over_people(
         "macro_recall": recalls.sum(axis=1) / (support > 0).sum(axis=1),
         "nll": loss / count,
     }
-
-
-def _around_all(ends: tuple[float, float], drawn: NDArray[np.float64]) -> tuple[float, float]:
-    """Return an interval that is wide enough for what holds 95 % of what was drawn, too."""
-    (low, _), (_, high) = (_around(end, drawn) for end in ends)
-    return low, high
 
 
 def _around(figure: float, drawn: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:

@@ -336,7 +336,7 @@ def data_collect(
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     out_console.print(f"{told}: {shown(out)}", soft_wrap=True)
     if min(counts.values()) >= wanted:
-        out_console.print(f"all {wanted:,} of each are taken; --wanted asks for more")
+        out_console.print(f"{wanted:,} of each: all are taken; --wanted asks for more")
 
 
 @data_app.command("draw")
