@@ -250,8 +250,9 @@ def test_counts_of_header_and_tiles(faces: Dataset) -> None:
 
 def test_networks_that_say_nothing_are_told_of_beside_the_tiles(faces: Dataset) -> None:
     says = "Networks know nothing."
-    page = page_of(faces, networks=says)
-    assert page.one("header", class_="top").text.count(says) == 1
+    for checked in (tuple(KINDS), ("dark",)):
+        page = page_of(faces, networks=says, checked=checked)
+        assert page.one("header", class_="top").text.count(says) == 1
     suspect = finding(faces, "label_suspect", 1, rather="fear")
     page = page_of(faces, suspect, networks=says)
     assert says not in page.one("header", class_="top").text

@@ -327,13 +327,17 @@ def test_from_suspect_labels_to_a_repaired_dataset(
 ) -> None:
     quick, audit = tmp_path / "quick.toml", tmp_path / "audit"
     quick.write_text('network = "mini"\nepochs = 1\nsize = 24\nbatch_size = 32\n')
-    ran = mien(
-        "data", "audit", drawn_dataset.path, "--out", audit, "--json", "-",
+    ask = (
+        "data", "audit", drawn_dataset.path, "--out", audit,
         "--suspects", "--recipe", quick, "--folds", "2", "--device", "cpu",
     )  # fmt: skip
+    ran = mien(*ask, "--json", "-")
     assert ran.status == 0
-    assert {"no_face", "label_suspect"} <= set(json.loads(ran.out)["summary"])
+    found = json.loads(ran.out)
+    assert "no_face" in found["summary"] and "label_suspect" not in found["summary"]
+    assert "hardly more than guesses" in found["networks"]
     assert (audit / "audit.html").stat().st_size > 10_000
+    assert "learn from so few images know little: --recipe few" in mien(*ask).out
     rules = tmp_path / "rules.toml"
     rules.write_text('without = ["contempt"]\nlabel_from = "model"\n')
     ran = mien(

@@ -80,15 +80,13 @@ def fit(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Fit:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"start_from": "nano"},
-        {"teachers": ["nano"]},
         {"emotion_based": True},
         {"balance": 0.5},
         {"logit_adjustment": 1.0},
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_recipes_that_know_the_images_already_are_refused(
+def test_recipes_that_decide_by_more_than_the_picture_are_refused(
     dataset: Dataset, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     recipe = TrainConfig(**(QUICK.model_dump() | changes))
@@ -132,6 +130,44 @@ def test_answers_go_to_the_images_that_were_asked_about(
     assert [found.emotions[row.argmax()] for row in found.probabilities] == truth
     assert [found.emotions[number] for number in found.given] == truth
     assert [(each["device"], each["on_epoch"]) for each in given] == [("cpu", told)] * 2
+
+
+@pytest.mark.parametrize("way", ["start_from", "teachers"])
+def test_networks_go_on_from_models_of_other_pictures_alone(
+    monkeypatch: pytest.MonkeyPatch,
+    dataset: Dataset,
+    ferplus_dataset: Dataset,
+    tmp_path: Path,
+    way: str,
+) -> None:
+    monkeypatch.setattr(
+        "mien.crossfit.judge_fold",
+        lambda fold, *rest, **options: (np.full((len(fold.rows), 8), 0.125), None),
+    )
+    recipe = QUICK.model_copy(update={way: "nano" if way == "start_from" else ("nano",)})
+    found = cross_fit(dataset, recipe, tmp_path, folds=2)
+    told = "The networks go on from, or learn from, nano, of other data"
+    assert told in found.says and told in OutOfFold.open(tmp_path / PREDICTIONS_NAME).says
+    assert told not in cross_fit(dataset, QUICK, tmp_path, folds=2).says
+    with pytest.raises(UsageError, match="nano has learnt from pictures that it would be judged"):
+        cross_fit(ferplus_dataset, recipe, tmp_path / "known", folds=2)
+
+
+def test_other_weights_of_the_same_name_are_asked_anew(
+    monkeypatch: pytest.MonkeyPatch, dataset: Dataset, tmp_path: Path
+) -> None:
+    asked = []
+
+    def judge(fold: Fold, *rest: Any, **options: Any) -> tuple[NDArray[np.float64], None]:
+        asked.append(fold.number)
+        return np.full((len(fold.rows), 8), 0.125), None
+
+    monkeypatch.setattr("mien.crossfit.judge_fold", judge)
+    recipe = QUICK.model_copy(update={"start_from": "nano"})
+    for digest, times in (("1", 2), ("1", 2), ("2", 4)):
+        monkeypatch.setattr("mien.foreknowledge.weights_digest", lambda _, digest=digest: digest)
+        cross_fit(dataset, recipe, tmp_path, folds=2)
+        assert len(asked) == times
 
 
 def test_what_is_done_is_not_done_again(

@@ -113,8 +113,8 @@ def _recipe_with_model(
 ) -> TrainConfig:
     """Return a recipe that brings in a model whose card tells this of its training."""
     model = SimpleNamespace(card=CARD.model_copy(update={"training": training}))
-    monkeypatch.setattr("mien.crossval.load_model", lambda _: model)
-    monkeypatch.setattr("mien.crossval.weights_digest", lambda _: "0")
+    monkeypatch.setattr("mien.foreknowledge.load_model", lambda _: model)
+    monkeypatch.setattr("mien.foreknowledge.weights_digest", lambda _: "0")
     return QUICK.model_copy(update={way: "m.onnx" if way == "start_from" else ("m.onnx",)})
 
 
@@ -420,7 +420,7 @@ def test_runs_are_asked_what_they_have_learnt_from(
 ) -> None:
     learnt = {"fingerprint": dataset.info["fingerprint"], "source_format": "csv"}
     run = SimpleNamespace(card=CARD.model_copy(update={"training": {"dataset": learnt}}))
-    monkeypatch.setattr("mien.crossval.open_run", lambda _: run)
+    monkeypatch.setattr("mien.foreknowledge.open_run", lambda _: run)
     recipe = QUICK.model_copy(update={"start_from": str(tmp_path)})
     with pytest.raises(UsageError, match="has learnt from pictures that it would be judged by"):
         _judged(monkeypatch, dataset, tmp_path / "out", config=recipe)
@@ -460,7 +460,7 @@ def test_another_question_in_the_same_folder_is_refused(
     with pytest.raises(UsageError, match=r"begun with data = '.*', now it is 'other'"):
         _judged(monkeypatch, other, tmp_path, config=recipe)
     with monkeypatch.context() as patched:
-        patched.setattr("mien.crossval.weights_digest", lambda _: "1")
+        patched.setattr("mien.foreknowledge.weights_digest", lambda _: "1")
         with pytest.raises(UsageError, match=r"begun with weights m\.onnx = '0', now it is '1'"):
             _judged(monkeypatch, dataset, tmp_path, config=recipe)
     before = json.loads((tmp_path / ASKED_NAME).read_text(encoding="utf-8"))

@@ -24,6 +24,7 @@ from mien.data.dataset import Dataset
 from mien.data.splits import draw_splits
 from mien.errors import DatasetError, UsageError
 from mien.evaluate import ask_for_rows
+from mien.foreknowledge import check_foreknowledge
 from mien.progress import Progress, silent
 from mien.records import SPLITS, Split
 from mien.runs import open_run
@@ -77,23 +78,26 @@ def cross_fit(
     Raises:
         DatasetError: there are too few images, or too few people.
         UsageError: the folder holds runs of other data or another recipe, or the recipe brings
-            knowledge of the images that are to be judged, or decides answers by more than them.
+            knowledge of the images that are to be judged (`mien.foreknowledge`), or decides
+            answers by more than them.
     """
-    for name in ("start_from", "teachers", "emotion_based", "balance", "logit_adjustment"):
+    for name in ("emotion_based", "balance", "logit_adjustment"):
         if getattr(config, name):
             raise UsageError(
-                f"--recipe with {name}: expected one whose networks begin from chance, learn from "
-                "their own folds alone, and count all emotions alike"
+                f"--recipe with {name}: expected one whose networks count all emotions alike"
             )
+    before = check_foreknowledge(config, dataset)
     config = config.model_copy(update={"soft_labels": False})
     about = {
         "fingerprint": dataset.info["fingerprint"],
         "folds": folds,
         "recipe": config.model_dump(mode="json"),
+        "weights": before.weights,
+        "caveat": before.caveat,
     }
     written = folder / PREDICTIONS_NAME
-    if written.exists() and (before := OutOfFold.open(written)).about == about:
-        return before
+    if written.exists() and (found := OutOfFold.open(written)).about == about:
+        return found
     rows = usable_rows(dataset)
     if len(rows) < folds * _SMALLEST_FOLD:
         raise DatasetError(

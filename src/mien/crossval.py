@@ -24,15 +24,13 @@ from mien.atomic import write_text
 from mien.card import ModelCard
 from mien.config import TrainConfig
 from mien.crossfit import Fold, cut_folds, judge_fold, usable_rows
-from mien.data.dataset import Dataset, origins, with_parts
+from mien.data.dataset import Dataset
 from mien.errors import ModelError, UsageError
 from mien.evaluate import Report, report_on
+from mien.foreknowledge import check_foreknowledge
 from mien.lock import alone_in
 from mien.metrics import evaluate_probabilities
-from mien.model import is_run, load_model
 from mien.progress import Progress, silent
-from mien.runs import open_run
-from mien.teachers import weights_digest
 
 __all__ = ["ASKED_NAME", "cross_validate"]
 
@@ -40,10 +38,6 @@ ASKED_NAME: Final = "cross-validation.json"
 _SPLIT: Final = "cross-validation"
 _VALIDATION: Final = 0.1
 _FIGURES: Final = ("accuracy", "macro_recall", "nll")
-_OWN: Final = frozenset({"folder", "csv", "parquet", "join"})
-"""Formats that tell nothing of the pictures; of the others each is one public dataset."""
-_BEFORE: Final = ("started_from", "taught_by")
-"""What a card tells of models before it that may have learnt from other data than it has."""
 
 
 def cross_validate(
@@ -96,13 +90,12 @@ def cross_validate(
             f"--folds people: {nameless:,} of {len(rows):,} usable images of {dataset.path} name "
             "no person (column 'subject'); expected a number of folds"
         )
-    before = [*([config.start_from] if config.start_from else []), *config.teachers]
-    foreign = [model for model in before if _knows_others(model, dataset)]
+    before = check_foreknowledge(config, dataset)
     asked = {
         "data": dataset.info["fingerprint"],
         "folds": folds or "people",
         "recipe": config.model_dump(mode="json"),
-        "weights": {model: weights_digest(model) for model in before},
+        "weights": before.weights,
     }
     with alone_in(folder, kind="cross-validation", known_by=ASKED_NAME):
         _check_before(folder, asked)
@@ -142,7 +135,7 @@ def cross_validate(
             "nameless": nameless,
             "caveat": " ".join(
                 [
-                    *_of_origins(foreign),
+                    *([before.caveat] if before.caveat else []),
                     *_of_people(nameless, len(rows)),
                     *_of_emotions(dataset, cut),
                 ]
@@ -153,34 +146,6 @@ def cross_validate(
         report = replace(report, answers=answers, cross_validation=told)
         report.save(folder, dataset)
     return report
-
-
-def _knows_others(name: str, dataset: Dataset) -> bool:
-    """Whether a model has learnt from anything; refuse it where that was what is to be judged."""
-    card = open_run(Path(name)).card if is_run(name) else load_model(name).card
-    told = [card.training, *(each for way in _BEFORE for each in card.training.get(way, ()))]
-    seen = [one["dataset"] for one in told if "dataset" in one]
-    known = {fingerprint.partition(" ")[0] for fingerprint in card.learnt_from}  # also of a fold
-    known = known.union(*map(_fingerprints, seen))
-    learnt = set[str]().union(*map(_public, seen))
-    if _fingerprints(dataset.info) & known or _public(dataset.info) & learnt:
-        raise UsageError(
-            f"{name} has learnt from pictures that it would be judged by: expected start_from and "
-            "teachers of other data, or a recipe without them"
-        )
-    return bool(known)
-
-
-def _fingerprints(info: Mapping[str, Any]) -> set[str]:
-    """Return those of a dataset, of its parts, and of what these were before they were cleaned."""
-    own = {each["fingerprint"] for each in with_parts(info)}
-    return own.union(origins(info).get("cleaned_from", ()))
-
-
-def _public(info: Mapping[str, Any]) -> set[str]:
-    """Name the public sets whose pictures a dataset has, by the formats of its parts."""
-    formats = {each["source_format"] for each in with_parts(info)} - _OWN
-    return {"fer2013" if name == "ferplus" else name.partition("-")[0] for name in formats}
 
 
 def _check_before(folder: Path, asked: Mapping[str, Any]) -> None:
@@ -212,19 +177,11 @@ def _flat(asked: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _card(of_fold: ModelCard, name: str, dataset: Dataset) -> ModelCard:
     """Return what all folds' networks have in common."""
     data = of_fold.training["dataset"] | {"fingerprint": dataset.info["fingerprint"]}
-    kept = (*_BEFORE, "recipe")
+    kept = ("started_from", "taught_by", "recipe")
     training = {key: of_fold.training[key] for key in kept if key in of_fold.training}
     return of_fold.model_copy(
         update={"name": name, "figures": {}, "training": training | {"dataset": data}}
     )
-
-
-def _of_origins(foreign: Sequence[str]) -> Iterator[str]:
-    if foreign:
-        yield (
-            f"The networks go on from, or learn from, {', '.join(foreign)}, of other data: nobody "
-            "has checked whether these images were among that."
-        )
 
 
 def _of_people(nameless: int, images: int) -> Iterator[str]:

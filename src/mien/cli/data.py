@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -20,7 +20,12 @@ from mien.cli.terminal import (
 from mien.errors import UsageError
 from mien.labels import EMOTIONS, canonical
 
+if TYPE_CHECKING:
+    from mien.data.audit.suspects import OutOfFold
+
 __all__ = ["data_app"]
+
+_FEW_IMAGES = 2000
 
 data_app = typer.Typer(
     help="Datasets: import, audit, clean, join, stream, collect and draw them.",
@@ -148,6 +153,17 @@ def data_audit(
         out_console.print(table)
         if audit.networks:
             out_console.print(audit.networks, soft_wrap=True)
+        if predictions and _knows_little(predictions):
+            out_console.print(
+                "Networks that learn from so few images know little: --recipe few goes on from a "
+                "model that ships",
+                soft_wrap=True,
+            )
+
+
+def _knows_little(predictions: "OutOfFold") -> bool:
+    """Whether networks that began from chance had few images to learn from."""
+    return not predictions.about["recipe"]["start_from"] and len(predictions.ids) < _FEW_IMAGES
 
 
 @data_app.command("clean")

@@ -110,8 +110,10 @@ class OutOfFold:
         agreement = accuracy(self.probabilities, self.given)
         told = f"Networks that had not seen an image agree with {agreement:.1%} of the labels"
         if self.learnt:
-            return f"{told}: the fewer, the less their doubts are worth."
-        return f"{told}, hardly more than guesses would: no label is suspected on their word."
+            told += ": the fewer, the less their doubts are worth."
+        else:
+            told += ", hardly more than guesses would: no label is suspected on their word."
+        return f"{told} {self.about.get('caveat', '')}".rstrip()
 
     @cached_property
     def true_emotion(self) -> NDArray[np.float64]:
