@@ -272,6 +272,14 @@ def test_the_page_holds_pictures_of_what_an_eye_can_decide(faces: Dataset) -> No
     assert '"more": 1' in few and "2 pictures to decide by eye" in few
 
 
+def test_copies_say_which_of_how_many_they_are(faces: Dataset) -> None:
+    finding = _finding(faces, "label_conflict", "07.png", "copy.png", labels={"fear": 2})
+    text = render_review(_audit(faces, finding), faces)
+    told = json.loads(text.partition('id="told">')[2].partition("</script>")[0])
+    said = [picture["why"] for picture in told["kinds"][0]["pictures"]]
+    assert said == ["copy 1 of 2, labels fear 2", "copy 2 of 2, labels fear 2"]
+
+
 def test_a_row_without_a_picture_is_not_for_the_eye(faces: Dataset) -> None:
     bare = faces.with_column("shard", [None] * len(faces))
     text = render_review(_audit(faces, *_findings(faces)), bare)

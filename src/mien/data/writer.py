@@ -78,8 +78,10 @@ def content_hash(image: NDArray[np.uint8]) -> str:
 
     A grey image has the same hash whether its file stores one channel or three equal ones.
     """
-    if image.ndim == 3 and (image == image[..., :1]).all():
-        image = image[..., 0]
+    if image.ndim == 3:
+        first, *others = np.moveaxis(image, -1, 0)
+        if all(np.array_equal(first, other) for other in others):
+            image = first
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()

@@ -109,10 +109,12 @@ def _pictures(
     shards = dataset.column("shard")
     seen = set()
     for finding in findings:
-        for row in finding.rows:
+        for place, row in enumerate(finding.rows, start=1):
             if shards[row] is not None and row not in seen:
                 seen.add(row)
-                yield row, finding.evidence
+                several = len(finding.rows) > 1
+                which = {"copy": f"{place} of {len(finding.rows)}"} if several else {}
+                yield row, {**which, **finding.evidence}
 
 
 def _in_words(evidence: Mapping[str, Any]) -> str:
