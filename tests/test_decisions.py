@@ -541,6 +541,7 @@ def test_what_a_spreadsheet_made_of_saved_decisions_is_taken_as_clean_takes_it(
     ("rows", "says"),
     [
         ("a,glee", "“glee” is no decision: expected keep, drop or an emotion"),
+        ("a,constructor", "“constructor” is no decision: expected keep, drop or an emotion"),
         ("a,keep\nb,drop\na,drop", "a is decided twice, as keep and as drop"),
     ],
 )

@@ -2,6 +2,7 @@
 
 const told = JSON.parse(document.getElementById("told").textContent);
 const rows = new Map(Object.entries(told.rows)); // by their ids
+const aliases = new Map(Object.entries(told.aliases)); // of emotions
 const ofPath = new Map(told.alone.map((id) => [rows.get(id).path, id])); // those of one row
 const $ = (id) => document.getElementById(id);
 
@@ -93,7 +94,7 @@ function asTable(text) {
 
 function meant(said) {
   const name = said.toLowerCase();
-  return name === KEEP || name === DROP ? name : told.aliases[name.replace(/[_-]/g, " ")];
+  return name === KEEP || name === DROP ? name : aliases.get(name.replace(/[_-]/g, " "));
 }
 
 function fromCsv(text) {
