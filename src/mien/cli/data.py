@@ -163,7 +163,7 @@ def data_audit(
 
 def _knows_little(predictions: "OutOfFold") -> bool:
     """Whether networks that began from chance had few images to learn from."""
-    return not predictions.about["recipe"]["start_from"] and len(predictions.ids) < _FEW_IMAGES
+    return not predictions.about["weights"] and len(predictions.ids) < _FEW_IMAGES
 
 
 @data_app.command("clean")

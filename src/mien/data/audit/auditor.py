@@ -92,12 +92,12 @@ class _Auditor:
             *self._suspects(),
         ]
         order = {kind: number for number, kind in enumerate(KINDS)}
-        asked = self.predictions is not None and self.predictions.learnt
+        learnt = self.predictions is not None and self.predictions.learnt
         return Audit(
             dataset=self.dataset.info,
             rows=len(self.dataset),
             findings=tuple(sorted(findings, key=lambda finding: order[finding.kind])),
-            checked=tuple(kind for kind in KINDS if kind != "label_suspect" or asked),
+            checked=tuple(kind for kind in KINDS if kind != "label_suspect" or learnt),
             balance=self.dataset.info["counts"],
             folders=self._folders(),
             values=tuple(self._values(measures)),
