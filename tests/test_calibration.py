@@ -1,5 +1,6 @@
 """Tests of the temperature: found again where it is known, harmless where it is not needed."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,22 +43,38 @@ def test_a_known_temperature_is_found_again(temperature: float) -> None:
     assert fit_temperature(*_drawn(temperature)) == pytest.approx(temperature, rel=0.03)
 
 
-def test_it_is_the_best_there_is() -> None:
-    logits, labels = _drawn(1.7, n=500)
+@pytest.mark.parametrize("n", [5, 20, 500])
+def test_it_is_the_most_probable_there_is(n: int) -> None:
+    logits, labels = _drawn(1.7, n=n)
     best = fit_temperature(logits, labels)
 
-    def loss(temperature: float) -> float:
-        return negative_log_likelihood(_tempered(np.exp(logits), temperature), labels)
+    def improbable(temperature: float) -> float:
+        loss = negative_log_likelihood(_tempered(np.exp(logits), temperature), labels)
+        return n * loss + math.log(temperature) ** 2 / (2 * 0.5**2)
 
-    tried = np.geomspace(COLDEST, HOTTEST, 400)
-    assert loss(best) <= min(loss(float(t)) for t in tried) + 1e-9
+    tried = np.geomspace(COLDEST, HOTTEST, 2000)
+    assert improbable(best) <= min(improbable(float(t)) for t in tried) + 1e-9
 
 
-@pytest.mark.parametrize(("right", "expected"), [(True, COLDEST), (False, HOTTEST)])
-def test_what_is_always_or_never_right_stays_in_bounds(right: bool, expected: float) -> None:
+def test_of_many_images_it_has_the_lowest_loss() -> None:
+    logits, labels = _drawn(1.7)
+    losses = [
+        negative_log_likelihood(_tempered(np.exp(logits), factor * 1.7), labels)
+        for factor in (0.97, fit_temperature(logits, labels) / 1.7, 1.03)
+    ]
+    assert min(losses) == losses[1]
+
+
+def test_a_few_images_that_are_all_right_do_not_make_it_sure_of_everything() -> None:
+    labels = np.arange(20) % 8
+    scores = np.where(np.eye(8)[labels] == 1, 4.0, 0.0)
+    assert 0.5 < fit_temperature(scores, labels) < 1
+    assert fit_temperature(np.tile(scores, (500, 1)), np.tile(labels, 500)) < 0.35
+
+
+def test_what_is_never_right_stays_in_bounds() -> None:
     labels = np.arange(64) % 8
-    logits = np.eye(8)[labels] * (9.0 if right else -9.0)
-    assert fit_temperature(logits, labels) == pytest.approx(expected)
+    assert fit_temperature(np.eye(8)[labels] * -9.0, labels) == pytest.approx(HOTTEST)
 
 
 def test_run_and_file_apply_what_was_fitted(

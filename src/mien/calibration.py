@@ -1,7 +1,8 @@
 """Making a model's confidence mean what it says: one temperature for all of its answers.
 
 Temperature scaling divides the logits by one number, fitted to held-out images (Guo et al. 2017,
-arXiv:1706.04599). It changes how sure a model is and never what it answers.
+arXiv:1706.04599). It changes how sure a model is and never what it answers. Where these images are
+few, most of all where every one of them is right, they tell little: the number then stays near 1.
 """
 
 from typing import Any, Final
@@ -15,16 +16,19 @@ __all__ = ["COLDEST", "HOTTEST", "fit_temperature", "fit_tilt"]
 
 COLDEST: Final = 0.05
 HOTTEST: Final = 20.0
-"""Temperatures stay between: on a model that is never wrong the best one would be 0."""
+"""Temperatures stay between."""
+
+_DEVIATION: Final = 0.5
+"""How far the logarithms of temperatures lie from 0 before any image was seen."""
 
 _HALVINGS: Final = 60
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
-    """Return the temperature with the lowest mean negative log-likelihood.
+    """Return the most probable temperature, if its logarithm is normal with mean 0 beforehand.
 
-    The likelihood is concave in the inverse temperature, so halving the interval in which its
-    derivative changes sign finds the one best value.
+    Of many images it is the one with the lowest mean negative log-likelihood. Found by halving the
+    interval of its logarithm in which the derivative changes sign.
 
     Args:
         logits: (n, k), finite; n at least 1.
@@ -32,15 +36,16 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]
     """
     scores = logits.astype(np.float64)
     own = scores[np.arange(len(labels)), labels]
-    low, high = 1 / HOTTEST, 1 / COLDEST
+    low, high = np.log(COLDEST), np.log(HOTTEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        expected = (_softmax(scores * middle) * scores).sum(axis=1)
-        if (expected - own).mean() <= 0:
+        colder = scores / np.exp(middle)
+        gain = ((_softmax(colder) * scores).sum(axis=1) - own).sum() / np.exp(middle)
+        if gain > middle / _DEVIATION**2:
             low = middle
         else:
             high = middle
-    return float(2 / (low + high))
+    return float(np.exp((low + high) / 2))
 
 
 def fit_tilt(
