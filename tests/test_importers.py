@@ -734,14 +734,30 @@ def _counts(dataset: Dataset) -> list[int]:
 
 def test_drawing_all_splits_is_told(tmp_path: Path) -> None:
     dataset = _import("folder", _faces(tmp_path / "s", ["happy/0.png", "sad/1.png"]))
-    drawn = "The images are in no split that mien knows: all splits were drawn."
+    drawn = (
+        "The images are in no split that mien knows. Splits 80/10/10 of each emotion were drawn."
+    )
     assert dataset.info["notes"][-1] == drawn
-    for name, rules, told in (
-        ("kept", Rules(), True),
-        ("anew", Rules(split=(1, 1, 1)), False),
-    ):
-        info, _ = clean_dataset(dataset, tmp_path / name, rules)
-        assert (drawn in info["notes"]) == told
+    kept, _ = clean_dataset(dataset, tmp_path / "kept", Rules())
+    assert kept["notes"][-1] == drawn
+    for name, split in (("anew", (70, 15, 15)), ("again", (1, 1, 2.5))):
+        clean_dataset(dataset, tmp_path / name, Rules(split=split))
+        dataset = Dataset.open(tmp_path / name)
+        told = [note for note in dataset.info["notes"] if "drawn" in note]
+        assert told == [f"Splits {'/'.join(map(str, split))} of each emotion were drawn."]
+
+
+def test_drawing_what_validates_is_told(tmp_path: Path) -> None:
+    names = [
+        f"{split}/{e}/{i}.png"
+        for split in ("train", "test")
+        for e in ("happy", "sad")
+        for i in range(9)
+    ]
+    told = "The source has no usable validation image: a ninth of train was drawn."
+    assert told in _import("folder", _faces(tmp_path / "s", names)).info["notes"]
+    more = [*names, "valid/happy/0.png", "valid/sad/0.png"]
+    assert told not in _import("folder", _faces(tmp_path / "t", more)).info["notes"]
 
 
 def test_a_split_of_unusable_images_alone_is_drawn_as_if_it_were_not_there(tmp_path: Path) -> None:
@@ -758,7 +774,9 @@ def test_a_validation_split_that_is_not_there_is_drawn_from_train(tmp_path: Path
     shutil.rmtree(source / "FER2013Valid")
     dataset = _import("ferplus", source)
     assert _counts(dataset) == [16, 2, 2]
-    assert "has a valid split, but of its 2 images none is usable" in dataset.info["notes"][-1]
+    *_, why, drawn = dataset.info["notes"]
+    assert "has a valid split, but of its 2 images none is usable" in why
+    assert "a ninth of train was drawn" in drawn
 
 
 @pytest.mark.parametrize("kind", ["black", "blue", "dim"])

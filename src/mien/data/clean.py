@@ -26,7 +26,14 @@ from mien.data.dataset import Dataset, replace_column
 from mien.data.decisions import DROP, KEEP, Decisions
 from mien.data.rules import Rules
 from mien.data.splits import draw_splits
-from mien.data.writer import COPY_OF, FROM_WHERE, exclude_copies, new_folder, write_description
+from mien.data.writer import (
+    COPY_OF,
+    exclude_copies,
+    new_folder,
+    note_of_draw,
+    of_splits,
+    write_description,
+)
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.progress import Progress, silent
@@ -86,9 +93,10 @@ def clean_dataset(
         packing = ("image_size", "image_channels", "shards", "values")
         kept = ("source_format", "source", "parts", *packing)
         about: dict[str, Any] = {key: dataset.info[key] for key in kept if key in dataset.info}
-        passed = FROM_WHERE if rules.split else ()
-        notes = dataset.info.get("notes", ())
-        about["notes"] = [note for note in notes if not note.endswith(passed)]
+        about["notes"] = [*dataset.info.get("notes", ())]
+        if rules.split:
+            others = (note for note in about["notes"] if not of_splits(note))
+            about["notes"] = [*others, note_of_draw(rules.split)]
         step = {**asdict(rules), "from": dataset.info["fingerprint"]}
         if decisions is not None:
             step["decisions"] = decisions.counts

@@ -30,12 +30,13 @@ from mien.records import SPLITS, Sample, Split, show_path
 
 __all__ = [
     "COPY_OF",
-    "FROM_WHERE",
     "NO_IMAGE",
     "DatasetWriter",
     "content_hash",
     "exclude_copies",
     "new_folder",
+    "note_of_draw",
+    "of_splits",
     "sample_id",
     "write_description",
 ]
@@ -58,10 +59,7 @@ NO_IMAGE: Final[Mapping[Split, str]] = MappingProxyType(
 """What notes say where a split is empty: of the dataset as it is, not of how it came to be."""
 
 _EMPTY_SPLIT: Final = "splits are as if it were not there."
-_ALL_DRAWN: Final = "all splits were drawn."
-_SOME_DRAWN: Final = "theirs was drawn."
-FROM_WHERE: Final = (_EMPTY_SPLIT, _ALL_DRAWN, _SOME_DRAWN)
-"""How notes end that say where splits come from: they are true until splits are drawn anew."""
+_DRAWN: Final = "drawn."
 
 _SHARD_BYTES: Final = 64 << 20
 _BATCH_ROWS: Final = 10_000
@@ -208,6 +206,16 @@ def _save(path: Path, images: NDArray[np.uint8]) -> None:
         file.write(images.data)
 
 
+def of_splits(note: str) -> bool:
+    """Whether a note says where splits come from, which is true until they are drawn anew."""
+    return note.endswith((_EMPTY_SPLIT, _DRAWN))
+
+
+def note_of_draw(shares: Sequence[float]) -> str:
+    """Say that the splits of all images were drawn by these shares."""
+    return f"Splits {'/'.join(f'{share:g}' for share in shares)} of each emotion were {_DRAWN}"
+
+
 def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]) -> dict[str, Any]:
     """Write ``manifest.parquet`` and ``dataset.json``, with counts, fingerprint, and empty splits.
 
@@ -326,12 +334,15 @@ def _notes_of_splits(manifest: pa.Table) -> list[str]:
         if named[split] and not used[split]
     ]
     if used[None] == used.total():
-        notes.append(f"The images are in no split that mien knows: {_ALL_DRAWN}")
+        shares = (100 * DEFAULT_SHARES[split] for split in SPLITS)
+        notes.append(f"The images are in no split that mien knows. {note_of_draw([*shares])}")
     elif used[None]:
         notes.append(
             f"{used[None]} of {used.total()} images are in no split that mien knows, where the "
-            f"others are: {_SOME_DRAWN}"
+            f"others are: theirs was {_DRAWN}"
         )
+    if used["train"] and not used["valid"]:
+        notes.append(f"The source has no usable validation image: a ninth of train was {_DRAWN}")
     return notes
 
 

@@ -125,7 +125,7 @@ AFFECTNET = Format(
     _read,
     _recognise,
     notes=(
-        "The official validation set is test here, as in papers; validation is drawn from train.",
+        "The official validation set is test here, as in papers.",
         "Ids 8 (none), 9 (uncertain) and 10 (no face) are left out.",
     ),
 )

@@ -133,7 +133,5 @@ AFFECTNET_NPY = Format(
     InputSpec(size=96, channels=3),
     _read,
     _recognise,
-    notes=(
-        "The official validation set is test here, as in papers; validation is drawn from train.",
-    ),
+    notes=("The official validation set is test here, as in papers.",),
 )

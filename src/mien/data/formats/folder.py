@@ -64,9 +64,7 @@ FOLDER = Format(
     _read,
     _recognise,
     notes=(
-        "Without split folders, each emotion is split 80/10/10 by a fixed draw; with some but no "
-        "validation folder, a ninth of each emotion's training images validates. Where the files "
-        "are named as those of CK+, KDEF or JAFFE, each person stays in one split.",
+        "Where the files are named as those of CK+, KDEF or JAFFE, each person stays in one split.",
     ),
     coded=True,
 )
