@@ -51,7 +51,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data.audit", "timeline_page", "timeline_picture"),
     ("pages", "picture", "timeline"),
     ("model", "data.writer", "data.formats", "annotate", "inputs", "quantise", "track"),
-    ("calibration", "data.conditions"),
+    ("calibration", "data.conditions", "lineage"),
     ("data.dataset", "data.splits", "data.source"),
     ("card", "detect", "looks", "metrics", "motion", "drawn"),
     ("camera", "together"),

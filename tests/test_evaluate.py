@@ -293,9 +293,34 @@ def test_figures_of_other_splits_and_data_carry_a_word(ferplus_dataset: Dataset)
     assert "learnt from these images" in caveats["train"]
     assert "chosen on these images" in caveats["valid"]
     assert caveats["test"] == ""
-    elsewhere = {"dataset": data | {"fingerprint": "elsewhere"}}
+    elsewhere = {"dataset": {"fingerprint": "elsewhere", "source_format": "folder"}}
     model.card = model.card.model_copy(update={"training": elsewhere})
     assert "nobody has checked" in evaluate(model, ferplus_dataset, "test").caveat
+
+
+FOLDER = {"source_format": "folder"}
+
+
+@pytest.mark.parametrize(
+    ("learnt", "judged"),
+    [
+        ({"fingerprint": "raw", **FOLDER}, {"cleaned": [{"from": "raw"}], **FOLDER}),
+        ({"fingerprint": "x", "cleaned_from": ["own"], **FOLDER}, {"fingerprint": "own", **FOLDER}),
+        ({"fingerprint": "x", "parts": [{"fingerprint": "own", **FOLDER}], **FOLDER}, FOLDER),
+        ({"fingerprint": "x", "source_format": "fer2013"}, {"source_format": "ferplus"}),
+    ],
+    ids=["cleaned since", "cleaned before", "joined", "the same public set"],
+)
+def test_another_form_of_what_was_learnt_carries_a_word(
+    ferplus_dataset: Dataset, learnt: dict[str, Any], judged: dict[str, Any]
+) -> None:
+    model = Remembers(ferplus_dataset, EMOTIONS)
+    model.card = model.card.model_copy(update={"training": {"dataset": learnt}})
+    info = {**ferplus_dataset.info, "fingerprint": "own", **judged}
+    told = evaluate(model, replace(ferplus_dataset, info=info), "test").caveat
+    assert "learnt from another form of this dataset" in told
+    other = replace(ferplus_dataset, info={**info, "fingerprint": "other", "cleaned": [], **FOLDER})
+    assert "nobody has checked" in evaluate(model, other, "test").caveat
 
 
 def test_the_model_card_tells_figures_and_limits(ferplus_dataset: Dataset) -> None:

@@ -168,7 +168,7 @@ def compare(
     for entry in found["models"]:
         if entry["name"] in models:
             card = models[entry["name"]][0].card
-            entry["caveat"] = caveat_of(card, dataset.info["fingerprint"], split)
+            entry["caveat"] = caveat_of(card, dataset.info, split)
     if environments and found["n_shared"]:
         failed |= _add_environments(found, asks, dataset, rows, truth, environments, progress)
     return {

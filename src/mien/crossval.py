@@ -128,20 +128,22 @@ def cross_validate(
             entries.append(entry)
             if on_fold is not None:
                 on_fold(entry, len(cut))
+        caveat = " ".join(
+            [
+                *([before.caveat] if before.caveat else []),
+                *_of_people(nameless, len(rows)),
+                *_of_emotions(dataset, cut),
+            ]
+        )
         told = {
             "folds": entries,
             "mean": {figure: mean(entry[figure] for entry in entries) for figure in _FIGURES},
             "deviation": {figure: stdev(entry[figure] for entry in entries) for figure in _FIGURES},
             "nameless": nameless,
-            "caveat": " ".join(
-                [
-                    *([before.caveat] if before.caveat else []),
-                    *_of_people(nameless, len(rows)),
-                    *_of_emotions(dataset, cut),
-                ]
-            ),
+            "caveat": caveat,
         }
-        report = report_on(found[rows], _card(card, name, dataset), dataset, rows, _SPLIT)
+        of_all = _card(card, name, dataset)
+        report = report_on(found[rows], of_all, dataset, rows, _SPLIT, caveat)
         answers = report.answers.append_column("fold", pa.array(fold_of[rows]))
         report = replace(report, answers=answers, cross_validation=told)
         report.save(folder, dataset)

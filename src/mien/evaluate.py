@@ -20,6 +20,7 @@ from mien.data.dataset import Dataset
 from mien.errors import DatasetError, UsageError
 from mien.evaluation_page import render_evaluation
 from mien.labels import EMOTIONS
+from mien.lineage import knows_pictures_of
 from mien.metrics import Evaluation, confidence_intervals, evaluate_probabilities
 from mien.model import EmotionModel
 from mien.model_card import render_model_card
@@ -86,6 +87,7 @@ class Report:
         split: train, valid or test; ``cross-validation`` where the answers are those of a fold's
             network each.
         dataset: fingerprint and source format of the data.
+        caveat: why the figures may flatter, see `caveat_of`; of folds, or do injustice.
         evaluation: the figures.
         left_out: images whose label the model does not know, by label.
         agreement: mean share of the annotators' votes that the label got, 0..1; None without votes.
@@ -106,6 +108,7 @@ class Report:
     card: ModelCard
     split: str
     dataset: dict[str, Any]
+    caveat: str
     evaluation: Evaluation
     left_out: dict[str, int]
     agreement: float | None
@@ -132,14 +135,6 @@ class Report:
             f"{self.model} on {self.dataset['source_format']} {self.split} "
             f"(n = {figures.count:,}): accuracy {figures.accuracy:.1%}"
         )
-
-    @property
-    def caveat(self) -> str:
-        """Why the figures may flatter, see `caveat_of`; of folds, or do injustice."""
-        if self.cross_validation:
-            told: str = self.cross_validation["caveat"]
-            return told
-        return caveat_of(self.card, self.dataset["fingerprint"], self.split)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -267,7 +262,8 @@ def evaluate(
             + ", ".join(f"{len(known_rows(dataset, s, labels)[0]):,} in {s}" for s in SPLITS)
         )
     found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec, progress=progress)
-    report = report_on(found, model.card, dataset, rows, split)
+    caveat = caveat_of(model.card, dataset.info, split)
+    report = report_on(found, model.card, dataset, rows, split, caveat)
     truth = dataset.labels(rows, labels)
     groups = {column: _groups(found, truth, rows, dataset, labels, column) for column in by}
     return replace(report, left_out=left_out, groups=groups)
@@ -279,6 +275,7 @@ def report_on(
     dataset: Dataset,
     rows: NDArray[np.int64],
     split: str,
+    caveat: str,
 ) -> Report:
     """Return the figures of answers that were given to some rows of a dataset.
 
@@ -288,6 +285,7 @@ def report_on(
         dataset: holds the images.
         rows: int (n,), in order of the manifest; at least one, all of emotions that the card knows.
         split: what the rows are called.
+        caveat: why the figures may flatter; empty: nothing is known.
     """
     labels = card.labels
     truth = dataset.labels(rows, labels)
@@ -297,6 +295,7 @@ def report_on(
         card=card,
         split=split,
         dataset={key: dataset.info[key] for key in ("fingerprint", "source_format")},
+        caveat=caveat,
         evaluation=evaluate_probabilities(found, truth, labels),
         left_out={},
         agreement=_agreement(dataset, rows),
@@ -309,14 +308,27 @@ def report_on(
     )
 
 
-def caveat_of(card: ModelCard, fingerprint: str, split: str) -> str:
-    """Return why figures on a split of a dataset may flatter a model; empty: nothing is known."""
-    if card.learnt_from - {fingerprint}:
+def caveat_of(card: ModelCard, info: Mapping[str, Any], split: str) -> str:
+    """Return why figures on a split of a dataset may flatter a model; empty: nothing is known.
+
+    Args:
+        card: the model's.
+        info: the content of the dataset's ``dataset.json``.
+        split: that is judged.
+    """
+    learnt_from = card.learnt_from
+    if info["fingerprint"] not in learnt_from and knows_pictures_of(info, card):
+        return (
+            "It, a model before it, or a teacher of it, learnt from another form of this dataset "
+            "(cleaned, joined, or imported otherwise): unless all splits stayed as they were, it "
+            "may have learnt from these images."
+        )
+    if learnt_from - {info["fingerprint"]}:
         return (
             "It, a model before it, or a teacher of it, learnt from other data: "
             "nobody has checked whether these images were among that."
         )
-    if card.learnt_from and split != "test":
+    if learnt_from and split != "test":
         return {
             "train": "It learnt from these images.",
             "valid": "Its epoch and its temperature were chosen on these images.",

@@ -7,22 +7,16 @@ images that were left out of training must not know them this way either.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 from mien.config import TrainConfig
-from mien.data.dataset import Dataset, origins, with_parts
+from mien.data.dataset import Dataset
 from mien.errors import UsageError
+from mien.lineage import knows_pictures_of
 from mien.model import is_run, load_model
 from mien.runs import open_run
 from mien.teachers import weights_digest
 
 __all__ = ["Foreknowledge", "check_foreknowledge"]
-
-_OWN: Final = frozenset({"folder", "csv", "parquet", "join"})
-"""Formats that tell nothing of the pictures; of the others each is one public dataset."""
-
-_BEFORE: Final = ("started_from", "taught_by")
-"""What a card tells of models before it that may have learnt from other data than it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +57,9 @@ def check_foreknowledge(config: TrainConfig, dataset: Dataset) -> Foreknowledge:
 def _knows_others(name: str, dataset: Dataset) -> bool:
     """Whether a model has learnt from anything; refuse it where that was what is to be judged."""
     card = open_run(Path(name)).card if is_run(name) else load_model(name).card
-    told = [card.training, *(each for way in _BEFORE for each in card.training.get(way, ()))]
-    seen = [one["dataset"] for one in told if "dataset" in one]
-    known = {fingerprint.partition(" ")[0] for fingerprint in card.learnt_from}  # also of a fold
-    known = known.union(*map(_fingerprints, seen))
-    learnt = set[str]().union(*map(_public, seen))
-    if _fingerprints(dataset.info) & known or _public(dataset.info) & learnt:
+    if knows_pictures_of(dataset.info, card):
         raise UsageError(
             f"{name} has learnt from pictures that it would be judged by: expected start_from and "
             "teachers of other data, or a recipe without them"
         )
-    return bool(known)
-
-
-def _fingerprints(info: Mapping[str, Any]) -> set[str]:
-    """Return those of a dataset, of its parts, and of what these were before they were cleaned."""
-    own = {each["fingerprint"] for each in with_parts(info)}
-    return own.union(origins(info).get("cleaned_from", ()))
-
-
-def _public(info: Mapping[str, Any]) -> set[str]:
-    """Name the public sets whose pictures a dataset has, by the formats of its parts."""
-    formats = {each["source_format"] for each in with_parts(info)} - _OWN
-    return {"fer2013" if name == "ferplus" else name.partition("-")[0] for name in formats}
+    return bool(card.learnt_from)
