@@ -393,7 +393,8 @@ def test_a_model_knows_what_its_dataset_was_cleaned_from(
         _judged(monkeypatch, dataset, tmp_path, config=recipe)
 
 
-@pytest.mark.parametrize("way", BEFORE.values())
+@pytest.mark.parametrize("generations", [1, 2, 3])
+@pytest.mark.parametrize("way", [*BEFORE.values(), "averaged"])
 @pytest.mark.parametrize(("fingerprint", "made_of"), [("own", "csv"), ("elsewhere", "ferplus")])
 def test_what_the_model_before_it_has_learnt_from_counts_as_known(
     monkeypatch: pytest.MonkeyPatch,
@@ -402,15 +403,19 @@ def test_what_the_model_before_it_has_learnt_from_counts_as_known(
     way: str,
     fingerprint: str,
     made_of: str,
+    generations: int,
 ) -> None:
     info = {**dataset.info, "source_format": "fer2013"}
     learnt = {
         "fingerprint": fingerprint.replace("own", info["fingerprint"]),
         "source_format": made_of,
     }
-    before = CARD.model_copy(update={"training": {"dataset": learnt}}).lineage()
-    own = {"fingerprint": "of one's own", "source_format": "csv"}
-    recipe = _recipe_with_model(monkeypatch, {"dataset": own, way: [before]})
+    training: dict[str, Any] = {"dataset": learnt}
+    for generation in range(generations):
+        before = CARD.model_copy(update={"training": training}).lineage()
+        own = {"fingerprint": f"of generation {generation}", "source_format": "csv"}
+        training = {"dataset": own, way: [before]}
+    recipe = _recipe_with_model(monkeypatch, training)
     with pytest.raises(UsageError, match="has learnt from pictures that it would be judged by"):
         _judged(monkeypatch, replace(dataset, info=info), tmp_path, config=recipe)
 

@@ -26,6 +26,10 @@ _BEFORE = ("started_from", "averaged", "taught_by")
 """The ways in which a card tells of models before it, each with a list of their lineages."""
 
 
+_ORIGIN = ("fingerprint", "source_format", "parts", "cleaned_from")
+"""What is told of a dataset that an earlier model learnt from."""
+
+
 class ModelCard(BaseModel):
     """A model's labels, input, origin and figures. Unknown keys of newer versions are ignored."""
 
@@ -106,12 +110,33 @@ class ModelCard(BaseModel):
     def lineage(self) -> dict[str, Any]:
         """Return what the card of a model tells of this one, that it goes on from or learnt from.
 
-        Of those before this one it has the names alone, so that cards stay small however many
-        generations there are.
+        Of those before this one it has the names and, each once, where the datasets came from
+        that they learnt from (``earlier``), so that cards stay small however many generations
+        there are.
         """
         data = {"dataset": self.training["dataset"]} if "dataset" in self.training else {}
+        others = [{key: one[key] for key in _ORIGIN if key in one} for one in self.datasets]
+        own = {one["fingerprint"] for one in data.values()}
+        earlier = [one for one in others if one["fingerprint"] not in own]
         names = {way: [each["model"] for each in told] for way, told in self._before().items()}
-        return {"model": self.name, **data, "learnt_from": sorted(self.learnt_from), **names}
+        return {
+            "model": self.name,
+            **data,
+            **({"earlier": earlier} if earlier else {}),
+            "learnt_from": sorted(self.learnt_from),
+            **names,
+        }
+
+    @property
+    def datasets(self) -> list[dict[str, Any]]:
+        """What is told of the datasets that it, or what came before it, learnt from, each once."""
+        lineages = [each for told in self._before().values() for each in told]
+        found: dict[str, dict[str, Any]] = {}
+        for each in (self.training, *lineages):
+            own = [each["dataset"]] if "dataset" in each else []
+            for one in (*own, *each.get("earlier", ())):
+                found.setdefault(one["fingerprint"], one)
+        return list(found.values())
 
     @property
     def learnt_from(self) -> set[str]:

@@ -11,9 +11,6 @@ __all__ = ["knows_pictures_of"]
 _OWN: Final = frozenset({"folder", "csv", "parquet", "join"})
 """Formats that tell nothing of the pictures; of the others each is one public dataset."""
 
-_BEFORE: Final = ("started_from", "taught_by")
-"""What a card tells of models before it that may have learnt from other data than it has."""
-
 
 def knows_pictures_of(info: Mapping[str, Any], card: ModelCard) -> bool:
     """Whether a model tells that it has learnt from pictures of a dataset, of whatever split.
@@ -25,11 +22,9 @@ def knows_pictures_of(info: Mapping[str, Any], card: ModelCard) -> bool:
         info: the content of the dataset's ``dataset.json``.
         card: the model's.
     """
-    told = [card.training, *(each for way in _BEFORE for each in card.training.get(way, ()))]
-    seen = [one["dataset"] for one in told if "dataset" in one]
     known = {fingerprint.partition(" ")[0] for fingerprint in card.learnt_from}  # also of a fold
-    known = known.union(*map(_fingerprints, seen))
-    learnt = set[str]().union(*map(_public, seen))
+    known = known.union(*map(_fingerprints, card.datasets))
+    learnt = set[str]().union(*map(_public, card.datasets))
     return bool(_fingerprints(info) & known or _public(info) & learnt)
 
 
