@@ -83,6 +83,12 @@ def test_a_csv_from_anywhere_is_read(faces: Dataset, tmp_path: Path, apart: str,
     assert found.elsewhere == 0
 
 
+def test_the_label_that_a_picture_has_is_right(faces: Dataset, tmp_path: Path) -> None:
+    text = f"id,decision\n{_id(faces, '01.png')},Happy\n{_id(faces, '02.png')},happy\n"
+    found = read_decisions(_written(tmp_path, text), faces)
+    assert found.of == {_id(faces, "01.png"): KEEP, _id(faces, "02.png"): "happiness"}
+
+
 def test_pictures_that_are_gone_are_counted(faces: Dataset, tmp_path: Path) -> None:
     text = f"id,decision\n{_id(faces, '02.png')},keep\ngone,drop\ngone,drop\nlost,fear\n"
     assert read_decisions(_written(tmp_path, text), faces).elsewhere == 2
@@ -520,20 +526,96 @@ def test_what_a_spreadsheet_made_of_saved_decisions_is_taken_as_clean_takes_it(
 ) -> None:
     _show_dark(page, faces, tmp_path / "review.html", "01.png", "02.png")
     first, second, third = (faces.column("path")[_row(faces, f"0{i}.png")] for i in (1, 2, 3))
-    spoilt = f"1.2E+15;{first};fear;Happy\n;{second};;angry\n{_id(faces, '03.png')};{third};;DROP\n"
-    file = _written(tmp_path, f"id;path;label;decision\n{spoilt};no;;keep\n")
+    names = f"1.2E+15;{first};fear;Happy\n;;;\n;{second};;angry\n;no;;No_Emotion\n"
+    ids = f"{_id(faces, '03.png')};{third};awe;DROP\n"
+    file = _written(tmp_path, f"id;path;label;decision\n{names}{ids}")
     page.set_input_files("#open", file)
     page.get_by_text("3 decisions of decisions.csv taken.").wait_for()
     assert page.inner_text("#said").endswith(
         "1 of them about pictures that this page has not. "
-        "1 row without an id passed over: this page has no such path."
+        "1 row without an id passed over: this page has no such path, or several pictures of it."
     )
-    assert page.locator("#cards .verdict").all_inner_texts() == ["→ happiness", "→ anger"]
+    for _ in range(2):
+        assert page.locator("#cards .verdict").all_inner_texts() == ["label is right", "→ anger"]
+        saved = _saved(page, tmp_path)
+        assert f",{third},awe,drop\n" in saved.read_text(encoding="utf-8")
+        assert read_decisions(saved, faces).of == read_decisions(file, faces).of
+        page.reload()
+
+
+def _saved(page: Page, tmp_path: Path) -> Path:
     with page.expect_download() as download:
         page.click("#save")
-    download.value.save_as(saved := tmp_path / "saved.csv")
-    assert f",{third},,drop\n" in saved.read_text(encoding="utf-8")
-    assert read_decisions(saved, faces).of == read_decisions(file, faces).of
+    download.value.save_as(file := tmp_path / "saved.csv")
+    return file
+
+
+@in_browser
+def test_what_is_opened_is_read_as_a_csv_is(page: Page, faces: Dataset, tmp_path: Path) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png", "02.png")
+    one, two = _id(faces, "01.png"), faces.column("path")[_row(faces, "02.png")]
+    rows = [
+        f"{one},{two},,drop",  # an id counts more than a path
+        '1E+15,a"b.png,,fear',
+        '1E+15,c"d.png,,keep',
+        f'"",{two},"said ""so""",drop',
+    ]
+    file = _written(tmp_path, "\ufeffid,path,label,decision\r" + "\r".join(rows) + "\r")
+    page.set_input_files("#open", file)
+    page.get_by_text("4 decisions of decisions.csv taken.").wait_for()
+    assert page.locator("#cards .verdict").all_inner_texts() == ["left out", "left out"]
+    assert _saved(page, tmp_path).read_text(encoding="utf-8").count("1E+15") == 2
+    assert read_decisions(file, faces).of == read_decisions(_saved(page, tmp_path), faces).of
+
+
+@in_browser
+def test_opening_a_file_is_undone_at_once(page: Page, faces: Dataset, tmp_path: Path) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png", "02.png")
+    page.locator("#cards button", has_text="right").first.click()
+    rows = "".join(f"{_id(faces, f'{name}.png')},drop\n" for name in ("01", "02", "03"))
+    page.set_input_files("#open", _written(tmp_path, f"id,decision\n{rows}"))
+    page.get_by_text("3 decisions of decisions.csv taken.").wait_for()
+    page.click("#undo")
+    assert page.inner_text("#said") == "Undone: 3 decisions."
+    assert page.locator("#cards .verdict").all_inner_texts() == ["label is right", ""]
+    assert _saved(page, tmp_path).read_text(encoding="utf-8").count("\n") == 2
+    page.click("#undo")
+    assert "01.png" in page.inner_text("#said")
+    assert page.is_disabled("#undo")
+
+
+@in_browser
+def test_what_is_undone_is_undecided_again(page: Page, faces: Dataset, tmp_path: Path) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png")
+    page.locator("#cards button", has_text="no use").click()
+    page.check("#undecided")
+    assert page.is_visible("#none")
+    page.keyboard.press("u")
+    assert page.is_hidden("#none")
+    assert page.locator("#cards li").count() == 1
+
+
+@in_browser
+def test_another_window_decides_and_this_one_does_not_undo_it(
+    page: Page, faces: Dataset, tmp_path: Path
+) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png")
+    page.locator("#cards button", has_text="no use").click()
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.locator("#cards button", has_text="right").click()
+    page.locator("#cards .verdict", has_text="right").wait_for()
+    page.keyboard.press("u")
+    assert page.inner_text("#cards .verdict") == "label is right"
+
+
+@in_browser
+def test_a_list_is_walked_by_keys(page: Page, faces: Dataset, tmp_path: Path) -> None:
+    _show_dark(page, faces, tmp_path / "review.html", "01.png", "02.png")
+    page.focus("#cards select >> nth=0")
+    for _ in range(3):  # past neutral and sadness
+        page.keyboard.press("ArrowDown")
+    assert page.locator("#cards .verdict").all_inner_texts() == ["→ surprise", ""]
 
 
 @in_browser
@@ -543,6 +625,7 @@ def test_what_a_spreadsheet_made_of_saved_decisions_is_taken_as_clean_takes_it(
         ("a,glee", "“glee” is no decision: expected keep, drop or an emotion"),
         ("a,constructor", "“constructor” is no decision: expected keep, drop or an emotion"),
         ("a,keep\nb,drop\na,drop", "a is decided twice, as keep and as drop"),
+        ('"a,keep', "it ends within quotation marks"),
     ],
 )
 def test_a_file_that_clean_refuses_is_not_taken_in_part(

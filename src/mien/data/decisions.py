@@ -48,8 +48,8 @@ def read_decisions(path: Path, dataset: Dataset) -> Decisions:
     """Read decisions from a csv with a column ``decision`` and a column ``id`` or ``path``.
 
     The page that ``mien data audit --out`` writes makes such a file; a spreadsheet does, too. Rows
-    that decide nothing are passed over, and so are other columns. An id that the dataset has not is
-    looked for by the path beside it.
+    that decide nothing are passed over, and so are other columns. The label that a picture has is
+    one that is right. An id that the dataset has not is looked for by the path beside it.
 
     Args:
         path: the file; columns apart by commas, semicolons or tabs.
@@ -65,7 +65,7 @@ def read_decisions(path: Path, dataset: Dataset) -> Decisions:
             f"--decisions {path}: its columns are {show_path(', '.join(header)) or 'none'}; "
             "expected 'decision', and 'id' or 'path'"
         )
-    known = set(dataset.column("id"))
+    labels = dict(zip(dataset.column("id"), dataset.column("label"), strict=True))
     of_path: dict[str, list[str]] = defaultdict(list)
     for name, row in zip(dataset.column("path"), dataset.column("id"), strict=True):
         of_path[name].append(row)
@@ -81,19 +81,22 @@ def read_decisions(path: Path, dataset: Dataset) -> Decisions:
         named, file = (row.get("id") or "").strip(), row.get("path") or ""
         name = named or file.strip()
         # A spreadsheet may have made a number of an id.
-        ids = [named] if named in known else of_path.get(file) or of_path.get(file.strip(), [])
+        ids = [named] if named in labels else of_path.get(file) or of_path.get(file.strip(), [])
         if len(ids) > 1 and not named:
             raise UsageError(
                 f"{place}: {len(ids)} rows have the path {show_path(name)}; expected a column 'id'"
             )
         if len(ids) != 1:
-            elsewhere.add(name)
-        elif decided.setdefault(ids[0], what) != what:
+            elsewhere.add((named, file))
+            continue
+        if what == labels[ids[0]]:
+            what = KEEP
+        if decided.setdefault(ids[0], what) != what:
             raise UsageError(
                 f"{place}: {show_path(name)} is decided twice, as {decided[ids[0]]} and as {what}"
             )
     if elsewhere and not decided:
-        some = ", ".join(show_path(name) for name in sorted(elsewhere)[:_TOLD])
+        some = ", ".join(show_path(file or named) for named, file in sorted(elsewhere)[:_TOLD])
         raise UsageError(
             f"--decisions {path}: none of its {len(elsewhere):,} pictures ({some}) is in "
             f"{dataset.path}: they are of another dataset"

@@ -12,18 +12,36 @@ const AT_ONCE = 60;
 const KEY = `mien-review-${told.fingerprint}`;
 const COLUMNS = ["id", "path", "label", "decision"];
 
-const decided = new Map(); // ids of pictures of this dataset, not of this page alone, and what they were found to be
-const elsewhere = new Map(); // of those that this page has not: paths and labels, for the csv
-const before = []; // for undoing: ids, and what was decided of them then, the last one last
+const decided = new Map(); // of pictures of this dataset, not of this page alone, by their keys
+const before = []; // for undoing: of each step the keys, and what was decided of them then
 let kind = told.kinds[0];
 let shown = []; // the pictures of this kind that have cards or will get some
 let cards = [];
 
-// --- what is kept ---------------------------------------------------------------------------
+// --- what is decided ------------------------------------------------------------------------
 
-function remember() {
+function entryOf(id, what, path = "", label = "") {
+  // A spreadsheet may have made a number of an id.
+  const here = rows.has(id) ? id : (ofPath.get(path) ?? ofPath.get(path.trim()));
+  if (!here) return [`${id}\n${path}`, { id, path, label, decision: what }];
+  const row = rows.get(here);
+  const decision = what === row.label ? KEEP : what;
+  return [here, { id: here, path: row.path, label: row.label ?? "", decision }];
+}
+
+function change(entries) {
+  before.push(entries.map(([key]) => [key, decided.get(key)]));
+  put(entries);
+}
+
+function put(entries) {
+  for (const [key, one] of entries) {
+    if (one) decided.set(key, one);
+    else decided.delete(key);
+  }
   try {
-    localStorage.setItem(KEY, JSON.stringify(listed()));
+    const kept = [...decided.values()].map((one) => [one.id, one.decision, one.path, one.label]);
+    localStorage.setItem(KEY, JSON.stringify(kept));
     $("kept").hidden = true;
   } catch {
     $("kept").hidden = false; // private windows, or a full store
@@ -31,24 +49,15 @@ function remember() {
 }
 
 function recall() {
+  before.length = 0; // of this window alone: undoing would take back what another one decided
   decided.clear();
   try {
-    for (const entry of JSON.parse(localStorage.getItem(KEY) ?? "[]")) take(...entry);
+    for (const entry of JSON.parse(localStorage.getItem(KEY) ?? "[]")) {
+      if (meant(entry[1])) decided.set(...entryOf(...entry));
+    }
   } catch {
     // Nothing that could be read was kept.
   }
-}
-
-function take(id, what, path, label) {
-  decided.set(id, what);
-  if (!rows.has(id)) elsewhere.set(id, { path, label });
-}
-
-function listed() {
-  return [...decided].map(([id, what]) => {
-    const { path, label } = rows.get(id) ?? elsewhere.get(id);
-    return [id, what, path ?? "", label ?? ""];
-  });
 }
 
 // --- csv ------------------------------------------------------------------------------------
@@ -60,7 +69,7 @@ function written(value) {
 }
 
 function asCsv() {
-  const table = listed().map(([id, what, path, label]) => [id, path, label, what]);
+  const table = [...decided.values()].map((one) => COLUMNS.map((name) => one[name]));
   return [COLUMNS, ...table].map((row) => `${row.map(written).join(",")}\n`).join("");
 }
 
@@ -74,21 +83,24 @@ function asTable(text) {
   for (let i = 0; i < text.length; i += 1) {
     const char = text[i];
     const row = table[table.length - 1];
-    if (char === '"') {
-      if (quoted && text[i + 1] === '"') {
+    if (quoted) {
+      if (char !== '"') row[row.length - 1] += char;
+      else if (text[i + 1] !== '"') quoted = false;
+      else {
         row[row.length - 1] += '"';
         i += 1;
-      } else {
-        quoted = !quoted;
       }
-    } else if (!quoted && char === apart) {
+    } else if (char === '"' && row[row.length - 1] === "") {
+      quoted = true;
+    } else if (char === apart) {
       row.push("");
-    } else if (!quoted && char === "\n") {
+    } else if (char === "\n") {
       table.push([""]);
-    } else if (quoted || (char !== "\r" && char !== "\ufeff")) {
+    } else {
       row[row.length - 1] += char;
     }
   }
+  if (quoted) throw new Error("it ends within quotation marks");
   return table;
 }
 
@@ -98,28 +110,29 @@ function meant(said) {
 }
 
 function fromCsv(text) {
-  // As mien data clean reads it, which takes a file whole or not at all.
-  const [first, ...body] = asTable(text);
+  // Whole or not at all, as mien data clean takes it.
+  const [first, ...body] = asTable(text.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n"));
   const columns = first.map((name) => name.trim().toLowerCase());
-  const places = COLUMNS.map((name) => columns.indexOf(name));
+  const places = COLUMNS.map((name) => columns.lastIndexOf(name));
   if (Math.max(places[0], places[1]) < 0 || places[3] < 0) {
     throw new Error("no columns decision and id, or path: expected a file that was saved here");
   }
   const taken = new Map();
   let nameless = 0;
   for (const row of body) {
-    const [id, path, label, said] = places.map((place) => row[place]?.trim() ?? "");
-    if (!said) continue;
-    const what = meant(said);
+    const [id, path, label, said] = places.map((place) => row[place] ?? "");
+    if (!said.trim()) continue;
+    const what = meant(said.trim());
     if (!what) throw new Error(`“${said}” is no decision: expected keep, drop or an emotion`);
-    // A spreadsheet may have made a number of an id.
-    const here = rows.has(id) ? id : (ofPath.get(path) ?? id);
-    const earlier = taken.get(here)?.[1] ?? what;
-    if (earlier !== what) throw new Error(`${path || id} is decided twice, as ${earlier} and as ${what}`);
-    if (here) taken.set(here, [here, what, path, label]);
+    const [key, one] = entryOf(id.trim(), what, path, label);
+    const earlier = taken.get(key)?.decision ?? one.decision;
+    if (earlier !== one.decision) {
+      throw new Error(`${path || id} is decided twice, as ${earlier} and as ${one.decision}`);
+    }
+    if (one.id) taken.set(key, one);
     else nameless += 1;
   }
-  return [[...taken.values()], nameless];
+  return [[...taken], nameless];
 }
 
 function save() {
@@ -139,13 +152,12 @@ async function open(file) {
     say(`Nothing of ${file.name} taken: ${message}.`);
     return;
   }
-  for (const entry of taken) take(...entry);
-  remember();
+  if (taken.length) change(taken);
   list();
-  const others = taken.filter(([id]) => !rows.has(id)).length;
+  const others = taken.filter(([key]) => !rows.has(key)).length;
   const about = [`${count(taken.length, "decision")} of ${file.name} taken.`];
   if (others) about.push(`${others.toLocaleString("en")} of them about pictures that this page has not.`);
-  if (nameless) about.push(`${count(nameless, "row")} without an id passed over: this page has no such path.`);
+  if (nameless) about.push(`${count(nameless, "row")} without an id passed over: this page has no such path, or several pictures of it.`);
   say(about.join(" "));
 }
 
@@ -219,7 +231,7 @@ function makeCard(picture) {
 }
 
 function dress(card) {
-  const what = decided.get(card.dataset.id);
+  const what = decided.get(card.dataset.id)?.decision;
   card.classList.toggle("decided", what !== undefined);
   card.classList.toggle("dropped", what === DROP);
   const verdict = card.querySelector(".verdict");
@@ -236,27 +248,25 @@ function dress(card) {
 
 function decide(card, what) {
   const { id } = card.dataset;
-  if (decided.get(id) === what) return;
-  before.push([id, decided.get(id)]);
-  change(id, what);
+  const entry = what ? entryOf(id, what) : [id, undefined];
+  if (decided.get(id)?.decision === entry[1]?.decision) return;
+  change([entry]);
+  dress(card);
+  progress();
+  say("");
 }
 
 function undo() {
-  if (!before.length) return;
-  const [id, what] = before.pop();
-  change(id, what);
-  const card = cards.find((each) => each.dataset.id === id);
-  if (card) go(card);
-}
-
-function change(id, what) {
-  if (what) decided.set(id, what);
-  else decided.delete(id);
-  remember();
-  const card = cards.find((each) => each.dataset.id === id);
-  if (card) dress(card);
+  const step = before.pop();
+  if (!step) return;
+  put(step);
+  if (step.length > 1 || $("undecided").checked) list();
+  cards.forEach(dress);
   progress();
-  say("");
+  const [key] = step.at(-1);
+  const card = cards.find((each) => each.dataset.id === key);
+  if (card) go(card);
+  say(`Undone: ${step.length === 1 && rows.has(key) ? rows.get(key).path : count(step.length, "decision")}.`);
 }
 
 // --- the list -------------------------------------------------------------------------------
@@ -317,10 +327,13 @@ function step(card, by) {
 const wide = () => cards.filter((card) => card.offsetTop === cards[0].offsetTop).length;
 
 function press(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || !cards.length) return;
   const { key: pressed, target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   const itsOwn = pressed === "Enter" || pressed === " ";
   if (target.closest("select") || (itsOwn && target.closest("button, input"))) return;
+  const key = pressed.toLowerCase();
+  if (key === "u" && !event.repeat) undo();
+  if (key === "u" || !cards.length) return;
   const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -wide(), ArrowDown: wide() };
   const card = target.closest("#cards li") ?? current();
   const picture = shown[cards.indexOf(card)];
@@ -331,19 +344,14 @@ function press(event) {
     step(card, steps[pressed]);
     return;
   }
-  const key = pressed.toLowerCase();
   if (event.repeat) return;
-  if (key === "u") {
-    undo();
-    return;
-  }
   if (key === "enter") what = picture.rather;
   else if (key === "k" && label) what = KEEP;
   else if (key === "x") what = DROP;
   else if (/^[1-8]$/.test(key)) what = told.emotions[key - 1];
   if (!what) return;
   event.preventDefault();
-  decide(card, what === label ? KEEP : what);
+  decide(card, what);
   step(card, 1);
 }
 
@@ -366,15 +374,22 @@ $("cards").addEventListener("click", (event) => {
   const pressed = event.target.closest("button");
   if (pressed) {
     const { what } = pressed.dataset;
-    decide(card, decided.get(card.dataset.id) === what ? undefined : what);
+    decide(card, decided.get(card.dataset.id)?.decision === what ? undefined : what);
   }
   // So that keys go on from where the mouse was; a click of the keyboard has no detail.
   if (card && event.detail > 0 && !event.target.closest("select")) go(card);
 });
+let typed = false; // whether keys are what changes a list of emotions
+for (const kind of ["keydown", "pointerdown"]) {
+  $("cards").addEventListener(kind, () => {
+    typed = kind === "keydown";
+  });
+}
 $("cards").addEventListener("change", ({ target }) => {
   const card = target.closest("li");
   decide(card, target.value);
-  go(card); // in the list, arrows would change it again
+  // Within the list arrows would change it again, which only who walks it by keys means.
+  if (!typed) go(card);
 });
 $("undecided").addEventListener("change", list);
 $("more").addEventListener("click", more);
