@@ -11,6 +11,7 @@ import mien
 SOURCE = Path(mien.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
     ("cli",),
     ("bench", "collect", "crossval", "demo", "search"),
     ("bench.race", "bench.speed", "crossfit", "export", "soup"),

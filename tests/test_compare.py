@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mien.errors import DataError, UsageError
 from mien.labels import EMOTIONS
 from mien.model import OnnxModel, load_model
 from mien.peers import ask_peer
+from mien.people import sums_over_people
 
 PICTURES = [np.full((8, 8, 1), value, np.uint8) for value in (0, 100, 200)]
 
@@ -542,6 +544,42 @@ def test_what_is_printed_is_tested_among_the_shared_emotions(
     said = capsys.readouterr().out
     assert "0.22" in said and "0.11" not in said
     assert "seven: It learnt from other data." in said
+
+
+def test_a_run_is_said_to_be_timed_by_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
+    file = _contender("file", EMOTIONS, ["neutral", "fear", "contempt", "contempt"])
+    found = _found(file, replace(file, name="mine", timed="run", bytes=None))
+    print_comparison(found)
+    assert "mine: timed as a run, by PyTorch" in capsys.readouterr().out
+    page = render_comparison(found)
+    assert "<small>PyTorch</small>" in page and "PyTorch: a run" in page
+    assert "PyTorch" not in render_comparison(_found(file, replace(file, name="other")))
+
+
+def test_people_are_those_of_the_images_that_decide(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two people, of whom one alone shows what both models know."""
+    eight = _contender("eight", EMOTIONS, ["neutral", "neutral", "contempt"])
+    seven = _contender("seven", EMOTIONS[:7], ["neutral", "fear", None])
+    truth = np.array([EMOTIONS.index(name) for name in ("neutral", "neutral", "contempt")])
+    found = judge([eight, seven], truth, np.array([0, 0, 1]))
+    about = {"source_format": "folder", "fingerprint": "f"}
+    found = {"split": "test", "dataset": about, "failed": {}, **found}
+    assert found["models"][1]["against_first"]["by"] == "people"
+    print_comparison(found)
+    assert "p by images of one person" in capsys.readouterr().out
+    assert "by the choice of images of one person alone" in render_comparison(found)
+
+
+def test_few_people_have_wider_ends_than_what_was_drawn() -> None:
+    truth = np.zeros(50, dtype=np.int64)
+    right = np.arange(50) % 10 < np.repeat([1, 3, 5, 7, 9], 10)
+    first = _contender("first", EMOTIONS, [None] * 50)
+    ours = _contender("ours", EMOTIONS, ["neutral" if each else "fear" for each in right])
+    people = np.repeat(np.arange(5), 10)
+    (low, high) = judge([first, ours], truth, people)["models"][1]["against_first"]["interval"]
+    drawn = sums_over_people(right[:, None] * 1.0, people, resamples=10_000)[:, 0] / 40
+    least, most = np.percentile(drawn, (2.5, 97.5))
+    assert low < least - 0.02 and high > most + 0.02
 
 
 def test_a_page_of_models_that_answer_alike(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_networks_go_on_from_models_of_other_pictures_alone(
         cross_fit(ferplus_dataset, recipe, tmp_path / "known", folds=2)
 
 
-def test_other_weights_of_the_same_name_are_asked_anew(
+def test_answers_of_other_weights_of_the_same_name_are_not_taken(
     monkeypatch: pytest.MonkeyPatch, dataset: Dataset, tmp_path: Path
 ) -> None:
     asked = []

@@ -249,6 +249,7 @@ GREY = IMAGES[0, ..., 0]
         pytest.param(GREY[:, ::-1], False, id="mirrored"),
         pytest.param(GREY.reshape(8, 32), False, id="other-shape"),
         pytest.param(IMAGES[0], False, id="colour"),
+        pytest.param(np.stack([GREY, GREY, GREY[::-1]], axis=2), False, id="a-third-channel"),
         pytest.param(GREY ^ np.eye(16, dtype=np.uint8), False, id="one-grey-value"),
     ],
 )

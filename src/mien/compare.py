@@ -59,7 +59,8 @@ class Contender:
         labels: the emotions that it knows.
         probabilities: float (n, 8) in the order of `EMOTIONS`; 0 throughout where no face was seen.
         milliseconds: a face.
-        timed: how: ``median`` (one thread, one face a call), or as `PeerAnswers` says.
+        timed: how: ``median`` (one thread, one face a call), ``run`` (the same, by PyTorch), or as
+            `PeerAnswers` says.
         bytes: size of its file; None where it is a command.
     """
 
@@ -106,9 +107,10 @@ def compare(
         progress: shows how far it is.
 
     Returns:
-        Plain JSON values: n, the shared emotions, and one entry a model, the first being the one
-        that the others are tested against; ``failed`` gives the reason of each peer that fails.
-        One that could not read some of the images, or fails in the environments, has its other
+        Plain JSON values: n, the shared emotions, which test of an entry counts (``tested``: where
+        some lack an emotion, the one that leaves it out), and one entry a model, the first being
+        the one that the others are tested against; ``failed`` gives the reason of each peer that
+        fails. One that could not read some of the images, or fails in the environments, has its other
         figures all the same.
 
     Raises:
@@ -136,7 +138,7 @@ def compare(
                 )
             ),
             times[name],
-            "median",
+            "run" if size is None else "median",
             size,
         )
         for name, (model, size) in models.items()
@@ -255,8 +257,11 @@ def judge(
                 )
                 entry["against_first_shared"] = _difference(ours, theirs, people[shared])
         entries.append(entry)
+    # An emotion that a model never learnt must not decide between two.
+    several = 0 < shared.sum() < len(truth)
     return {
         "n": len(truth),
+        "tested": "against_first_shared" if several else "against_first",
         "n_shared": int(shared.sum()),
         "shared": common,
         "models": entries,

@@ -19,9 +19,7 @@ def render_comparison(found: Mapping[str, Any]) -> str:
         found: as `mien.compare.compare` returns it.
     """
     first, *others = found["models"]
-    # An emotion that a model never learnt must not decide between two.
-    several = 0 < found["n_shared"] < found["n"]
-    tests = [entry["against_first_shared" if several else "against_first"] for entry in others]
+    tests = [entry[found["tested"]] for entry in others]
     ends = [0.0, *(end for test in tests for end in test["interval"])]
     start = min(ends)
     # Models that all answer alike have no span.
@@ -35,7 +33,7 @@ def render_comparison(found: Mapping[str, Any]) -> str:
         },
         found=found,
         first=first,
-        several=several,
+        several=found["tested"] == "against_first_shared",
         by=tests[0]["by"],
         others=list(zip(others, tests, strict=True)),
         judged=[entry for entry in found["models"] if "environments" in entry],

@@ -19,9 +19,11 @@ from mien.cli.terminal import (
 )
 from mien.errors import UsageError
 from mien.labels import EMOTIONS, canonical
+from mien.records import SPLITS
 
 if TYPE_CHECKING:
-    from mien.data.audit.suspects import OutOfFold
+    from mien.config import TrainConfig
+    from mien.data.dataset import Dataset
 
 __all__ = ["data_app"]
 
@@ -128,9 +130,16 @@ def data_audit(
             from mien.config import load_recipe
             from mien.crossfit import cross_fit
 
+            config = load_recipe(recipe)
+            if _may_learn_more(config, opened):
+                err_console.print(
+                    "so few images teach networks little: --recipe few goes on from a model that "
+                    "ships",
+                    soft_wrap=True,
+                )
             predictions = cross_fit(
                 opened,
-                load_recipe(recipe),
+                config,
                 out / "cross-fit",
                 folds=folds,
                 device=device,
@@ -153,17 +162,19 @@ def data_audit(
         out_console.print(table)
         if audit.networks:
             out_console.print(audit.networks, soft_wrap=True)
-        if predictions and _knows_little(predictions):
-            out_console.print(
-                "Networks that learn from so few images know little: --recipe few goes on from a "
-                "model that ships",
-                soft_wrap=True,
-            )
 
 
-def _knows_little(predictions: "OutOfFold") -> bool:
-    """Whether networks that began from chance had few images to learn from."""
-    return not predictions.about["weights"] and len(predictions.ids) < _FEW_IMAGES
+def _may_learn_more(config: "TrainConfig", dataset: "Dataset") -> bool:
+    """Whether networks begin from chance with few images that no shipped model has learnt from."""
+    from mien.config import load_recipe
+    from mien.lineage import knows_pictures_of
+    from mien.model import load_model
+
+    count = sum(len(dataset.usable(split)) for split in SPLITS)
+    if config.start_from or config.teachers or count >= _FEW_IMAGES:
+        return False
+    shipped = load_recipe("few").start_from
+    return shipped is not None and not knows_pictures_of(dataset.info, load_model(shipped).card)
 
 
 @data_app.command("clean")

@@ -256,7 +256,7 @@ def _print_groups(column: str, groups: "Groups") -> None:
         )
     out_console.print(table)
     if len(groups) > _GROUPS_TOLD:
-        out_console.print(f"and {len(groups) - _GROUPS_TOLD:,} smaller groups")
+        out_console.print(f"and {len(groups) - _GROUPS_TOLD:,} more groups, none larger")
 
 
 def _print_environments(found: dict[str, Any]) -> None:
@@ -284,8 +284,7 @@ def print_comparison(found: dict[str, Any]) -> None:
         f"{len(found['shared'])} shared emotions, n = {found['n_shared']:,}",
         soft_wrap=True,
     )
-    several = 0 < found["n_shared"] < found["n"]
-    tested = "against_first_shared" if several else "against_first"
+    tested = found["tested"]
     headings = (
         "accuracy",
         "shared",
@@ -295,7 +294,7 @@ def print_comparison(found: dict[str, Any]) -> None:
         "Brier",
         "ms",
         "MB",
-        "p, shared" if several else "p",
+        "p, shared" if tested == "against_first_shared" else "p",
     )
     table = _figures_table("model", *headings)
     for entry in found["models"]:
@@ -318,6 +317,12 @@ def print_comparison(found: dict[str, Any]) -> None:
     for entry in found["models"]:
         if entry["caveat"]:
             out_console.print(f"{shown(entry['name'])}: {entry['caveat']}", soft_wrap=True)
+        if entry["timed"] == "run":
+            out_console.print(
+                f"{shown(entry['name'])}: timed as a run, by PyTorch; 'mien export' makes a file "
+                "that is quicker",
+                soft_wrap=True,
+            )
         if entry["no_face"]:
             out_console.print(f"{shown(entry['name'])}: no face in {entry['no_face']:,} images")
     for entry in found["models"]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.audit.faceless import find_faceless
+from mien.data.audit.faceless import FEWEST, find_faceless
 from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
 from mien.data.audit.measures import MEASURES, measure
 from mien.data.audit.suspects import OutOfFold
@@ -92,12 +92,16 @@ class _Auditor:
             *self._suspects(),
         ]
         order = {kind: number for number, kind in enumerate(KINDS)}
-        learnt = self.predictions is not None and self.predictions.learnt
+        skipped = set()
+        if self.predictions is None or not self.predictions.learnt:
+            skipped.add("label_suspect")
+        if len(grey) < FEWEST:
+            skipped.add("no_face")
         return Audit(
             dataset=self.dataset.info,
             rows=len(self.dataset),
             findings=tuple(sorted(findings, key=lambda finding: order[finding.kind])),
-            checked=tuple(kind for kind in KINDS if kind != "label_suspect" or learnt),
+            checked=tuple(kind for kind in KINDS if kind not in skipped),
             balance=self.dataset.info["counts"],
             folders=self._folders(),
             values=tuple(self._values(measures)),

@@ -14,13 +14,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["find_faceless"]
+__all__ = ["FEWEST", "find_faceless"]
 
 FACELESS: Final = -0.25
 """Faces come to about 1, broken ones to about -1."""
 
 _SIDE: Final = 48
-_FEWEST: Final = 200
+FEWEST: Final = 200
+"""With fewer pictures there is too little to learn from."""
+
 _MOST: Final = 8000
 _COMPONENTS: Final = 60
 _RIDGE: Final = 300.0
@@ -38,7 +40,7 @@ def find_faceless(images: NDArray[np.uint8]) -> list[tuple[int, float]]:
     Returns:
         Index and resemblance of each: about 1 for a face, `FACELESS` or less here.
     """
-    if len(images) < _FEWEST:
+    if len(images) < FEWEST:
         return []
     resemblance = _resemblance(images)
     strange = np.flatnonzero(resemblance <= FACELESS)

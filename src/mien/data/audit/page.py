@@ -223,6 +223,8 @@ def _percent(value: float) -> str:
 def _figure(value: float) -> str:
     """Return a number with three significant digits, without an exponent where it is large."""
     rounded = float(f"{value:.3g}")
+    if rounded == 1 and value < 1:
+        return f"{value:.4f}"  # a suspicion that is not certain
     return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
 
 
