@@ -179,7 +179,8 @@ def test_links_lead_somewhere(everything: str) -> None:
     assert len(ids) == len(set(ids))
     links = [node.attributes["href"] for node in page.all("a")]
     assert {f"#{kind}" for kind in KINDS} <= set(links)
-    assert {link.removeprefix("#") for link in links} <= set(ids)
+    beside = {"review.html"}  # which the command writes, too
+    assert {link.removeprefix("#") for link in links} - beside <= set(ids)
     labelled = [node.attributes.get("aria-labelledby") for node in page.all("section")]
     assert set(labelled) <= set(ids)
 
@@ -188,7 +189,9 @@ def test_page_asks_no_one_for_anything(everything: str) -> None:
     page = read(everything)
     for node in page.walk():
         for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
-            assert node.attributes.get(name, "#").startswith(("data:", "#"))
+            # What lies beside it is asked for by who clicks alone.
+            of_click = ("review.html",) if node.tag == "a" else ()
+            assert node.attributes.get(name, "#").startswith(("data:", "#", *of_click))
     assert not re.search(r"url\(|@import|https?:", everything)
     (policy,) = [n for n in page.all("meta") if "http-equiv" in n.attributes]
     assert policy.attributes["content"].startswith("default-src 'none'; img-src data:;")

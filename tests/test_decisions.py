@@ -226,8 +226,38 @@ def test_blanks_around_an_id_do_not_matter(faces: Dataset, tmp_path: Path) -> No
     assert read_decisions(file, faces).of == {one: KEEP}
 
 
-@pytest.mark.parametrize("kind", ["duplicate", "near_duplicate", "leak"])
-def test_copies_of_every_kind_go_whatever_was_decided(
+@pytest.mark.parametrize(
+    ("decided", "stay"),
+    [
+        ({}, {"03"}),
+        ({"02": KEEP}, {"03", "02"}),
+        ({"02": KEEP, "04": "sadness"}, {"03", "04"}),  # first by name
+        ({"02": "surprise"}, {"03"}),
+        ({"02": KEEP, "04": KEEP}, {"03", "02", "04"}),
+    ],
+)
+def test_near_copies_that_an_eye_told_apart_stay(
+    faces: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    decided: dict[str, str],
+    stay: set[str],
+) -> None:
+    """02 shows sadness, 03, in the split that tests, surprise, 04 fear."""
+    splits = faces.column("split")
+    for name, split in (("02.png", "train"), ("03.png", "test"), ("04.png", "train")):
+        splits[_row(faces, name)] = split
+    apart = faces.with_column("split", splits)
+    audit = _audit(apart, _finding(apart, "near_duplicate", "02.png", "03.png", "04.png"))
+    monkeypatch.setattr("mien.data.clean.audit_dataset", lambda *args, **options: audit)
+    decisions = Decisions({_id(faces, f"{name}.png"): what for name, what in decided.items()})
+    clean_dataset(apart, tmp_path / "out", Rules(drop=("near_duplicate",)), decisions=decisions)
+    left = {Path(path).stem for path in Dataset.open(tmp_path / "out").column("path")}
+    assert {"02", "03", "04"} & left == stay
+
+
+@pytest.mark.parametrize("kind", ["duplicate", "leak"])
+def test_copies_of_these_kinds_go_whatever_was_decided(
     faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     splits = faces.column("split")

@@ -110,8 +110,8 @@ def compare(
         Plain JSON values: n, the shared emotions, which test of an entry counts (``tested``: where
         some lack an emotion, the one that leaves it out), and one entry a model, the first being
         the one that the others are tested against; ``failed`` gives the reason of each peer that
-        fails. One that could not read some of the images, or fails in the environments, has its other
-        figures all the same.
+        fails. One that could not read some of the images, or fails in the environments, has its
+        other figures all the same.
 
     Raises:
         DatasetError: the split has no usable image.

@@ -41,8 +41,7 @@ from mien.records import SPLITS
 
 __all__ = ["clean_dataset"]
 
-_KEEP_ONE = frozenset({"duplicate", "near_duplicate"})
-_OF_COPIES = _KEEP_ONE | {"leak"}
+_OF_COPIES = frozenset({"duplicate", "near_duplicate", "leak"})
 """Kinds of findings that are about other pictures, too, so that nothing decides them by eye."""
 
 _DECIDED = "decided by eye"
@@ -272,9 +271,12 @@ class _Cleaning:
         ).findings
 
     def _doomed(self, finding: Finding) -> Iterator[tuple[int, str]]:
+        if finding.kind == "near_duplicate":
+            yield from self._doomed_twins(finding)
+            return
         kept = min(finding.rows, key=self._worth)
         for i in finding.rows:
-            if finding.kind in _KEEP_ONE:
+            if finding.kind == "duplicate":
                 if i != kept:
                     yield i, f"{finding.kind} of {self.rows[kept]['path']}"
             elif finding.kind == "leak":
@@ -283,6 +285,17 @@ class _Cleaning:
             else:
                 evidence = ", ".join(f"{k} {v}" for k, v in finding.evidence.items())
                 yield i, f"{finding.kind}: {evidence}" if evidence else finding.kind
+
+    def _doomed_twins(self, finding: Finding) -> Iterator[tuple[int, str]]:
+        """Give all but one of each label, where an eye has told these apart, else all but one."""
+        first, *others = sorted(finding.rows, key=self._worth)
+        kept = {self.rows[first]["label"]: first}
+        for i in others:
+            label = self.rows[i]["label"]
+            if label not in kept and self.rows[i]["id"] in self.decided:
+                kept[label] = i
+            else:
+                yield i, f"{finding.kind} of {self.rows[kept.get(label, first)]['path']}"
 
     def _worth(self, i: int) -> tuple[int, bool, str]:
         """Order rows of one picture: the held-out split first, then what is used, then by name."""
