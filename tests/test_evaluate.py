@@ -378,7 +378,7 @@ def test_numbers_that_agree_in_their_first_digits_are_told_apart(ferplus_dataset
     dataset = replace(
         ferplus_dataset, manifest=ferplus_dataset.manifest.append_column("frame", times)
     )
-    groups = evaluate(Remembers(dataset, EMOTIONS), dataset, "test", by=["frame"]).groups["frame"]
+    groups = evaluate(Remembers(dataset, EMOTIONS), dataset, "test", by="frame").groups["frame"]
     assert len(groups) == 4
     assert all(" to 100" in name for name in groups)
 

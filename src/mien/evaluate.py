@@ -227,7 +227,7 @@ def evaluate(
     dataset: Dataset,
     split: Split,
     *,
-    by: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     progress: Progress = silent,
 ) -> Report:
     """Ask a model for every usable image of a split and compute its figures.
@@ -239,7 +239,7 @@ def evaluate(
         model: knows some emotions.
         dataset: holds the images.
         split: train, valid or test.
-        by: columns of the manifest, whose values get their own figures.
+        by: a column of the manifest, or several, whose values get their own figures.
         progress: shows how far it is.
 
     Raises:
@@ -247,12 +247,10 @@ def evaluate(
         UsageError: no such column.
     """
     labels = model.card.labels
-    for column in by:
-        if column in dataset.manifest.column_names:
-            continue
+    columns, known = [by] if isinstance(by, str) else by, dataset.manifest.column_names
+    if missing := [column for column in columns if column not in known]:
         raise UsageError(
-            f"--by {column!r}: expected a column of the manifest, one of "
-            f"{', '.join(dataset.manifest.column_names)}"
+            f"--by {missing[0]!r}: expected a column of the manifest, one of {', '.join(known)}"
         )
     rows, left_out = known_rows(dataset, split, labels)
     if len(rows) == 0:
@@ -265,7 +263,7 @@ def evaluate(
     caveat = caveat_of(model.card, dataset.info, split)
     report = report_on(found, model.card, dataset, rows, split, caveat)
     truth = dataset.labels(rows, labels)
-    groups = {column: _groups(found, truth, rows, dataset, labels, column) for column in by}
+    groups = {column: _groups(found, truth, rows, dataset, labels, column) for column in columns}
     return replace(report, left_out=left_out, groups=groups)
 
 
