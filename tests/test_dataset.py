@@ -477,6 +477,7 @@ def test_origins_are_told_of_parts_of_parts_and_of_what_they_were_cleaned_from()
             {"fingerprint": "o", "source_format": "kdef"},
         ],
         "cleaned_from": ["m0", "m1", "o0", "w0"],
+        "cleaned": [{"from": "w0"}],
     }
     assert origins({**fer, **found}) == found
     assert origins(fer) == {}

@@ -1,10 +1,14 @@
 """Tests of what a model's card says of the pictures that it learnt from."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mien.data.dataset import Dataset
+from mien.data.clean import clean_dataset
+from mien.data.dataset import Dataset, origins
+from mien.data.decisions import DROP, Decisions
+from mien.data.rules import Rules
 from mien.evaluate import evaluate
 from mien.labels import EMOTIONS
 from mien.model_card import render_model_card
@@ -44,6 +48,24 @@ def test_what_training_images_had_to_meet_is_told(ferplus_dataset: Dataset) -> N
     card = render_model_card(evaluate(model, ferplus_dataset, "test"))
     assert "8 images to train (only where part=mine and relFCs<0.9) and 2 to validate, of" in card
     assert "only where" not in _card(ferplus_dataset, "csv")
+
+
+def test_how_the_data_was_cleaned_is_told(ferplus_dataset: Dataset, tmp_path: Path) -> None:
+    rules = Rules(drop=("flat", "leak"), merge={"contempt": "disgust"}, split=(70, 15, 15))
+    decided = Decisions({ferplus_dataset.column("id")[0]: DROP})
+    clean_dataset(ferplus_dataset, tmp_path / "clean", rules, decisions=decided)
+    clean = Dataset.open(tmp_path / "clean")
+    model = Remembers(clean, clean.emotions)
+    data = {"train": 8, "valid": 2, "source_format": "ferplus", "fingerprint": "x"}
+    told = {"dataset": data | origins(clean.info)}
+    model.card = model.card.model_copy(update={"training": told})
+    card = render_model_card(evaluate(model, clean, "test"))
+    assert (
+        "The data was cleaned before (`mien data clean`): of 1 looked at by eye 0 kept their "
+        "label, 0 got another, 1 were left out; contempt counts as disgust; "
+        "dropped as found: flat, leak; splits were drawn anew, 70/15/15."
+    ) in card
+    assert "was cleaned" not in _card(ferplus_dataset, "csv")
 
 
 def test_by_whom_the_intervals_are_is_told(ferplus_dataset: Dataset) -> None:

@@ -4,7 +4,7 @@ Follows Mitchell et al. 2019 (Model Cards for Model Reporting): what it is for a
 and who is missing from it, figures with their uncertainty, limits. Computes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,6 +68,7 @@ def render_model_card(report: "Report") -> str:
         averaged=card.training.get("averaged"),
         taught_by=_teachers(card.training),
         joined_of=formats if "parts" in whole else (),
+        cleaned=[told for step in whole.get("cleaned", ()) for told in _told_of(step)],
         where=card.training.get("recipe", {}).get("where", ()),
         origin=_origin(formats),
         report=report,
@@ -82,6 +83,28 @@ def render_model_card(report: "Report") -> str:
         ],
         absent=[emotion for emotion, recall in figures.recall.items() if recall is None],
     )
+
+
+def _told_of(step: Mapping[str, Any]) -> Iterator[str]:
+    """Say what one cleaning did, a rule each; ``step`` as `mien.data.clean` notes it."""
+    if decided := step.get("decisions"):
+        yield (
+            f"of {sum(decided.values()):,} looked at by eye {decided['keep']:,} kept their label, "
+            f"{decided['relabel']:,} got another, {decided['drop']:,} were left out"
+        )
+    if source := step.get("label_from"):
+        yield f"labels were taken from the {source}"
+    for old, new in step.get("merge", {}).items():
+        yield f"{old} counts as {new}"
+    for name, says in (
+        ("without", "without"),
+        ("where", "only where"),
+        ("drop", "dropped as found:"),
+    ):
+        if values := step.get(name):
+            yield f"{says} {', '.join(values)}"
+    if shares := step.get("split"):
+        yield f"splits were drawn anew, {'/'.join(f'{share:g}' for share in shares)}"
 
 
 def _origin(formats: Sequence[str]) -> str:

@@ -347,7 +347,8 @@ def origins(info: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a dataset came from, as far as its ``dataset.json`` or a model's card says.
 
     ``parts`` has format and fingerprint of what it was joined of, ``cleaned_from`` the fingerprints
-    of what it, or a part of it, was before it was cleaned; each where there is any.
+    of what it, or a part of it, was before it was cleaned, ``cleaned`` by what rules it was; each
+    where there is any.
     """
     described = list(with_parts(info))
     told = ("fingerprint", "source_format")
@@ -363,6 +364,7 @@ def origins(info: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         "parts": [{key: part[key] for key in told} for part in joined],
         "cleaned_from": sorted(before),
+        "cleaned": list(info.get("cleaned", ())),
     }
     return {key: value for key, value in found.items() if value}
 

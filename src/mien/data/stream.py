@@ -78,6 +78,7 @@ class _Description(BaseModel):
     shards: dict[Split, tuple[Shard, ...]]
     parts: tuple[dict[str, str], ...] = ()
     cleaned_from: tuple[str, ...] = ()
+    cleaned: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
