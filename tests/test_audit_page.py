@@ -348,6 +348,11 @@ def test_emotions_and_their_counts_stay_apart_on_a_phone(faces: Dataset) -> None
         spilt = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).length"
         assert page.locator(".balance th, .balance td").count() == 40
         assert page.locator(".balance th, .balance td").evaluate_all(spilt) == 0
+        copies = [finding(faces, "near_duplicate", *range(n), similarity=0.98) for n in (2, 8)]
+        page.set_content(render_page(audit_of(faces, *copies), faces))
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        few, many = (card.bounding_box() for card in page.locator(".cards > li").all())
+        assert few and many and many["height"] < 1.3 * few["height"]
 
 
 def test_every_image_is_encoded_once(faces: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

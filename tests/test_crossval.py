@@ -228,6 +228,7 @@ def test_folds_are_told_a_line_each(
         cells = (count, short, entry["train"], entry["valid"], 1)
         told_of_it = "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
         assert told_of_it in page.replace(f' title="{who}"', "")
+    assert f'title="{long}"' in page
 
 
 @pytest.mark.parametrize(
