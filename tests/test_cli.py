@@ -18,7 +18,9 @@ from mien.bench import Figure, Machine
 from mien.cli import main
 from mien.cli.terminal import hand_out
 from mien.config import load_recipe
-from mien.data.audit.suspects import OutOfFold
+from mien.data.audit.auditor import audit_dataset
+from mien.data.audit.findings import Audit
+from mien.data.audit.suspects import SUSPECT, OutOfFold
 from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.labels import EMOTIONS
@@ -347,6 +349,15 @@ def test_from_suspect_labels_to_a_repaired_dataset(
     hint = "so few images teach networks little: --recipe few goes on from a model that ships"
     assert hint in ran.err
     monkeypatch.setattr("mien.crossfit.cross_fit", lambda *_, **__: OutOfFold.open(answers))
+    asked: list[float] = []
+
+    def noted(*args: Any, **told: Any) -> Audit:
+        asked.append(told["suspicion"])
+        return audit_dataset(*args, **told)
+
+    monkeypatch.setattr("mien.data.audit.auditor.audit_dataset", noted)
+    assert mien(*ask).status == mien(*ask, "--suspicion", "0.4").status == 0
+    assert asked == [SUSPECT, 0.4]
     for dataset, recipe in ((ferplus_dataset, quick), (drawn_dataset, "few")):
         ran = mien("data", "audit", dataset.path, "--out", audit, "--suspects", "--recipe", recipe)
         assert ran.status == 0 and hint not in ran.err

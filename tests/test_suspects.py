@@ -144,6 +144,18 @@ def test_what_networks_that_know_nothing_did_not_doubt_is_not_called_sound(
     assert audit.networks == made.says
 
 
+def test_a_lower_threshold_suspects_more_the_most_suspect_first() -> None:
+    made, _ = _noisy(True)
+    labels = [EMOTIONS[i] for i in made.given]
+    few, more, all_of_them = (
+        made.suspects(made.ids, labels, least=least) for least in (SUSPECT, 0.3, 0.0)
+    )
+    assert few == made.suspects(made.ids, labels)
+    assert len(few) < len(more) < len(all_of_them) == N
+    assert more[: len(few)] == few
+    assert min(suspect.suspicion for suspect in more) >= 0.3
+
+
 def test_labels_that_nothing_is_sure_of() -> None:
     """An emotion with one image, and one with none."""
     found = np.full((3, 8), 0.125, np.float32)

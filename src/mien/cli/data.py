@@ -111,6 +111,10 @@ def data_audit(
     ] = False,
     recipe: Annotated[str, typer.Option(help="What --suspects trains by.")] = "fast",
     folds: Annotated[int, typer.Option(help="How many networks --suspects trains.", min=2)] = 4,
+    suspicion: Annotated[
+        float,
+        typer.Option(help="From what probability on a label is suspect.", min=0.0, max=1.0),
+    ] = 0.7,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Find what is wrong with a dataset."""
@@ -146,7 +150,7 @@ def data_audit(
                 progress=show,
                 on_epoch=print_epoch,
             )
-        audit = audit_dataset(opened, predictions=predictions, progress=show)
+        audit = audit_dataset(opened, predictions=predictions, suspicion=suspicion, progress=show)
     if out:
         out.mkdir(parents=True, exist_ok=True)
         pages = {"audit.html": render_page, "review.html": render_review}

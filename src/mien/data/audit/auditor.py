@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mien.data.audit.faceless import FEWEST, find_faceless
 from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
 from mien.data.audit.measures import MEASURES, measure
-from mien.data.audit.suspects import OutOfFold
+from mien.data.audit.suspects import SUSPECT, OutOfFold
 from mien.data.audit.twins import SIDE, Twins, find_twins
 from mien.data.dataset import Dataset
 from mien.data.splits import FLATTEST, join_groups
@@ -32,7 +32,11 @@ _BATCH: Final = 1024
 
 
 def audit_dataset(
-    dataset: Dataset, *, predictions: OutOfFold | None = None, progress: Progress = silent
+    dataset: Dataset,
+    *,
+    predictions: OutOfFold | None = None,
+    suspicion: float = SUSPECT,
+    progress: Progress = silent,
 ) -> Audit:
     """Look for every kind of defect.
 
@@ -43,9 +47,10 @@ def audit_dataset(
         dataset: an open dataset.
         predictions: what networks said of its images that were not trained on them; without them
             nothing is said of suspect labels.
+        suspicion: how probable it must be that a label is wrong, 0..1, for it to be suspect.
         progress: shows how far it is.
     """
-    return _Auditor(dataset, predictions, progress).audit()
+    return _Auditor(dataset, predictions, suspicion, progress).audit()
 
 
 def keep_together(dataset: Dataset, findings: Iterable[Finding]) -> list[int]:
@@ -64,9 +69,16 @@ def keep_together(dataset: Dataset, findings: Iterable[Finding]) -> list[int]:
 class _Auditor:
     """One audit: the manifest's columns, the grey pictures, and what came of comparing them."""
 
-    def __init__(self, dataset: Dataset, predictions: OutOfFold | None, progress: Progress) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        predictions: OutOfFold | None,
+        suspicion: float,
+        progress: Progress,
+    ) -> None:
         self.dataset = dataset
         self.predictions = predictions
+        self.suspicion = suspicion
         self.progress = progress
         self.paths: list[str] = dataset.column("path")
         self.splits: list[str] = dataset.column("split")
@@ -268,7 +280,8 @@ class _Auditor:
 
     def _suspects(self) -> Iterator[Finding]:
         if self.predictions is not None:
-            for suspect in self.predictions.suspects(self.dataset.column("id"), self.labels):
+            ids = self.dataset.column("id")
+            for suspect in self.predictions.suspects(ids, self.labels, least=self.suspicion):
                 yield self._finding(
                     "label_suspect",
                     [suspect.row],

@@ -21,10 +21,10 @@ from mien.atomic import replacing
 from mien.errors import DatasetError
 from mien.metrics import accuracy, macro_recall_of_right
 
-__all__ = ["OutOfFold", "Suspect"]
+__all__ = ["SUSPECT", "OutOfFold", "Suspect"]
 
 SUSPECT: Final = 0.7
-"""A label is suspect from this probability on that it is wrong."""
+"""A label is suspect from this probability on that it is wrong, unless another is asked for."""
 
 _LEARNT: Final = 1.5
 """Networks whose macro recall is not so many times that of guessing have learnt nothing."""
@@ -143,7 +143,9 @@ class OutOfFold:
         chosen = np.flatnonzero(self.true_emotion.max(axis=1) >= confidence)
         return {self.ids[i]: self.emotions[best[i]] for i in chosen}
 
-    def suspects(self, ids: Sequence[str], labels: Sequence[str | None]) -> list[Suspect]:
+    def suspects(
+        self, ids: Sequence[str], labels: Sequence[str | None], *, least: float = SUSPECT
+    ) -> list[Suspect]:
         """Return the rows of a manifest whose labels are probably wrong, the most suspect first.
 
         There are none where the networks have not `learnt` anything.
@@ -151,6 +153,7 @@ class OutOfFold:
         Args:
             ids: of every row.
             labels: of every row; None: there is none.
+            least: how probable it must be that a label is wrong, 0..1.
         """
         if not self.learnt:
             return []
@@ -160,7 +163,7 @@ class OutOfFold:
             if key in place and label in self.emotions:
                 chances = self.true_emotion[place[key]].copy()
                 suspicion = 1 - chances[self.emotions.index(label)]
-                if suspicion >= SUSPECT:
+                if suspicion >= least:
                     chances[self.emotions.index(label)] = 0
                     rather = self.emotions[int(chances.argmax())]
                     found.append(Suspect(row, rather, float(suspicion)))
