@@ -17,7 +17,7 @@ from PIL import Image
 from mien.data.dataset import PART, Dataset
 from mien.metrics import BINS
 from mien.pages import render
-from mien.people import images_of_people, one_person
+from mien.people import images_of_people, who_is_shown
 
 if TYPE_CHECKING:
     from mien.evaluate import Report
@@ -49,7 +49,7 @@ def render_evaluation(report: "Report", dataset: Dataset, pictures: Sequence[Pat
     return render(
         "evaluation.html.j2",
         {"percent": _percent, "short": _short, "name": lambda path: PurePosixPath(path).name},
-        one_person=one_person,
+        who_is_shown=who_is_shown,
         images_of=images_of_people(figures.count, report.people, report.nameless),
         report=report,
         figures=figures,

@@ -12,10 +12,10 @@ __all__ = [
     "chosen_by",
     "images_of_people",
     "number_people",
-    "one_person",
     "several_of_some",
     "sign_flips",
     "sums_over_people",
+    "who_is_shown",
     "widened",
 ]
 
@@ -29,9 +29,14 @@ def number_people(names: Sequence[str | None]) -> People:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
-def one_person(subjects: Sequence[str], nameless: int) -> str | None:
-    """Return whom all images show, if they show one person; ``nameless`` of them name nobody."""
-    return subjects[0] if len(subjects) == 1 and not nameless else None
+def who_is_shown(subjects: Sequence[str], nameless: int) -> str | int | None:
+    """Return whom all images show if they show one person, else how many are named; None: nobody.
+
+    Args:
+        subjects: whoever is named, each once.
+        nameless: how many images name nobody.
+    """
+    return subjects[0] if len(subjects) == 1 and not nameless else len(subjects) or None
 
 
 def images_of_people(images: int, who: str | int | None, nameless: int) -> str:
@@ -39,7 +44,7 @@ def images_of_people(images: int, who: str | int | None, nameless: int) -> str:
 
     Args:
         images: how many there are.
-        who: whom all of them show, or how many people are named in them; None: nobody is.
+        who: as `who_is_shown` tells.
         nameless: how many of the images name nobody.
     """
     told = f"{images:,} image{'' if images == 1 else 's'}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from mien.people import images_of_people, one_person
+from mien.people import images_of_people, who_is_shown
 from mien.records import SPLITS, Prediction
 
 if TYPE_CHECKING:
@@ -96,17 +96,13 @@ def print_tried(run: "Tried") -> None:
 
 def print_fold(entry: dict[str, Any], folds: int) -> None:
     """Say how a fold of a cross-validation was judged, beside the progress."""
-    images = images_of_people(entry["n"], _people_of(entry), entry["nameless"])
+    who = who_is_shown(entry["subjects"], entry["nameless"])
+    images = shown(images_of_people(entry["n"], who, entry["nameless"]))
     err_console.print(
         f"fold {entry['fold']}/{folds}  {images}  accuracy {entry['accuracy']:.2%}  "
         f"macro recall {entry['macro_recall']:.2%}  loss {entry['nll']:.4f}",
         soft_wrap=True,
     )
-
-
-def _people_of(entry: dict[str, Any]) -> str | int | None:
-    one = one_person(entry["subjects"], entry["nameless"])
-    return shown(one) if one else entry["people"]
 
 
 def print_trial(trial: "Trial") -> None:
@@ -234,7 +230,7 @@ def _print_folds(found: dict[str, Any]) -> None:
         table.add_row(
             str(entry["fold"]),
             f"{entry['n']:,}",
-            str(_people_of(entry) or "-"),
+            shown(who_is_shown(entry["subjects"], entry["nameless"]) or "-"),
             f"{entry['accuracy']:.1%}",
             f"{entry['macro_recall']:.1%}",
             f"{entry['nll']:.3f}",
