@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from typer.testing import CliRunner
 
 from mien.cli import app
@@ -360,6 +360,17 @@ def _show_dark(page: Page, dataset: Dataset, file: Path, *names: str) -> None:
     _show(page, dataset, file, *(_finding(dataset, "dark", name, lightest=3.0) for name in names))
 
 
+def _saved(page: Page, tmp_path: Path) -> Path:
+    with page.expect_download() as download:
+        page.click("#save")
+    download.value.save_as(file := tmp_path / "saved.csv")
+    return file
+
+
+def _pick(card: Locator) -> None:
+    card.click(position={"x": 40, "y": 40})  # on its picture
+
+
 @in_browser
 def test_what_is_decided_on_the_page_cleans_the_dataset(
     page: Page, faces: Dataset, tmp_path: Path
@@ -368,7 +379,7 @@ def test_what_is_decided_on_the_page_cleans_the_dataset(
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     cards = page.locator("#cards li")
     assert cards.count() == 2
-    cards.first.click(position={"x": 40, "y": 40})
+    _pick(cards.first)
     page.keyboard.press("Enter")
     page.keyboard.press("X")
     for _ in range(2):
@@ -379,9 +390,7 @@ def test_what_is_decided_on_the_page_cleans_the_dataset(
     page.click("text=Dark images")
     page.keyboard.press("k")
     assert page.inner_text("#progress") == "3 of 3 pictures decided"
-    with page.expect_download() as download:
-        page.click("#save")
-    download.value.save_as(file := tmp_path / "decisions.csv")
+    file = _saved(page, tmp_path)
     found = read_decisions(file, faces)
     expected = {"02.png": "fear", HOSTILE: "fear", "00.png": KEEP}
     assert found.of == {_id(faces, name): what for name, what in expected.items()}
@@ -392,7 +401,7 @@ def test_what_is_decided_on_the_page_cleans_the_dataset(
     page.reload()
     assert page.inner_text("#progress") == "0 of 3 pictures decided"
     page.set_input_files("#open", file)
-    page.get_by_text("3 decisions of decisions.csv taken.").wait_for()
+    page.get_by_text("3 decisions of saved.csv taken.").wait_for()
     path = faces.column("path")[_row(faces, "02.png")]
     page.set_input_files("#open", _written(tmp_path, f"Path;Decision\n{path};Keep\nno;keep\n"))
     page.get_by_text("1 decision of decisions.csv taken.").wait_for()
@@ -422,7 +431,7 @@ def test_a_key_pressed_once_more_on_the_last_picture_undoes_nothing(
     page: Page, faces: Dataset, tmp_path: Path
 ) -> None:
     _show_dark(page, faces, tmp_path / "review.html", "01.png")
-    page.locator("#cards li").click(position={"x": 40, "y": 40})
+    _pick(page.locator("#cards li"))
     page.keyboard.press("x")
     page.keyboard.press("x")
     assert page.inner_text("#progress") == "1 of 1 picture decided"
@@ -449,7 +458,7 @@ def test_the_label_that_it_has_already_means_that_it_is_right(
     page: Page, faces: Dataset, tmp_path: Path
 ) -> None:
     _show_dark(page, faces, tmp_path / "review.html", "01.png")
-    page.locator("#cards li").click(position={"x": 40, "y": 40})
+    _pick(page.locator("#cards li"))
     page.keyboard.press("2")  # happiness
     assert page.inner_text("#cards .verdict") == "label is right"
 
@@ -481,7 +490,7 @@ def test_more_cards_come_by_the_button_and_by_the_keyboard(
     assert (cards.count(), page.inner_text("#more")) == (60, "70 more")
     page.click("#more")
     assert cards.count() == 120
-    cards.last.click(position={"x": 40, "y": 40})
+    _pick(cards.last)
     page.keyboard.press("x")
     assert cards.count() == 130
     assert page.is_hidden("#more")
@@ -506,9 +515,7 @@ def test_a_path_that_begins_as_a_formula_is_text_to_a_spreadsheet(
     renamed = faces.with_column("path", paths)
     _show_dark(page, renamed, tmp_path / "review.html", "=1+1.png")
     page.locator("#cards button", has_text="no use").click()
-    with page.expect_download() as download:
-        page.click("#save")
-    download.value.save_as(file := tmp_path / "decisions.csv")
+    file = _saved(page, tmp_path)
     assert ',"\'=1+1.png",' in file.read_text(encoding="utf-8")
     assert read_decisions(file, renamed).of == {renamed.column("id")[row]: DROP}
 
@@ -571,13 +578,6 @@ def test_what_a_spreadsheet_made_of_saved_decisions_is_taken_as_clean_takes_it(
         assert f",{third},awe,drop\n" in saved.read_text(encoding="utf-8")
         assert read_decisions(saved, faces).of == read_decisions(file, faces).of
         page.reload()
-
-
-def _saved(page: Page, tmp_path: Path) -> Path:
-    with page.expect_download() as download:
-        page.click("#save")
-    download.value.save_as(file := tmp_path / "saved.csv")
-    return file
 
 
 @in_browser
@@ -691,7 +691,7 @@ def test_no_label_cannot_be_right(page: Page, faces: Dataset, tmp_path: Path) ->
     assert "no label" in page.inner_text("#cards")
     assert "given glee" in page.inner_text("#cards")
     assert page.locator("#cards button").all_inner_texts() == ["no use"]
-    page.locator("#cards li").click(position={"x": 40, "y": 40})
+    _pick(page.locator("#cards li"))
     page.keyboard.press("k")
     assert page.inner_text("#progress") == "0 of 1 picture decided"
 

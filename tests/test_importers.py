@@ -747,19 +747,6 @@ def test_drawing_all_splits_is_told(tmp_path: Path) -> None:
         assert told == [f"Splits {'/'.join(map(str, split))} of each emotion were drawn."]
 
 
-def test_drawing_what_validates_is_told(tmp_path: Path) -> None:
-    names = [
-        f"{split}/{e}/{i}.png"
-        for split in ("train", "test")
-        for e in ("happy", "sad")
-        for i in range(9)
-    ]
-    told = "The source has no usable validation image: a ninth of train was drawn."
-    assert told in _import("folder", _faces(tmp_path / "s", names)).info["notes"]
-    more = [*names, "valid/happy/0.png", "valid/sad/0.png"]
-    assert told not in _import("folder", _faces(tmp_path / "t", more)).info["notes"]
-
-
 def test_a_split_of_unusable_images_alone_is_drawn_as_if_it_were_not_there(tmp_path: Path) -> None:
     names = [f"{emotion}/{i:02d}.png" for emotion in ("happy", "sad") for i in range(20)]
     dataset = _import("folder", _faces(tmp_path / "s", [*names, "test/me.png"]))
@@ -826,11 +813,16 @@ def test_folder_without_a_validation_split_gets_one_from_train_alone(tmp_path: P
         for e in ("sad", "fear")
         for i in range(20)
     ]
-    rows = _import("folder", _faces(tmp_path / "s", names)).manifest.to_pylist()
+    dataset = _import("folder", _faces(tmp_path / "s", names))
+    rows = dataset.manifest.to_pylist()
     for label in ("sadness", "fear"):
         splits = Counter(r["split"] for r in rows if r["label"] == label)
         assert splits == {"train": 18, "valid": 2, "test": 20}
     assert all(r["path"].startswith("test") == (r["split"] == "test") for r in rows)
+    told = "The source has no usable validation image: a ninth of train was drawn."
+    assert told in dataset.info["notes"]
+    more = [*names, "valid/sad/0.png", "valid/fear/0.png"]
+    assert told not in _import("folder", _faces(tmp_path / "t", more)).info["notes"]
 
 
 def test_numbers_are_no_emotions(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ METADATA_KEY = "mien"
 _BEFORE = ("started_from", "averaged", "taught_by")
 """The ways in which a card tells of models before it, each with a list of their lineages."""
 
-
 _ORIGIN = ("fingerprint", "source_format", "parts", "cleaned_from")
 """What is told of a dataset that an earlier model learnt from."""
 

@@ -130,7 +130,7 @@ def cross_validate(
                 on_fold(entry, len(cut))
         caveat = " ".join(
             [
-                *([before.caveat] if before.caveat else []),
+                *filter(None, [before.caveat]),
                 *_of_people(nameless, len(rows)),
                 *_of_emotions(dataset, cut),
             ]

@@ -19,7 +19,6 @@ from mien.cli.terminal import (
 )
 from mien.errors import UsageError
 from mien.labels import EMOTIONS, canonical
-from mien.records import SPLITS
 
 if TYPE_CHECKING:
     from mien.config import TrainConfig
@@ -132,10 +131,11 @@ def data_audit(
         predictions = None
         if suspects and out:
             from mien.config import load_recipe
-            from mien.crossfit import cross_fit
+            from mien.crossfit import cross_fit, usable_rows
 
             config = load_recipe(recipe)
-            if _may_learn_more(config, opened):
+            few = len(usable_rows(opened)) < _FEW_IMAGES
+            if few and _may_learn_more(config, opened):
                 err_console.print(
                     "so few images teach networks little: --recipe few goes on from a model that "
                     "ships",
@@ -169,13 +169,12 @@ def data_audit(
 
 
 def _may_learn_more(config: "TrainConfig", dataset: "Dataset") -> bool:
-    """Whether networks begin from chance with few images that no shipped model has learnt from."""
+    """Whether networks begin from chance on images that no shipped model has learnt from."""
     from mien.config import load_recipe
     from mien.lineage import knows_pictures_of
     from mien.model import load_model
 
-    count = sum(len(dataset.usable(split)) for split in SPLITS)
-    if config.start_from or config.teachers or count >= _FEW_IMAGES:
+    if config.start_from or config.teachers:
         return False
     shipped = load_recipe("few").start_from
     return shipped is not None and not knows_pictures_of(dataset.info, load_model(shipped).card)
