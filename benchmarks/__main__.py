@@ -19,6 +19,7 @@ from benchmarks import (
     small_sets,
     startup,
     steadiness,
+    temperature,
 )
 
 for benchmark in (
@@ -31,6 +32,7 @@ for benchmark in (
     audit,
     small_sets,
     intervals,
+    temperature,
     growth,
     accidents,
 ):
