@@ -320,6 +320,21 @@ def test_networks_correct_or_remove_labels(dirty: Dataset, tmp_path: Path, rules
     assert changes == {}
 
 
+def test_another_suspicion_drops_more_or_fewer(dirty: Dataset, tmp_path: Path) -> None:
+    predictions = _predictions(dirty, "Train/surprise")
+    suspects = predictions.suspects(dirty.column("id"), dirty.column("label"), least=0)
+    middle = suspects[len(suspects) // 2].suspicion
+    for least in (0.0, middle, 1.0):
+        rules = Rules(drop=("label_suspect",), suspicion=least)
+        expected = sum(suspect.suspicion >= least for suspect in suspects)
+        if expected == len(suspects):
+            with pytest.raises(DatasetError, match="no usable row"):
+                clean_dataset(dirty, tmp_path / "0", rules, predictions=predictions)
+            continue
+        _, changes = clean_dataset(dirty, tmp_path / f"{least}", rules, predictions=predictions)
+        assert changes.get("drop", 0) == expected
+
+
 def test_only_merges_since_the_answers_apply_to_them(dirty: Dataset, tmp_path: Path) -> None:
     """What is called disgust by then was contempt, which is not anger."""
     first, _ = _clean(dirty, tmp_path / "1", Rules(merge={"disgust": "anger"}))

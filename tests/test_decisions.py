@@ -17,7 +17,7 @@ from mien.data.audit.findings import Audit, Finding
 from mien.data.audit.review import render_review
 from mien.data.clean import clean_dataset
 from mien.data.dataset import Dataset
-from mien.data.decisions import DROP, KEEP, Decisions, read_decisions
+from mien.data.decisions import APART, DROP, KEEP, Decisions, read_decisions
 from mien.data.importers import import_dataset
 from mien.data.join import join_datasets
 from mien.data.rules import Rules
@@ -68,6 +68,7 @@ def _written(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize("key", ["id", "path"])
 def test_a_csv_from_anywhere_is_read(faces: Dataset, tmp_path: Path, apart: str, key: str) -> None:
     said = {"02.png": "keep", "03.png": "Sad", "04.png": " drop ", "05.png": "", "06.png": "fear"}
+    said["08.png"] = "Apart"
     rows = [f" Decision {apart}note{apart}{key.upper()}"]
     for name, what in said.items():
         place = faces.column(key)[_row(faces, name)]
@@ -78,8 +79,9 @@ def test_a_csv_from_anywhere_is_read(faces: Dataset, tmp_path: Path, apart: str,
         _id(faces, "03.png"): "sadness",
         _id(faces, "04.png"): DROP,
         _id(faces, "06.png"): "fear",
+        _id(faces, "08.png"): APART,
     }
-    assert found.counts == {"keep": 1, "drop": 1, "relabel": 2}
+    assert found.counts == {"keep": 1, "drop": 1, "apart": 1, "relabel": 2}
     assert found.elsewhere == 0
 
 
@@ -110,7 +112,10 @@ def test_an_id_that_a_spreadsheet_spoilt_is_found_by_its_path(
         ("id,label\n1,fear\n", "its columns are id, label; expected 'decision'"),
         ("decision\nkeep\n", "its columns are decision; expected 'decision', and 'id'"),
         ("id,decision\n{id},keep\n{id},fear\n", "line 3: {id} is decided twice, as keep and as"),
-        ("id,decision\n\n{id},maybe\n", "line 3: decision 'maybe'; expected keep, drop or one of"),
+        (
+            "id,decision\n\n{id},maybe\n",
+            "line 3: decision 'maybe'; expected keep, drop, apart or one",
+        ),
         ("id,decision\nx,keep\ny,fear\n", "none of its 2 pictures (x, y) is in"),
         ('id,decision\n"x,keep\n', "not readable as a csv"),
     ],
@@ -161,7 +166,7 @@ def test_decisions_change_their_pictures_and_are_on_record(faces: Dataset, tmp_p
     assert (told["03"]["from"], told["03"]["to"]) == (EMOTIONS[3], "fear")
     assert told["04"]["from"]["label"] == EMOTIONS[4]
     step = Dataset.open(tmp_path / "out").info["cleaned"][-1]
-    assert step["decisions"] == {"keep": 1, "drop": 1, "relabel": 1}
+    assert step["decisions"] == {"keep": 1, "drop": 1, "apart": 0, "relabel": 1}
 
 
 def test_what_was_decided_no_rule_judges_again(faces: Dataset, tmp_path: Path) -> None:
@@ -271,6 +276,73 @@ def test_copies_of_these_kinds_go_whatever_was_decided(
     assert {"02.png", "03.png"} & names == {"03.png"}
 
 
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """One picture three times, the middle one mirrored and in the test split, with a copy of it."""
+    root = tmp_path_factory.mktemp("alike")
+    face = draw_face(sample_parameters("fear", seed=1), size=48)
+    pictures = {
+        "train/fear/one": face,
+        "test/sad/two": face[:, ::-1],
+        "train/fear/three": face // 2 + 60,
+        "test/sad/copy": face[:, ::-1],
+    }
+    for number in range(8):
+        emotion = EMOTIONS[number]
+        pictures[f"valid/{emotion}/{number}"] = draw_face(
+            sample_parameters(emotion, seed=20 + number), size=48
+        )
+    for name, image in pictures.items():
+        (root / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(root / f"source/{name}.png", image)
+    import_dataset("folder", root / "source", root / "dataset", size=48, channels=1)
+    return Dataset.open(root / "dataset")
+
+
+@pytest.mark.parametrize(
+    ("told", "groups", "leaks"),
+    [
+        ((), [{"one", "two", "three", "copy"}], 1),
+        (("two",), [{"one", "three"}], 0),
+        (("copy",), [{"one", "three"}], 0),  # which is of the same pixels
+        (("one",), [{"two", "three", "copy"}], 1),
+        (("one", "two"), [], 0),
+    ],
+)
+def test_what_an_eye_tells_apart_is_no_near_copy(
+    alike: Dataset, tmp_path: Path, told: tuple[str, ...], groups: list[set[str]], leaks: int
+) -> None:
+    apart = {_id(alike, f"{name}.png") for name in told}
+    audit = audit_dataset(alike, apart=apart)
+    found = [
+        {Path(path).stem for path in finding.paths} for finding in audit.of_kind("near_duplicate")
+    ]
+    assert found == groups
+    assert len(audit.of_kind("leak")) == leaks
+    assert len(audit.of_kind("duplicate")) == 1
+    rules = Rules(drop=("near_duplicate", "leak"))
+    decisions = Decisions(dict.fromkeys(apart, APART))
+    clean_dataset(alike, tmp_path / "out", rules, decisions=decisions)
+    left = {Path(path).stem for path in Dataset.open(tmp_path / "out").column("path")}
+    assert set(told) <= left
+    assert [len(group & left) for group in groups] == [1] * len(groups)
+
+
+def test_what_is_told_apart_may_lie_in_another_split(alike: Dataset, tmp_path: Path) -> None:
+    """Nothing ties pictures together but their pixels."""
+    names = ("one.png", "two.png", "three.png")
+    apart = Decisions({_id(alike, name): APART for name in names})
+    found = set()
+    for seed in range(8):
+        out = tmp_path / str(seed)
+        clean_dataset(alike, out, Rules(split=(50, 25, 25), seed=seed), decisions=apart)
+        drawn = Dataset.open(out)
+        splits = [drawn.column("split")[_row(drawn, name)] for name in (*names, "copy.png")]
+        assert splits[1] == splits[3]
+        found.add(len(set(splits)))
+    assert max(found) > 1
+
+
 # The page
 
 
@@ -301,6 +373,7 @@ def test_the_page_holds_pictures_of_what_an_eye_can_decide(faces: Dataset) -> No
         "id": _id(faces, "02.png"),
         "rather": "fear",
         "why": "suspicion 0.9",
+        "like": None,
     }
     assert "<script>alert" not in text
     assert "3 pictures to decide by eye" in text
@@ -314,6 +387,22 @@ def test_copies_say_which_of_how_many_they_are(faces: Dataset) -> None:
     told = json.loads(text.partition('id="told">')[2].partition("</script>")[0])
     said = [picture["why"] for picture in told["kinds"][0]["pictures"]]
     assert said == ["copy 1 of 2, labels fear 2", "copy 2 of 2, labels fear 2"]
+
+
+def test_near_copies_are_shown_beside_what_they_are_most_like(alike: Dataset) -> None:
+    text = render_review(audit_dataset(alike), alike)
+    told = json.loads(text.partition('id="told">')[2].partition("</script>")[0])
+    kinds = {kind["title"]: kind["pictures"] for kind in told["kinds"]}
+    ids = {name: _id(alike, f"{name}.png") for name in ("one", "two", "three", "copy")}
+    shown = {picture["id"]: picture for picture in kinds["Near copies"]}
+    assert len(shown) == 2 and set(shown) < set(ids.values())
+    for picture in shown.values():
+        assert picture["like"] in ids.values() and picture["like"] != picture["id"]
+        assert re.fullmatch(r"copy \d of 4, similarity (0\.9[7-9]\d*|1)", picture["why"])
+    assert {picture["id"] for picture in kinds["Copies with different labels"]} == set(ids.values())
+    assert set(ids.values()) <= set(told["rows"])
+    few = render_review(audit_dataset(alike), alike, per_kind=1)
+    assert all(f'"id": "{picture["like"]}"' in few for picture in kinds["Near copies"][:1])
 
 
 def test_a_row_without_a_picture_is_not_for_the_eye(faces: Dataset) -> None:
@@ -410,6 +499,28 @@ def test_what_is_decided_on_the_page_cleans_the_dataset(
     page.check("#undecided")
     assert cards.count() == 0
     assert page.is_visible("#none")
+
+
+@in_browser
+def test_near_copies_are_told_apart_on_the_page(page: Page, alike: Dataset, tmp_path: Path) -> None:
+    findings = audit_dataset(alike).of_kind("near_duplicate")
+    (tmp_path / "review.html").write_text(render_review(audit_dataset(alike), alike))
+    page.goto((tmp_path / "review.html").as_uri())
+    page.click("text=Near copies")
+    cards = page.locator("#cards li")
+    assert cards.count() == 2
+    assert cards.first.locator("img").count() == 2
+    assert re.search(r"beside it \w+\.png (fear|sadness)", cards.first.inner_text())
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.keyboard.press("a")
+    assert cards.first.locator(".verdict").inner_text() == "no copy"
+    cards.last.get_by_text("no copy").click()
+    found = read_decisions(_saved(page, tmp_path), alike)
+    assert set(found.of.values()) == {APART} and len(found.of) == 2
+    rows = {alike.column("id")[row] for row in findings[0].rows}
+    assert set(found.of) < rows
+    page.reload()
+    assert page.inner_text("#progress").startswith("2 of ")
 
 
 @in_browser
@@ -652,8 +763,8 @@ def test_a_list_is_walked_by_keys(page: Page, faces: Dataset, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ("a,glee", "“glee” is no decision: expected keep, drop or an emotion"),
-        ("a,constructor", "“constructor” is no decision: expected keep, drop or an emotion"),
+        ("a,glee", "“glee” is no decision: expected keep, drop, apart or an emotion"),
+        ("a,constructor", "“constructor” is no decision: expected keep, drop, apart or an emotion"),
         ("a,keep\nb,drop\na,drop", "a is decided twice, as keep and as drop"),
         ('"a,keep', "it ends within quotation marks"),
     ],

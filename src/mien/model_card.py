@@ -88,8 +88,9 @@ def render_model_card(report: "Report") -> str:
 def _told_of(step: Mapping[str, Any]) -> Iterator[str]:
     """Say what one cleaning did, a rule each; ``step`` as `mien.data.clean` notes it."""
     if decided := step.get("decisions"):
+        kept = decided["keep"] + decided.get("apart", 0)
         yield (
-            f"of {sum(decided.values()):,} looked at by eye {decided['keep']:,} kept their label, "
+            f"of {sum(decided.values()):,} looked at by eye {kept:,} kept their label, "
             f"{decided['relabel']:,} got another, {decided['drop']:,} were left out"
         )
     if source := step.get("label_from"):

@@ -199,6 +199,13 @@ def data_clean(
     confidence: Annotated[
         float | None, typer.Option(help="How sure the model must be: 0.9.", metavar="SHARE")
     ] = None,
+    suspicion: Annotated[
+        float | None,
+        typer.Option(
+            help="From what probability on a label is suspect, for --drop label_suspect: 0.7.",
+            metavar="SHARE",
+        ),
+    ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(help="DIR/cross-fit/out-of-fold.parquet of an audit.", metavar="FILE"),
@@ -236,6 +243,7 @@ def data_clean(
             "drop": drop,
             "label_from": label_from,
             "confidence": confidence,
+            "suspicion": suspicion,
             "merge": dict(pair(text) for text in merge or ()),
             "without": without,
             "where": where,
@@ -243,7 +251,9 @@ def data_clean(
             "seed": seed,
         },
     )
-    if decisions is None and chosen == Rules(seed=chosen.seed, confidence=chosen.confidence):
+    if decisions is None and chosen == Rules(
+        seed=chosen.seed, confidence=chosen.confidence, suspicion=chosen.suspicion
+    ):
         raise UsageError(
             "nothing to do: expected --rules, --decisions, --drop, --label-from, --merge, "
             "--without, --where or --split"

@@ -23,7 +23,7 @@ from mien.data.audit.findings import Finding
 from mien.data.audit.suspects import OutOfFold
 from mien.data.conditions import Condition
 from mien.data.dataset import Dataset, replace_column
-from mien.data.decisions import DROP, KEEP, Decisions
+from mien.data.decisions import APART, DROP, KEEP, Decisions
 from mien.data.rules import Rules
 from mien.data.splits import draw_splits
 from mien.data.writer import (
@@ -179,7 +179,7 @@ class _Cleaning:
         self._remove(gone)
         for row in self.rows:
             what = self.decided.get(row["id"])
-            if what not in {None, KEEP}:
+            if what not in {None, KEEP, APART}:
                 self._label(row, what, _DECIDED)
             if what and row["folder_label"]:
                 row["folder_label"] = row["label"]  # else the folder would undo it the next time
@@ -267,7 +267,11 @@ class _Cleaning:
     def _audit(self) -> tuple[Finding, ...]:
         self._expect_rows()
         return audit_dataset(
-            self.as_it_stands(), predictions=self.predictions, progress=self.progress
+            self.as_it_stands(),
+            predictions=self.predictions,
+            suspicion=self.rules.suspicion,
+            apart={name for name, what in self.decided.items() if what == APART},
+            progress=self.progress,
         ).findings
 
     def _doomed(self, finding: Finding) -> Iterator[tuple[int, str]]:

@@ -13,7 +13,7 @@ from mien.errors import UsageError
 from mien.labels import EMOTIONS, find_alias
 from mien.records import show_path
 
-__all__ = ["DROP", "KEEP", "Decisions", "read_decisions"]
+__all__ = ["APART", "DROP", "KEEP", "Decisions", "read_decisions"]
 
 KEEP: Final = "keep"
 """The picture and its label are right."""
@@ -21,7 +21,11 @@ KEEP: Final = "keep"
 DROP: Final = "drop"
 """The picture is of no use."""
 
-_EXPECTED: Final = f"{KEEP}, {DROP} or one of {', '.join(EMOTIONS)}"
+APART: Final = "apart"
+"""Picture and label are right, and it is no near copy of another picture, however alike."""
+
+_WORDS: Final = (KEEP, DROP, APART)
+_EXPECTED: Final = f"{', '.join(_WORDS)} or one of {', '.join(EMOTIONS)}"
 _TOLD: Final = 3
 
 
@@ -30,7 +34,7 @@ class Decisions:
     """What was decided about rows of a dataset.
 
     Attributes:
-        of: for the ids of rows, `KEEP`, `DROP`, or the emotion that is shown.
+        of: for the ids of rows, `KEEP`, `DROP`, `APART`, or the emotion that is shown.
         elsewhere: how many more decisions the file has, about pictures that the dataset has not.
     """
 
@@ -39,9 +43,9 @@ class Decisions:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many pictures keep their label, go, or get another emotion."""
-        found = Counter(what if what in {KEEP, DROP} else "relabel" for what in self.of.values())
-        return {kind: found[kind] for kind in (KEEP, DROP, "relabel")}
+        """How many pictures keep their label, go, are no copies, or get another emotion."""
+        found = Counter(what if what in _WORDS else "relabel" for what in self.of.values())
+        return {kind: found[kind] for kind in (*_WORDS, "relabel")}
 
 
 def read_decisions(path: Path, dataset: Dataset) -> Decisions:
@@ -75,7 +79,7 @@ def read_decisions(path: Path, dataset: Dataset) -> Decisions:
         if not (said := (row.get("decision") or "").strip()):
             continue
         place = f"--decisions {path}: line {number}"
-        what = said.lower() if said.lower() in {KEEP, DROP} else find_alias(said)
+        what = said.lower() if said.lower() in _WORDS else find_alias(said)
         if what is None:
             raise UsageError(f"{place}: decision {said[:40]!r}; expected {_EXPECTED}")
         named, file = (row.get("id") or "").strip(), row.get("path") or ""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mien.data.audit.findings import KINDS
+from mien.data.audit.suspects import SUSPECT
 from mien.data.conditions import Condition
 from mien.errors import UsageError
 from mien.labels import canonical
@@ -26,6 +27,8 @@ class Rules:
             largest of the ``votes``, or the ``model``, which is networks that were not trained on
             the image; None: the table's.
         confidence: how probable the model's emotion must be to count, 0..1.
+        suspicion: how probable it must be that a label is wrong, 0..1, for ``label_suspect`` to
+            drop it.
         merge: emotions that become others, ``{"contempt": "disgust"}``; votes follow.
         without: emotions whose rows go.
         where: conditions that every row must meet, ``relFCs<0.9``; rows without the value stay. Of
@@ -44,6 +47,7 @@ class Rules:
 
     label_from: Literal["folder", "votes", "model"] | None = None
     confidence: float = 0.9
+    suspicion: float = SUSPECT
     merge: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
@@ -55,8 +59,9 @@ class Rules:
         unknown = [kind for kind in self.drop if kind not in KINDS]
         if unknown:
             raise UsageError(f"drop {', '.join(unknown)}: expected any of {', '.join(KINDS)}")
-        if not 0 <= self.confidence <= 1:
-            raise UsageError(f"confidence {self.confidence}: expected 0 to 1")
+        for name in ("confidence", "suspicion"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} {getattr(self, name)}: expected 0 to 1")
         merged = {canonical(old): canonical(new) for old, new in self.merge.items()}
         again = sorted(set(merged) & set(merged.values()))
         if again:

@@ -1,14 +1,14 @@
 """Looking for everything that is wrong with a dataset."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.audit.faceless import FEWEST, find_faceless
-from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
+from mien.data.audit.findings import KINDS, Audit, Finding, Likeness, ValueFigures
 from mien.data.audit.measures import MEASURES, measure
 from mien.data.audit.suspects import SUSPECT, OutOfFold
 from mien.data.audit.twins import SIDE, Twins, find_twins
@@ -36,6 +36,7 @@ def audit_dataset(
     *,
     predictions: OutOfFold | None = None,
     suspicion: float = SUSPECT,
+    apart: Collection[str] = (),
     progress: Progress = silent,
 ) -> Audit:
     """Look for every kind of defect.
@@ -48,9 +49,10 @@ def audit_dataset(
         predictions: what networks said of its images that were not trained on them; without them
             nothing is said of suspect labels.
         suspicion: how probable it must be that a label is wrong, 0..1, for it to be suspect.
+        apart: ids of pictures that are no near copies of any other, however alike.
         progress: shows how far it is.
     """
-    return _Auditor(dataset, predictions, suspicion, progress).audit()
+    return _Auditor(dataset, predictions, suspicion, apart, progress).audit()
 
 
 def keep_together(dataset: Dataset, findings: Iterable[Finding]) -> list[int]:
@@ -74,11 +76,13 @@ class _Auditor:
         dataset: Dataset,
         predictions: OutOfFold | None,
         suspicion: float,
+        apart: Collection[str],
         progress: Progress,
     ) -> None:
         self.dataset = dataset
         self.predictions = predictions
         self.suspicion = suspicion
+        self.apart = {row for row, name in enumerate(dataset.column("id")) if name in apart}
         self.progress = progress
         self.paths: list[str] = dataset.column("path")
         self.splits: list[str] = dataset.column("split")
@@ -118,6 +122,7 @@ class _Auditor:
             folders=self._folders(),
             values=tuple(self._values(measures)),
             networks=self.predictions.says if self.predictions else "",
+            likest=_likest(twins),
         )
 
     # --- what the manifest says -----------------------------------------------------------------
@@ -155,8 +160,10 @@ class _Auditor:
 
     def _twins(self, grey: NDArray[np.uint8], copies: list[list[int]]) -> list[Twins]:
         """Return near duplicates as pairs of rows; of each group of copies only one is compared."""
-        others = {row for group in copies for row in group[1:]}
-        kept = [i for i, row in enumerate(self.pictured.tolist()) if row not in others]
+        passed = self.apart.union(*(group[1:] for group in copies))
+        # What is apart has copies of its own pixels, and these are apart, too.
+        passed.update(group[0] for group in copies if not self.apart.isdisjoint(group))
+        kept = [i for i, row in enumerate(self.pictured.tolist()) if row not in passed]
         rows = self.pictured[kept]
         pairs = find_twins(grey[kept], progress=self.progress)
         return [
@@ -320,6 +327,15 @@ class _Auditor:
     def _finding(self, kind: str, rows: Sequence[int], **evidence: Any) -> Finding:
         paths = tuple(self.paths[row] for row in rows)
         return Finding(kind, tuple(rows), paths, evidence)
+
+
+def _likest(twins: Iterable[Twins]) -> dict[int, Likeness]:
+    """Return for each row that has near copies the one that is most like it."""
+    found: dict[int, Likeness] = {}
+    for pair in sorted(twins, key=lambda pair: pair.similarity):
+        found[pair.first] = Likeness(pair.second, pair.similarity)
+        found[pair.second] = Likeness(pair.first, pair.similarity)
+    return found
 
 
 def _bin_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:

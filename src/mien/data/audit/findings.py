@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-__all__ = ["KINDS", "Audit", "Finding", "Kind", "ValueFigures"]
+__all__ = ["KINDS", "Audit", "Finding", "Kind", "Likeness", "ValueFigures"]
 
 
 class Kind(NamedTuple):
@@ -69,6 +69,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 """Every kind of finding, in the order of reports."""
 
 
+class Likeness(NamedTuple):
+    """Another picture that one is like, as a row of the manifest, and how much (-1..1)."""
+
+    row: int
+    similarity: float
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is wrong, and how that is known.
@@ -122,6 +129,7 @@ class Audit:
             where the source has no folders named after emotions beside a table.
         values: the spread of the source's own numbers and of the audit's measures.
         networks: how far the networks that suspect labels are to be trusted; empty: none was asked.
+        likest: for each row that has near copies, the one that is most like it.
     """
 
     dataset: Mapping[str, Any]
@@ -132,6 +140,7 @@ class Audit:
     folders: Mapping[str, Mapping[str, int]]
     values: tuple[ValueFigures, ...]
     networks: str = ""
+    likest: Mapping[int, Likeness] = field(default_factory=dict)
 
     @property
     def summary(self) -> dict[str, int]:

@@ -3,11 +3,13 @@
 const told = JSON.parse(document.getElementById("told").textContent);
 const rows = new Map(Object.entries(told.rows)); // by their ids
 const aliases = new Map(Object.entries(told.aliases)); // of emotions
+const pictures = new Set(told.kinds.flatMap((each) => each.pictures.map(({ id }) => id)));
 const ofPath = new Map(told.alone.map((id) => [rows.get(id).path, id])); // those of one row
 const $ = (id) => document.getElementById(id);
 
 const KEEP = "keep";
 const DROP = "drop";
+const APART = "apart";
 const AT_ONCE = 60;
 const KEY = `mien-review-${told.fingerprint}`;
 const COLUMNS = ["id", "path", "label", "decision"];
@@ -106,7 +108,7 @@ function asTable(text) {
 
 function meant(said) {
   const name = said.toLowerCase();
-  return name === KEEP || name === DROP ? name : aliases.get(name.replace(/[_-]/g, " "));
+  return [KEEP, DROP, APART].includes(name) ? name : aliases.get(name.replace(/[_-]/g, " "));
 }
 
 function fromCsv(text) {
@@ -123,7 +125,7 @@ function fromCsv(text) {
     const [id, path, label, said] = places.map((place) => row[place] ?? "");
     if (!said.trim()) continue;
     const what = meant(said.trim());
-    if (!what) throw new Error(`“${said}” is no decision: expected keep, drop or an emotion`);
+    if (!what) throw new Error(`“${said}” is no decision: expected keep, drop, apart or an emotion`);
     const [key, one] = entryOf(id.trim(), what, path, label);
     const earlier = taken.get(key)?.decision ?? one.decision;
     if (earlier !== one.decision) {
@@ -154,7 +156,7 @@ async function open(file) {
   }
   if (taken.length) change(taken);
   list();
-  const others = taken.filter(([key]) => !rows.has(key)).length;
+  const others = taken.filter(([key]) => !pictures.has(key)).length;
   const about = [`${count(taken.length, "decision")} of ${file.name} taken.`];
   if (others) about.push(`${others.toLocaleString("en")} of them about pictures that this page has not.`);
   if (nameless) about.push(`${count(nameless, "row")} without an id passed over: this page has no such path, or several pictures of it.`);
@@ -198,14 +200,22 @@ function choice(picture) {
   return made;
 }
 
+function imageOf(row) {
+  const made = element("img");
+  made.src = row.uri;
+  made.alt = `labelled ${row.label ?? "nothing"}`;
+  made.title = row.path;
+  return made;
+}
+
 function makeCard(picture) {
   const row = rows.get(picture.id);
   const card = element("li");
   card.tabIndex = -1;
   card.dataset.id = picture.id;
-  const image = element("img");
-  image.src = row.uri;
-  image.alt = `labelled ${row.label ?? "nothing"}`;
+  const other = rows.get(picture.like);
+  const images = element("div", "images");
+  images.append(...[row, other].filter(Boolean).map(imageOf));
   const label = element("p", "label");
   label.append(row.label ? emotion(row.label) : element("span", "muted", "no label"));
   label.append(element("span", "muted", row.split));
@@ -219,10 +229,16 @@ function makeCard(picture) {
     suggested.append(emotion(picture.rather));
     controls.append(suggested);
   }
+  if (other) controls.append(button("no copy", APART, "the label is right, and it is no copy of the one beside it (A)"));
   controls.append(button("no use", DROP, "leave the picture out (X)"), choice(picture));
-  card.append(image, label, verdict);
+  card.append(images, label, verdict);
   if (row.part) card.append(element("p", "part", row.part));
   card.append(file);
+  if (other) {
+    const beside = element("p", "why", `beside it ${other.path.split("/").pop()} `);
+    beside.append(other.label ? emotion(other.label) : "no label", ` ${other.split}`);
+    card.append(beside);
+  }
   if (picture.why) card.append(element("p", "why", picture.why));
   if (row.excluded) card.append(element("p", "why", `left out already: ${row.excluded}`));
   card.append(controls);
@@ -238,6 +254,7 @@ function dress(card) {
   verdict.replaceChildren();
   if (what === KEEP) verdict.append("label is right");
   else if (what === DROP) verdict.append("left out");
+  else if (what === APART) verdict.append("no copy");
   else if (what) verdict.append("→ ", emotion(what));
   for (const each of card.querySelectorAll("button")) {
     each.setAttribute("aria-pressed", String(each.dataset.what === what));
@@ -272,9 +289,9 @@ function undo() {
 // --- the list -------------------------------------------------------------------------------
 
 function progress() {
-  const here = [...rows.keys()].filter((id) => decided.has(id)).length;
-  $("progress").textContent = `${here.toLocaleString("en")} of ${count(rows.size, "picture")} decided`;
-  $("bar").value = here / rows.size;
+  const here = [...pictures].filter((id) => decided.has(id)).length;
+  $("progress").textContent = `${here.toLocaleString("en")} of ${count(pictures.size, "picture")} decided`;
+  $("bar").value = here / pictures.size;
   $("save").disabled = decided.size === 0;
   $("undo").disabled = before.length === 0;
   for (const [place, tab] of [...$("kinds").children].entries()) {
@@ -348,6 +365,7 @@ function press(event) {
   if (key === "enter") what = picture.rather;
   else if (key === "k" && label) what = KEEP;
   else if (key === "x") what = DROP;
+  else if (key === "a" && picture.like) what = APART;
   else if (/^[1-8]$/.test(key)) what = told.emotions[key - 1];
   if (!what) return;
   event.preventDefault();

@@ -27,6 +27,7 @@ __all__ = ["render_review"]
 _OF_PICTURES: Final = (
     "label_suspect",
     "label_conflict",
+    "near_duplicate",
     "folder_label_disagree",
     "bad_label",
     "unlisted",
@@ -39,7 +40,7 @@ _OF_PICTURES: Final = (
 )
 """Kinds that a look at the picture decides, in the order in which a look is worth most."""
 
-_SHOWN_OTHERWISE: Final = frozenset({"label", "rather", "reason", "excluded_already"})
+_SHOWN_OTHERWISE: Final = frozenset({"label", "rather", "reason", "excluded_already", "mirrored"})
 
 
 def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> str:
@@ -54,15 +55,15 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
         HTML that needs no other file.
     """
     kinds: list[dict[str, Any]] = []
-    shown: dict[int, None] = {}
+    cards: dict[int, None] = {}
     ids, paths = dataset.column("id"), dataset.column("path")
     of_path = Counter(paths)
     for kind in _OF_PICTURES:
-        found = list(_pictures(audit.of_kind(kind), dataset))
+        found = list(_pictures(audit, kind, dataset))
         if not found:
             continue
         kept = found[:per_kind]
-        shown |= dict.fromkeys(row for row, _ in kept)
+        cards |= dict.fromkeys(row for row, _ in kept)
         kinds.append(
             {
                 "title": title_of(kind),
@@ -73,11 +74,13 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
                         "id": ids[row],
                         "rather": evidence.get("rather"),
                         "why": _in_words(evidence),
+                        "like": ids[audit.likest[row].row] if row in audit.likest else None,
                     }
                     for row, evidence in kept
                 ],
             }
         )
+    shown = cards.keys() | {audit.likest[row].row for row in cards if row in audit.likest}
     told = {
         "fingerprint": dataset.info["fingerprint"],
         "emotions": EMOTIONS,
@@ -91,10 +94,11 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
         "data/audit/review.html.j2",
         FILTERS,
         source_format=audit.dataset["source_format"],
-        pictures=len(shown),
+        pictures=len(cards),
         emotions=EMOTIONS,
         networks=audit.networks,
         suggests=any(picture["rather"] for kind in kinds for picture in kind["pictures"]),
+        copies=not cards.keys().isdisjoint(audit.likest),
         # No "<" can end the element that holds it.
         told=json.dumps(told, ensure_ascii=False).replace("<", "\\u003c"),
         script=script,
@@ -102,19 +106,29 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
     )
 
 
-def _pictures(
-    findings: Sequence[Finding], dataset: Dataset
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield each row of findings that has an image once, with the evidence."""
+def _pictures(audit: Audit, kind: str, dataset: Dataset) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield each row of a kind's findings that has an image once, with the evidence."""
     shards = dataset.column("shard")
+    findings = audit.of_kind(kind)
+    if kind == "near_duplicate":  # those that are least alike are the most doubtful
+        findings = tuple(sorted(findings, key=lambda finding: finding.evidence["similarity"]))
     seen = set()
     for finding in findings:
-        for place, row in enumerate(finding.rows, start=1):
+        for row in _to_decide(finding, audit):
             if shards[row] is not None and row not in seen:
                 seen.add(row)
-                several = len(finding.rows) > 1
-                which = {"copy": f"{place} of {len(finding.rows)}"} if several else {}
-                yield row, {**which, **finding.evidence}
+                copies = len(finding.rows)
+                place = finding.rows.index(row) + 1
+                which = {"copy": f"{place} of {copies}"} if copies > 1 else {}
+                own = {"similarity": audit.likest[row].similarity} if row in audit.likest else {}
+                yield row, {**which, **finding.evidence, **own}
+
+
+def _to_decide(finding: Finding, audit: Audit) -> Sequence[int]:
+    """Return a finding's rows; of near copies all but one, beside which the others are seen."""
+    if finding.kind != "near_duplicate":
+        return finding.rows
+    return [row for row in finding.rows if row in audit.likest][1:]
 
 
 def _in_words(evidence: Mapping[str, Any]) -> str:
