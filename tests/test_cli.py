@@ -244,6 +244,25 @@ def test_a_mistake_of_ours_is_one_line(mien: Command, monkeypatch: pytest.Monkey
         main()
 
 
+def test_ctrl_c_while_the_command_line_is_imported_shows_no_traceback() -> None:
+    program = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "mien.cli":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Finder())
+from mien.__main__ import main
+main()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "mien: interrupted\n")
+
+
 def test_a_name_that_the_terminal_cannot_write(tmp_path: Path) -> None:
     face = draw_face(sample_parameters("anger", seed=1), size=48)
     Image.fromarray(face).save(tmp_path / "żółw.png")
