@@ -50,7 +50,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("data.decisions", "data.rules"),
     ("data.audit", "timeline_page", "timeline_picture"),
-    ("pages", "picture", "timeline"),
+    ("figure", "pages", "picture", "timeline"),
     ("model", "data.writer", "data.formats", "annotate", "inputs", "quantise", "track"),
     ("calibration", "data.conditions", "lineage"),
     ("data.dataset", "data.splits", "data.source"),

@@ -76,7 +76,7 @@ def test_a_comparison_says_by_what_it_judges(
     capsys: pytest.CaptureFixture[str], people: list[int], printed: str | None, on_page: str
 ) -> None:
     models = [_contender(name, EMOTIONS, ["neutral"] * 4) for name in ("one", "two")]
-    about = {"source_format": "folder", "fingerprint": "f"}
+    about = {"name": "mine", "source_format": "folder", "fingerprint": "f"}
     found = {
         "split": "test",
         "dataset": about,
@@ -465,7 +465,7 @@ class _Tables(HTMLParser):
 
 def _found(*contenders: Contender) -> dict[str, Any]:
     truth = np.array([EMOTIONS.index(e) for e in ("neutral", "fear", "contempt", "contempt")])
-    about = {"fingerprint": "abc", "source_format": "folder"}
+    about = {"name": "mine", "fingerprint": "abc", "source_format": "folder"}
     return {"split": "test", "dataset": about, "failed": {}, **judge(contenders, truth)}
 
 
@@ -513,7 +513,7 @@ def test_what_p_calls_chance_is_not_coloured() -> None:
     answers: list[str | None] = ["neutral"] * 300
     mistaken: list[str | None] = ["fear"] * 4
     worse = _contender("worse", EMOTIONS, mistaken + answers[4:])
-    about = {"fingerprint": "abc", "source_format": "folder"}
+    about = {"name": "mine", "fingerprint": "abc", "source_format": "folder"}
     found = judge([worse, _contender("better", EMOTIONS, answers)], truth)
     low, _ = found["models"][1]["against_first"]["interval"]
     assert low > 0
@@ -526,7 +526,7 @@ def test_better_and_worse_are_not_swapped(second: str) -> None:
     answers: list[str | None] = ["neutral"] * 40 if second == "better" else ["fear"] * 40
     others: list[str | None] = ["fear"] * 40 if second == "better" else ["neutral"] * 40
     contenders = [_contender("first", EMOTIONS, others), _contender("second", EMOTIONS, answers)]
-    about = {"fingerprint": "abc", "source_format": "folder"}
+    about = {"name": "mine", "fingerprint": "abc", "source_format": "folder"}
     found = judge(contenders, np.zeros(40, dtype=np.int64))
     page = render_comparison({"split": "test", "dataset": about, "failed": {}, **found})
     assert f'<tr class="{second}"><th>second' in page
@@ -562,7 +562,7 @@ def test_people_are_those_of_the_images_that_decide(capsys: pytest.CaptureFixtur
     seven = _contender("seven", EMOTIONS[:7], ["neutral", "fear", None])
     truth = np.array([EMOTIONS.index(name) for name in ("neutral", "neutral", "contempt")])
     found = judge([eight, seven], truth, np.array([0, 0, 1]))
-    about = {"source_format": "folder", "fingerprint": "f"}
+    about = {"name": "mine", "source_format": "folder", "fingerprint": "f"}
     found = {"split": "test", "dataset": about, "failed": {}, **found}
     assert found["models"][1]["against_first"]["by"] == "people"
     print_comparison(found)

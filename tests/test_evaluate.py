@@ -69,6 +69,7 @@ def test_a_model_that_knows_everything(ferplus_dataset: Dataset) -> None:
     assert report.left_out == {}
     assert (report.model, report.split) == ("remembers", "test")
     assert report.dataset == {
+        "name": "ferplus",
         "fingerprint": ferplus_dataset.info["fingerprint"],
         "source_format": "ferplus",
     }
@@ -206,6 +207,27 @@ def test_files_of_a_report(tmp_path: Path, ferplus_dataset: Dataset) -> None:
     with Image.open(written[4]) as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 500
+
+
+def test_a_folder_of_any_name_is_told_as_it_is(tmp_path: Path, ferplus_dataset: Dataset) -> None:
+    """No formula begins by a dollar, and a letter that the font lacks warns of nothing."""
+    named = replace(ferplus_dataset, path=tmp_path / "a$b_{$ \N{CJK UNIFIED IDEOGRAPH-8868}<b>")
+    report = evaluate(Remembers(named, EMOTIONS), named, "test")
+    page, *_ = report.save(tmp_path / "report", named)
+    told = "remembers on a$b_{$ \N{CJK UNIFIED IDEOGRAPH-8868}&lt;b&gt; test"
+    assert f"<h1>{told}</h1>" in page.read_text(encoding="utf-8")
+
+
+def test_only_charts_are_turned_round_on_a_dark_page(
+    tmp_path: Path, ferplus_dataset: Dataset
+) -> None:
+    report = evaluate(Remembers(ferplus_dataset, EMOTIONS), ferplus_dataset, "test")
+    report.save(tmp_path, ferplus_dataset)
+    pictures = [tmp_path / f"{name}.png" for name in ("calibration", "conditions")]
+    shutil.copy(pictures[0], pictures[1])
+    text = render_evaluation(report, ferplus_dataset, pictures)
+    shown = re.findall(r'<img class="(picture[^"]*)"', text)
+    assert shown == ["picture chart", "picture"]
 
 
 def test_environments_are_kept_while_the_answers_stay(

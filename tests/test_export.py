@@ -79,7 +79,7 @@ def test_reports_in_the_run_folder_go_onto_the_card(
         "nll": 1.5,
         "recall": {},
         "left_out": {},
-        "dataset": {"fingerprint": "ab", "source_format": "folder"},
+        "dataset": {"name": "of mine", "fingerprint": "ab", "source_format": "folder"},
     }
     run = shutil.copytree(tiny_run, tmp_path / "run")
     # Those of other data lie beside it, and stay off.
@@ -91,7 +91,9 @@ def test_reports_in_the_run_folder_go_onto_the_card(
     if off:
         assert "test" not in card.figures
     else:
-        assert (card.figures["test"]["accuracy"], card.figures["test"]["n"]) == (0.5, 24)
+        figures = card.figures["test"]
+        assert (figures["accuracy"], figures["n"]) == (0.5, 24)
+        assert figures["dataset"] == {"fingerprint": "ab", "source_format": "folder"}
 
 
 def test_file_names_no_path_of_the_machine(tiny_onnx: Path) -> None:

@@ -175,7 +175,7 @@ def compare(
         failed |= _add_environments(found, asks, dataset, rows, truth, environments, progress)
     return {
         "split": split,
-        "dataset": {key: dataset.info[key] for key in ("fingerprint", "source_format")},
+        "dataset": dataset.identity,
         "failed": failed,
         **found,
     }

@@ -86,7 +86,7 @@ class Report:
         card: the model's.
         split: train, valid or test; ``cross-validation`` where the answers are those of a fold's
             network each.
-        dataset: fingerprint and source format of the data.
+        dataset: name, fingerprint and source format of the data.
         caveat: why the figures may flatter, see `caveat_of`; of folds, or do injustice.
         evaluation: the figures.
         left_out: images whose label the model does not know, by label.
@@ -132,7 +132,7 @@ class Report:
         """Model, data, number of images and accuracy in one line."""
         figures = self.evaluation
         return (
-            f"{self.model} on {self.dataset['source_format']} {self.split} "
+            f"{self.model} on {self.dataset['name']} {self.split} "
             f"(n = {figures.count:,}): accuracy {figures.accuracy:.1%}"
         )
 
@@ -204,9 +204,8 @@ class Report:
     def _environments_before(self, report: Path) -> dict[str, Any] | None:
         try:
             before = json.loads(report.read_text(encoding="utf-8"))
-            same = before["dataset"] == self.dataset and math.isclose(
-                before["nll"], self.evaluation.nll, rel_tol=1e-6
-            )
+            same_data = before["dataset"]["fingerprint"] == self.dataset["fingerprint"]
+            same = same_data and math.isclose(before["nll"], self.evaluation.nll, rel_tol=1e-6)
             found: dict[str, Any] | None = before["environments"] if same else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
@@ -292,7 +291,7 @@ def report_on(
     return Report(
         card=card,
         split=split,
-        dataset={key: dataset.info[key] for key in ("fingerprint", "source_format")},
+        dataset=dataset.identity,
         caveat=caveat,
         evaluation=evaluate_probabilities(found, truth, labels),
         left_out={},

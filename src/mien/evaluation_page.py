@@ -30,6 +30,9 @@ _TITLES: Final = {
     "environments": "Light, things worn, lens and box",
     "conditions": "The conditions, on a drawn face",
 }
+_OF_FACES: Final = "conditions"
+"""The picture whose colours are a face's, so that no dark page may turn them round."""
+
 _GROUPS: Final = 40
 
 
@@ -57,7 +60,10 @@ def render_evaluation(report: "Report", dataset: Dataset, pictures: Sequence[Pat
         shares=shares.tolist(),
         counts=figures.confusion.tolist(),
         most_groups=_GROUPS,
-        pictures=[(_TITLES[path.stem], _png(path.read_bytes())) for path in pictures],
+        pictures=[
+            (_TITLES[path.stem], _png(path.read_bytes()), path.stem != _OF_FACES)
+            for path in pictures
+        ],
         mistakes=[
             (mistake, part, _png(_encoded(face)))
             for mistake, part, face in zip(report.mistakes, parts, faces, strict=True)

@@ -173,7 +173,10 @@ def _reported_figures(run: Path, card: ModelCard) -> dict[str, Any]:
 
 
 def _for_card(report: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: report[key] for key in _ON_CARD}
+    told = {key: report[key] for key in _ON_CARD}
+    # What somebody's folder is called is nobody else's concern.
+    told["dataset"] = {key: told["dataset"][key] for key in told["dataset"] if key != "name"}
+    return told
 
 
 def _exported(original: TorchModel, out: Path) -> onnx.ModelProto:

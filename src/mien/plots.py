@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from mien.annotate import PRINT_COLOURS
-from mien.atomic import replacing
+from mien.figure import save_figure
 from mien.metrics import Evaluation
 
 __all__ = [
@@ -62,7 +62,7 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
         axes.set_xlabel("epoch; line: the lowest validation loss")
         axes.legend(frameon=False)
         _plain(axes)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_emotions(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -83,7 +83,7 @@ def save_emotions(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     figure.axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=len(names))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_search(path: Path, trials: Sequence[Mapping[str, Any]]) -> None:
@@ -122,7 +122,7 @@ def save_search(path: Path, trials: Sequence[Mapping[str, Any]]) -> None:
         _plain(axes)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_runs(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
@@ -148,7 +148,7 @@ def save_runs(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     figure.axes[1].yaxis.set_major_formatter(PercentFormatter(1.0))
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=5)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_calibration(path: Path, evaluation: Evaluation, *, title: str) -> None:
@@ -183,7 +183,7 @@ def save_calibration(path: Path, evaluation: Evaluation, *, title: str) -> None:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         _plain(axes)
     figure.suptitle(title, x=0.01, ha="left", color=_INK)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_confusion(path: Path, evaluation: Evaluation, *, title: str) -> None:
@@ -211,7 +211,7 @@ def save_confusion(path: Path, evaluation: Evaluation, *, title: str) -> None:
     axes.set_ylabel("label")
     axes.set_title(title, loc="left")
     _plain(axes)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_environments(path: Path, found: Mapping[str, Any], *, title: str) -> None:
@@ -240,7 +240,7 @@ def save_environments(path: Path, found: Mapping[str, Any], *, title: str) -> No
         fontsize=10,
     )
     _plain(axes)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_conditions(path: Path, faces: Mapping[str, Sequence[NDArray[np.uint8]]]) -> None:
@@ -254,7 +254,7 @@ def save_conditions(path: Path, faces: Mapping[str, Sequence[NDArray[np.uint8]]]
     for axes, (name, pictures) in zip(grid.flat, faces.items(), strict=False):
         axes.imshow(np.concatenate(list(pictures), axis=1))
         axes.set_title(name.replace("_", " "), loc="left", fontsize=9, color=_INK, pad=2)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _plain(axes: Axes) -> None:
@@ -262,8 +262,3 @@ def _plain(axes: Axes) -> None:
     for name, spine in axes.spines.items():
         spine.set_visible(name == "bottom")
         spine.set_color(_FAINT)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=130, format="png")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from mien.annotate import PRINT_COLOURS
-from mien.atomic import replacing
+from mien.figure import save_figure
 from mien.timeline import Person, Timeline, clock, ticks
 from mien.video import title
 
@@ -45,8 +45,7 @@ def save_timeline(path: Path, timeline: Timeline) -> None:
         axes.tick_params(labelbottom=row == len(shown) - 1)
     if not shown:
         figure.text(0.022, 0.3, "no face was seen", color=_MUTED, fontsize=11)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=130, format="png")
+    save_figure(figure, path)
 
 
 def _write_head(figure: Figure, timeline: Timeline, height: float) -> None:
@@ -54,10 +53,7 @@ def _write_head(figure: Figure, timeline: Timeline, height: float) -> None:
     if timeline.faces > MOST_ROWS:
         faces += f", the {MOST_ROWS} longest in sight shown"
     name = "".join(c if c.isprintable() else "?" for c in title(timeline.source))
-    figure.text(
-        0.022, 1 - 0.36 / height, name[:80], color=_INK, fontsize=14, weight="bold",
-        parse_math=False,
-    )  # fmt: skip
+    figure.text(0.022, 1 - 0.36 / height, name[:80], color=_INK, fontsize=14, weight="bold")
     line = f"{clock(timeline.duration_s)} · {timeline.frames:,} frames · {faces}"
     figure.text(0.022, 1 - 0.62 / height, line, color=_MUTED, fontsize=9.5)
     patches = [Patch(color=_colour(label), label=label) for label in timeline.labels]

@@ -183,7 +183,7 @@ def print_report(report: "Report") -> None:
     """Show the figures of an evaluation."""
     figures = report.evaluation
     out_console.print(
-        f"[bold]{shown(report.model)}[/] on {report.dataset['source_format']} {report.split}, "
+        f"[bold]{shown(report.model)}[/] on {shown(report.dataset['name'])} {report.split}, "
         f"n = {figures.count:,}: accuracy {figures.accuracy:.2%}, "
         f"macro recall {figures.macro_recall:.2%}, NLL {figures.nll:.4f}, calibration error "
         f"{figures.calibration_error:.2%}, Brier {figures.brier:.4f}",
@@ -276,7 +276,7 @@ def _print_environments(found: dict[str, Any]) -> None:
 def print_comparison(found: dict[str, Any]) -> None:
     """Show several models side by side."""
     out_console.print(
-        f"{found['dataset']['source_format']} {found['split']}, n = {found['n']:,}; "
+        f"{shown(found['dataset']['name'])} {found['split']}, n = {found['n']:,}; "
         f"{len(found['shared'])} shared emotions, n = {found['n_shared']:,}",
         soft_wrap=True,
     )

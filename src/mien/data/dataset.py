@@ -121,6 +121,9 @@ PART: Final = _column(
 """The column that the manifest of a joined dataset has besides."""
 
 
+_IDENTITY = ("fingerprint", "source_format")
+
+
 @dataclass(frozen=True)
 class Dataset:
     """An open dataset folder.
@@ -137,6 +140,16 @@ class Dataset:
     manifest: pa.Table
     spec: InputSpec
     _shards: tuple[NDArray[np.uint8], ...]
+
+    @property
+    def name(self) -> str:
+        """What its folder is called."""
+        return self.path.resolve().name
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What it is called and which it is: ``name``, ``fingerprint``, ``source_format``."""
+        return {"name": self.name} | {key: self.info[key] for key in _IDENTITY}
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Dataset":
@@ -351,7 +364,6 @@ def origins(info: Mapping[str, Any]) -> dict[str, Any]:
     where there is any.
     """
     described = list(with_parts(info))
-    told = ("fingerprint", "source_format")
     joined = (part for part in described[1:] if "parts" not in part)
     before = {
         fingerprint
@@ -362,7 +374,7 @@ def origins(info: Mapping[str, Any]) -> dict[str, Any]:
         )
     }
     found = {
-        "parts": [{key: part[key] for key in told} for part in joined],
+        "parts": [{key: part[key] for key in _IDENTITY} for part in joined],
         "cleaned_from": sorted(before),
         "cleaned": list(info.get("cleaned", ())),
     }

@@ -178,6 +178,7 @@ def render_page(audit: Audit, dataset: Dataset, *, per_kind: int = 48) -> str:
         "data/audit/page.html.j2",
         FILTERS,
         audit=audit,
+        name=dataset.name,
         touched=len({row for finding in audit.findings for row in finding.rows}),
         tiles=[_Tile(kind, title_of(kind), summary.get(kind)) for kind in KINDS],
         balance=_balance(audit.balance),

@@ -93,7 +93,7 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
     return render(
         "data/audit/review.html.j2",
         FILTERS,
-        source_format=audit.dataset["source_format"],
+        name=dataset.name,
         pictures=len(cards),
         emotions=EMOTIONS,
         networks=audit.networks,
