@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,39 @@ def test_folder_gives_unlisted_files_their_label(dirty: Dataset, tmp_path: Path)
     for name in ("disagrees", "unlisted"):
         row = rows[f"Train/sadness/{name}.png"]
         assert (row["label"], row["problem"], row["excluded"]) == ("sadness", None, None)
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ([""], "in no split that mien knows. Splits 80/10/10"),
+        (["", "test/"], "where the others are: theirs was drawn."),
+        (["train/", "test/"], "a ninth of train was drawn."),
+        (["train/", "valid/empty", "test/"], "are as if it were not there."),
+    ],
+)
+def test_notes_of_splits_go_where_splits_are_drawn_anew(
+    tmp_path: Path, places: list[str], told: str
+) -> None:
+    source = tmp_path / "source"
+    for number, (place, emotion) in enumerate(product(places, EMOTIONS[:4] * 3)):
+        split = place.removesuffix("empty")
+        file = source / split / emotion / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if split == place:
+            write_image(file, _face(number))
+        else:
+            file.write_bytes(b"no image")
+    import_dataset("folder", source, tmp_path / "dataset")
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert any(told in note for note in dataset.info["notes"])
+    for rules, stays in ((Rules(without=("neutral",)), True), (Rules(split=(60, 20, 20)), False)):
+        out = tmp_path / f"{stays}"
+        clean_dataset(dataset, out, rules)
+        notes = Dataset.open(out).info["notes"]
+        assert any(told in note for note in notes) == stays
+        drawn = "Splits 60/20/20 of each emotion were drawn."
+        assert (drawn in notes) != stays
 
 
 def test_drawn_splits_keep_pictures_together(dirty: Dataset, tmp_path: Path) -> None:

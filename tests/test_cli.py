@@ -25,6 +25,7 @@ from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.labels import EMOTIONS
 from mien.model import load_model
+from mien.records import SPLITS
 from mien.serve import Limits
 
 
@@ -377,6 +378,10 @@ def test_from_suspect_labels_to_a_repaired_dataset(
     monkeypatch.setattr("mien.data.audit.auditor.audit_dataset", noted)
     assert mien(*ask).status == mien(*ask, "--suspicion", "0.4").status == 0
     assert asked == [SUSPECT, 0.4]
+    usable = sum(len(drawn_dataset.usable(split)) for split in SPLITS)
+    for least, hinted in ((usable, False), (usable + 1, True)):
+        monkeypatch.setattr("mien.cli.data._FEW_IMAGES", least)
+        assert (hint in mien(*ask).err) == hinted
     for dataset, recipe in ((ferplus_dataset, quick), (drawn_dataset, "few")):
         ran = mien("data", "audit", dataset.path, "--out", audit, "--suspects", "--recipe", recipe)
         assert ran.status == 0 and hint not in ran.err

@@ -213,6 +213,8 @@ def test_a_part_for_training_only_leaves_the_figures_to_the_others(
     (note,) = (note for note in joined.info["notes"] if note.startswith("mine is for training"))
     assert "its 2 validation and 2 test images went to train" in note
     assert [part["train_only"] for part in joined.info["parts"]] == [False, True]
+    clean_dataset(joined, tmp_path / "anew", Rules(split=(60, 20, 20)))
+    assert note not in Dataset.open(tmp_path / "anew").info["notes"]
 
 
 def test_what_a_part_left_out_stays_left_out(

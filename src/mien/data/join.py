@@ -22,7 +22,14 @@ from mien.data.dataset import (
     shard_name,
     with_parts,
 )
-from mien.data.writer import NO_IMAGE, exclude_copies, new_folder, sample_id, write_description
+from mien.data.writer import (
+    NO_IMAGE,
+    TO_TRAIN,
+    exclude_copies,
+    new_folder,
+    sample_id,
+    write_description,
+)
 from mien.errors import UsageError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec, fit
@@ -230,7 +237,7 @@ def _notes_of_parts(parts: Sequence[_Part]) -> Iterator[str]:
             valid, test = (len(part.dataset.usable(split)) for split in ("valid", "test"))
             yield (
                 f"{part.name} is for training only: its {valid:,} validation and {test:,} test "
-                "images went to train."
+                f"{TO_TRAIN}"
             )
 
 

@@ -31,6 +31,7 @@ from mien.records import SPLITS, Sample, Split, show_path
 __all__ = [
     "COPY_OF",
     "NO_IMAGE",
+    "TO_TRAIN",
     "DatasetWriter",
     "content_hash",
     "exclude_copies",
@@ -57,6 +58,9 @@ NO_IMAGE: Final[Mapping[Split, str]] = MappingProxyType(
     }
 )
 """What notes say where a split is empty: of the dataset as it is, not of how it came to be."""
+
+TO_TRAIN: Final = "images went to train."
+"""How a note ends of what was held out before."""
 
 _EMPTY_SPLIT: Final = "splits are as if it were not there."
 _DRAWN: Final = "drawn."
@@ -208,7 +212,7 @@ def _save(path: Path, images: NDArray[np.uint8]) -> None:
 
 def of_splits(note: str) -> bool:
     """Whether a note says where splits come from, which is true until they are drawn anew."""
-    return note.endswith((_EMPTY_SPLIT, _DRAWN))
+    return note.endswith((_EMPTY_SPLIT, _DRAWN, TO_TRAIN))
 
 
 def note_of_draw(shares: Sequence[float]) -> str:
