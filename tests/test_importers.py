@@ -28,7 +28,7 @@ from mien.detect import Whole
 from mien.errors import ConfigError, DatasetError, UsageError
 from mien.images import read_image, write_image
 from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
-from mien.preprocess import InputSpec, face_crop
+from mien.preprocess import InputSpec, face_crop, fit
 from mien.records import Box, Detection
 
 T = TypeVar("T")
@@ -704,7 +704,52 @@ def test_folder_without_splits_is_split_80_10_10(tmp_path: Path) -> None:
     # Not simply the first ones in the alphabet.
     assert dataset.usable("test").tolist() != [0, 1, 20, 21]
     assert dataset.spec.channels == 3
-    assert dataset.spec.size == 96
+
+
+@pytest.mark.parametrize(
+    ("side", "asked", "packed"), [(30, None, 48), (60, None, 60), (97, None, 96), (60, 96, 96)]
+)
+def test_small_faces_are_not_enlarged_beyond_what_networks_see(
+    tmp_path: Path, side: int, asked: int | None, packed: int
+) -> None:
+    """Enlarged and reduced again they would be blurred, as recognition never sees them."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, side, side, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        smaller = image if number == 7 else image[: side - 9, : side - 11]
+        file = tmp_path / "s" / ("happy", "sad")[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_image(file, smaller)
+    info = import_dataset("folder", tmp_path / "s", tmp_path / "d", size=asked)
+    assert info["image_size"] == packed
+    told = f"packed as {packed}x{packed}, not 96x96"
+    assert any(told in note for note in info["notes"]) == (packed < 96)
+
+
+def test_the_largest_box_counts_not_the_largest_picture(tmp_path: Path) -> None:
+    for number in range(10):
+        write_image(tmp_path / f"{number}.png", np.full((200, 200), number, np.uint8))
+    boxes = [f"10 10 {50 + number} 40" for number in range(10)]
+    rows = [
+        f"{number}.png,{('happy', 'sad')[number % 2]},{box}" for number, box in enumerate(boxes)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,box", *rows]) + "\n")
+    assert import_dataset("csv", tmp_path, tmp_path / "d")["image_size"] == 59
+
+
+def test_what_an_import_packs_is_what_recognition_sees(tmp_path: Path) -> None:
+    """Of pictures as FER2013 has them, in the folders in which they are handed around."""
+    spec = InputSpec(size=48, channels=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 48, 48), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        file = tmp_path / "s" / ("happy", "sad")[number % 2] / f"{number:02d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_image(file, image)
+    import_dataset("folder", tmp_path / "s", tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    rows = np.arange(len(dataset))
+    for row, packed in zip(rows, dataset.images(rows), strict=True):
+        own = pixels[int(Path(dataset.column("path")[row]).stem)]
+        assert np.array_equal(fit(packed, spec), fit(own, spec))
 
 
 def test_people_of_a_named_split_draw_their_open_rows_along(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ splits and keeping them apart happen here, once, for all formats.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.formats import FORMATS
-from mien.data.formats.reading import TABLE_SUFFIXES, Load
+from mien.data.formats.reading import TABLE_SUFFIXES, Load, Reading
 from mien.data.source import FileTree, MissingImageError
 from mien.data.writer import DatasetWriter, content_hash, new_folder
 from mien.detect import Detector, detector_identity, make_detector
@@ -26,6 +27,12 @@ from mien.records import Box, Detection, Sample, show_path
 
 __all__ = ["import_dataset", "recognise"]
 
+_LOOKED_AT: Final = 256
+"""So many images, spread evenly, tell how large those of a source are."""
+_SMALL: Final = (
+    "No face of those looked at is larger than {small} pixels, so they are packed as "
+    "{small}x{small}, not {own}x{own}: --size says otherwise."
+)
 _LARGEST_BOX: Final = 3
 """Sides of the image. A larger box would be all edge, and a wrong digit could fill the memory."""
 _LARGE: Final = 256
@@ -52,7 +59,9 @@ def import_dataset(
         format_name: one of `FORMATS`.
         source: the folder, archive or table.
         out: the dataset folder to make.
-        size: side of the packed images, pixels; the format's own where None.
+        size: side of the packed images, pixels; where None the format's own, or, where all faces
+            are smaller, that of the largest, but not under 48: enlarged here and reduced again by a
+            network that takes 48, they would be blurred as recognition never sees them.
         channels: 1 grey, 3 RGB; the format's own where None.
         codes: the emotion of each numeric label, for the formats that have no table of their own.
         detector: finds the face where the source gives no box, `mien.detect.make_detector`; of
@@ -75,19 +84,26 @@ def import_dataset(
         raise UsageError(
             f"codes are for {others}: {format_name} knows what its labels mean; leave --codes out"
         )
-    spec = replace(
-        chosen.spec,
-        size=chosen.spec.size if size is None else size,
-        channels=chosen.spec.channels if channels is None else channels,
-    )
     faces = _Faces(detector)
     reading_of = partial(chosen.read, codes=codes) if codes else chosen.read
+    own, small = chosen.spec.size, None
+    if size is None and detector == "none":
+        with reading_of(source) as reading:
+            small = _largest_below(own, reading)
+        size = small or own
+    spec = replace(
+        chosen.spec,
+        size=own if size is None else size,
+        channels=chosen.spec.channels if channels is None else channels,
+    )
     with reading_of(source) as reading, new_folder(out) as folder:
         writer = DatasetWriter(folder, source_format=format_name, spec=spec, values=reading.values)
         for sample, load in progress(reading.items, total=reading.total, doing="importing"):
             _add(writer, sample, load, spec, faces, relative_boxes=reading.relative_boxes)
         passed_over = reading.tree.notes if reading.tree else ()
         notes = (*chosen.notes, *reading.notes, *faces.notes(), *map(show_path, passed_over))
+        if small:
+            notes = (*notes, _SMALL.format(small=small, own=own))
         return writer.finish(source=str(source), notes=notes)
 
 
@@ -151,6 +167,30 @@ def recognise(source: Path) -> tuple[str, str]:
         f"{source}: no layout that mien knows ({', '.join(FORMATS)}); a csv of path and label "
         "takes any other"
     )
+
+
+def _largest_below(size: int, reading: Reading) -> int | None:
+    """Return the side of the largest face, pixels; None where one fills the size, or none is read.
+
+    An image without a box is a face; it is stretched to a square, so its longer side counts.
+    """
+    largest = 0
+    step = max(1, reading.total // _LOOKED_AT)
+    for sample, load in islice(reading.items, 0, None, step):
+        try:
+            height, width = load().shape[:2]
+        except ImageError:
+            continue
+        if sample.box is None:
+            side = max(width, height)
+        elif reading.relative_boxes:
+            side = round(max(sample.box.width * width, sample.box.height * height))
+        else:
+            side = round(max(sample.box.width, sample.box.height))
+        largest = max(largest, side)
+        if largest >= size:
+            return None
+    return max(largest, InputSpec().size) if largest else None
 
 
 def _add(
