@@ -151,7 +151,7 @@ def cut_folds(
     if not 2 <= count <= apart:
         parts = "different pictures"
         if any(dataset.column("subject", rows)):
-            parts = "people, where those who share a picture, or one much alike, count as one"
+            parts = "people, where those who share a picture count as one"
         raise DatasetError(
             f"{dataset.path}: {count} folds of {apart} {parts}; expected two folds or more, and at "
             "most as many as these"

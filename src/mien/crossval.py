@@ -132,6 +132,7 @@ def cross_validate(
             [
                 *filter(None, [before.caveat]),
                 *_of_people(nameless, len(rows)),
+                *(_of_uneven(entries, len(rows)) if folds else ()),
                 *_of_emotions(dataset, cut),
             ]
         )
@@ -197,6 +198,17 @@ def _of_people(nameless: int, images: int) -> Iterator[str]:
             f"{nameless:,} images name no person, and their folds are by image, copies together: "
             "whoever is shown several times there may be in several folds, and the figures are "
             "then too good."
+        )
+
+
+def _of_uneven(entries: Sequence[Mapping[str, Any]], images: int) -> Iterator[str]:
+    """Say where one fold holds over twice its share, so that few are left to learn from."""
+    largest = max(entries, key=lambda entry: entry["n"])
+    if largest["n"] * len(entries) > 2 * images:
+        of = f" ({largest['people']} people)" if (largest["people"] or 0) > 1 else ""
+        yield (
+            f"Fold {largest['fold']} holds {largest['n'] / images:.0%} of the images{of}: who shares "
+            "pictures, and copies of one, are in one fold. A mean over folds so uneven says little."
         )
 
 

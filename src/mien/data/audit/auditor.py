@@ -58,14 +58,20 @@ def audit_dataset(
 def keep_together(dataset: Dataset, findings: Iterable[Finding]) -> list[int]:
     """Number the rows so that all of one picture, and all of one person, share a number.
 
-    Pictures that show nothing (`FLATTEST`) are alike without being of one person.
+    Pictures that show nothing (`FLATTEST`) are alike without being of one person. Of near copies
+    that name different people only the pixels say that they are one picture, and those of studio
+    pictures say it at times of two: the names count. Of equal pixels these do.
     """
     found = list(findings)
+    subjects = dataset.column("subject")
     flat = {f.rows[0] for f in found if f.kind == "flat" and f.evidence["contrast"] < FLATTEST}
     hashes = [None if row in flat else value for row, value in enumerate(dataset.column("sha256"))]
-    pictures = [f.rows for f in found if f.kind in {"duplicate", "near_duplicate"}]
+    pictures = [f.rows for f in found if f.kind == "duplicate"]
+    for rows in (f.rows for f in found if f.kind == "near_duplicate"):
+        first = next((subjects[row] for row in rows if subjects[row]), None)
+        pictures.append(tuple(row for row in rows if subjects[row] in {None, first}))
     pairs = ((rows[0], other) for rows in pictures if flat.isdisjoint(rows) for other in rows[1:])
-    return join_groups(len(dataset), hashes, dataset.column("subject"), pairs=pairs)
+    return join_groups(len(dataset), hashes, subjects, pairs=pairs)
 
 
 class _Auditor:
