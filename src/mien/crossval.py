@@ -207,8 +207,9 @@ def _of_uneven(entries: Sequence[Mapping[str, Any]], images: int) -> Iterator[st
     if largest["n"] * len(entries) > 2 * images:
         of = f" ({largest['people']} people)" if (largest["people"] or 0) > 1 else ""
         yield (
-            f"Fold {largest['fold']} holds {largest['n'] / images:.0%} of the images{of}: who shares "
-            "pictures, and copies of one, are in one fold. A mean over folds so uneven says little."
+            f"Fold {largest['fold']} holds {largest['n'] / images:.0%} of the images{of}: who "
+            "shares pictures, and copies of one, are in one fold. A mean over folds so uneven says "
+            "little."
         )
 
 
