@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mien.calibration import COLDEST, HOTTEST, fit_temperature
+from mien.calibration import COLDEST, HOTTEST, fit_temperature, fit_tilt
 from mien.card import ModelCard
 from mien.checkpoint import BEST_NAME, read_weights, write_weights
 from mien.data.dataset import Dataset
@@ -70,6 +70,32 @@ def test_a_few_images_that_are_all_right_do_not_make_it_sure_of_everything() -> 
     scores = np.where(np.eye(8)[labels] == 1, 4.0, 0.0)
     assert 0.5 < fit_temperature(scores, labels) < 1
     assert fit_temperature(np.tile(scores, (500, 1)), np.tile(labels, 500)) < 0.35
+
+
+TILT = np.log([8.0, 2.0, 1.0, 0.5])
+
+
+def _tilted(share: float, factor: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits of 20,000 images that hold a share of a tilt, then times a factor; and the labels."""
+    chance = np.random.default_rng(0)
+    truth = chance.dirichlet(np.ones(4), 20_000)
+    labels = (truth.cumsum(axis=1) > chance.random((len(truth), 1))).argmax(axis=1)
+    return (np.log(truth) + share * TILT) * factor, labels
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.0, 2.0])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_tilt_is_found_however_sure_the_network_is(share: float, factor: float) -> None:
+    logits, labels = _tilted(share, factor)
+    left, temperature = fit_tilt(logits, labels, TILT)
+    assert left == pytest.approx(share, abs=0.11)
+    assert temperature == pytest.approx(factor, rel=0.06)
+
+    def lost(level: NDArray[np.float64]) -> float:
+        return negative_log_likelihood(_tempered(np.exp(level), 1.0), labels)
+
+    best = lost(logits / factor - share * TILT)
+    assert lost(logits / temperature - left * TILT) == pytest.approx(best, abs=0.002)
 
 
 def test_what_is_never_right_stays_in_bounds() -> None:

@@ -158,11 +158,17 @@ def test_what_decides_answers_can_be_taken_out_of_them() -> None:
     logits, labels = _faces(tilt)
     temperature, offsets = emphasis.decide(logits.numpy(), labels)
     card = CARD.model_copy(update={"worth": 2.0, "offsets": offsets})
-    told = (logits / temperature + torch.from_numpy(undecided(card))).softmax(dim=1)
+    _, left = undecided(card)
+    told = (logits / temperature + torch.from_numpy(left)).softmax(dim=1)
     found = told.double().mean(dim=0)
     assert found.numpy() == pytest.approx(np.bincount(labels) / len(labels), rel=0.1)
-    assert undecided(CARD).tolist() == [0, 0, 0]
-    assert undecided(CARD.model_copy(update={"tilt": (0.5, 0, -1)})).tolist() == [-0.5, 0, 1]
+    for changes, expected in (
+        ({}, (1.5, [0, 0, 0])),
+        ({"tilt": (0.5, 0, -1)}, (1.5, [-0.5, 0, 1])),  # as older versions wrote it
+        ({"tilt": (0.5, 0, -1), "untilted_temperature": 0.8}, (0.8, [-0.5, 0, 1])),
+    ):
+        divisor, left = undecided(CARD.model_copy(update={"temperature": 1.5, **changes}))
+        assert (divisor, left.tolist()) == expected
 
 
 def test_an_emotion_that_nothing_was_learnt_of_is_not_worth_more() -> None:

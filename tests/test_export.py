@@ -96,6 +96,18 @@ def test_reports_in_the_run_folder_go_onto_the_card(
         assert figures["dataset"] == {"fingerprint": "ab", "source_format": "folder"}
 
 
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"split": "test", "n": 3}'])
+def test_a_damaged_report_in_the_run_folder_is_named(
+    tiny_run: Path, tmp_path: Path, text: str
+) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "eval-test").mkdir()
+    (run / "eval-test" / "evaluation.json").write_text(text)
+    with pytest.raises(ModelError, match=r"eval-test.evaluation\.json: not what 'mien eval' writ"):
+        export_run(run, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
 def test_file_names_no_path_of_the_machine(tiny_onnx: Path) -> None:
     raw = tiny_onnx.read_bytes()
     assert b"site-packages" not in raw
@@ -203,9 +215,12 @@ def test_answers_may_be_decided_by_another_worth(
     # What training had added besides is taken out first.
     tilt = np.linspace(-1, 1, 8)
     plainly = export._decided(
-        card.model_copy(update={"tilt": tuple(tilt), "offsets": tuple(tilt)}), 3.0
+        card.model_copy(
+            update={"tilt": tuple(tilt), "offsets": tuple(tilt), "untilted_temperature": 0.9}
+        ),
+        3.0,
     )
-    assert plainly.tilt == ()
+    assert (plainly.tilt, plainly.temperature, plainly.untilted_temperature) == ((), 0.9, None)
     assert np.ptp(np.array(plainly.offsets) + tilt - np.array(again.offsets)) < 1e-6
 
     older = {key: value for key, value in card.training.items() if key != "images"}

@@ -250,6 +250,9 @@ def test_settings_are_read_back_as_they_were(value: object) -> None:
 def test_what_does_not_fit_is_refused(tmp_path: Path, job: Job) -> None:
     with pytest.raises(UsageError, match="engine 'slurm': expected one of local, ray"):
         search(job, tmp_path / "s", trials=1, engine="slurm")
+    twice = (Varied.parse("epochs=1,2"), Varied.parse("epochs=2..4"))
+    with pytest.raises(UsageError, match="--vary epochs: given twice"):
+        search(replace(job, varied=twice), tmp_path / "s", trials=1)
     with pytest.raises(ConfigError, match="learning_speed"):
         search(replace(job, varied=(Varied.parse("learning_speed=1,2"),)), tmp_path, trials=1)
     with pytest.raises(UsageError, match=r"emotion_worth: .* cannot be compared"):

@@ -22,7 +22,7 @@ from mien import mixing
 from mien.augment import Augmentation
 from mien.checkpoint import BEST_NAME, latest_checkpoint, read_weights, write_weights
 from mien.config import TrainConfig
-from mien.data.dataset import Dataset
+from mien.data.dataset import PART, Dataset
 from mien.data.stream import write_stream
 from mien.emphasis import counts_of, worth_of
 from mien.errors import ConfigError, DataError, DatasetError, ModelError, UsageError
@@ -202,11 +202,31 @@ def test_what_decides_a_teachers_answers_is_not_learnt(
     assert (open_run(decided).answers(pixels) - plain).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("kind", ["run", "file"])
+def test_what_counted_rare_emotions_more_is_taken_out_of_a_teachers_answers(
+    tmp_path: Path, tiny_run: Path, kind: str
+) -> None:
+    """At the temperature that the logits have without it."""
+    run = open_run(tiny_run)
+    tilt = np.linspace(-1, 1, 8)
+    told = {"temperature": 1.6, "tilt": tuple(tilt.tolist()), "untilted_temperature": 0.9}
+    (folder := tmp_path / "tilted").mkdir()
+    write_weights(folder / BEST_NAME, run.network, run.card.model_copy(update=told))
+    name = folder
+    if kind == "file":
+        export_run(folder, name := tmp_path / "tilted.onnx")
+    pixels = torch.rand(16, 1, 48, 48)
+    teacher, _ = open_teacher(str(name), run.card.spec, run.card.labels, torch.device("cpu"))
+    with torch.inference_mode():
+        expected = (run.network.eval()(pixels) / 0.9 - torch.from_numpy(tilt).float()).softmax(1)
+    torch.testing.assert_close(teacher(pixels), expected, rtol=1e-3, atol=1e-5)
+
+
 def test_a_card_that_tells_more_is_no_other_teacher(tmp_path: Path, tiny_onnx: Path) -> None:
     file = Path(shutil.copy(tiny_onnx, tmp_path / "a.onnx"))
     before = weights_digest(str(file))
     told = ("n", "accuracy", "macro_recall", "nll", "recall", "left_out", "dataset")
-    note_figures(file, "test", dict.fromkeys(told, 0.5))
+    note_figures(file, "test", {**dict.fromkeys(told, 0.5), "dataset": {"fingerprint": "ab"}})
     assert load_model(str(file)).card.figures["test"]["nll"] == 0.5
     assert weights_digest(str(file)) == before != weights_digest("nano")
 
@@ -215,7 +235,7 @@ def test_a_teacher_who_sees_other_pictures_is_refused(
     tmp_path: Path, tiny_run: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
 ) -> None:
     config = TrainConfig(**(tiny_config.model_dump() | {"size": 32, "teachers": [str(tiny_run)]}))
-    with pytest.raises(UsageError, match=r"sees InputSpec.size=48.* expected InputSpec.size=32"):
+    with pytest.raises(UsageError, match=r"sees 48x48 grey and knows .* expected 32x32 grey"):
         train(drawn_dataset, config, tmp_path / "run", device="cpu")
 
 
@@ -440,10 +460,11 @@ def test_a_card_tells_what_margins_added(
     card = open_run(tmp_path / "run").card
     images = np.array(list(card.training["images"].values()))
     assert images.min() < images.max()
-    share = np.ptp(np.array(card.tilt) * card.temperature) / np.log(images.max() / images.min())
+    share = np.ptp(np.array(card.tilt)) / np.log(images.max() / images.min())
     assert 0 <= share <= 1 + 1e-6
     assert round(share, 6) in {round(tenths / 10, 6) for tenths in range(11)}
     assert len(card.tilt) == len(card.labels)
+    assert card.untilted_temperature
 
 
 TOO_LITTLE_MEMORY = (
@@ -561,10 +582,34 @@ def test_a_folder_whose_name_is_no_utf_8_takes_a_run(
 def test_one_emotion_alone_is_refused(
     tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
 ) -> None:
-    alone = replace(drawn_dataset, info={**drawn_dataset.info, "labels": ["fear"]})
-    with pytest.raises(DatasetError, match="every usable image shows fear; expected two"):
+    rows = drawn_dataset.manifest.select(["split", "label"]).to_pylist()
+    out = [row["split"] == "train" and row["label"] != "fear" for row in rows]
+    alone = drawn_dataset.with_column("excluded", ["odd" if odd else None for odd in out])
+    with pytest.raises(DatasetError, match="every training image shows fear; expected two"):
         train(alone, tiny_config, tmp_path / "run", device="cpu")
+    part = pa.array(["mine" if odd else "theirs" for odd in out])
+    of_two = [{"name": name} for name in ("mine", "theirs")]
+    parts = replace(
+        drawn_dataset,
+        manifest=drawn_dataset.manifest.append_column(PART, part),
+        info={**drawn_dataset.info, "parts": of_two},
+    )
+    chosen = tiny_config.model_copy(update={"where": ("part=theirs",)})
+    with pytest.raises(DatasetError, match="every training image where part=theirs shows fear"):
+        train(parts, chosen, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_images_a_second_are_those_that_there_are(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    """Where a batch would hold more than all of them."""
+    config = tiny_config.model_copy(update={"batch_size": 65_536, "epochs": 1})
+    ended = train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    count = len(drawn_dataset.usable("train"))
+    # An epoch's seconds hold its training and its validation.
+    assert ended.history[0]["images_per_second"] >= count / ended.history[0]["seconds"]
+    assert ended.history[0]["images_per_second"] < 20 * count / ended.history[0]["seconds"]
 
 
 @pytest.mark.parametrize(
@@ -791,8 +836,12 @@ def test_emotions_that_the_other_run_does_not_know_start_fresh(tiny_run: Path) -
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
-        ({"network": "residual"}, UsageError, "start_from .*: mini .*expected residual"),
-        ({"size": 32}, UsageError, "start_from .*size=48.*expected mini and .*size=32"),
+        (
+            {"network": "residual"},
+            UsageError,
+            "48x48 grey; expected residual that .*: --set network=mini$",
+        ),
+        ({"size": 32}, UsageError, "48x48 grey; expected mini that sees 32x32.*: --set size=48$"),
         (
             {"start_from": "no/run"},
             ModelError,

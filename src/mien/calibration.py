@@ -24,7 +24,11 @@ _DEVIATION: Final = 0.5
 _HALVINGS: Final = 60
 
 
-def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
+def fit_temperature(
+    logits: NDArray[np.floating[Any]],
+    labels: NDArray[np.int64],
+    added: NDArray[np.float64] | float = 0.0,
+) -> float:
     """Return the most probable temperature, if its logarithm is normal with mean 0 beforehand.
 
     Of many images it is the one with the lowest mean negative log-likelihood. Found by halving the
@@ -33,13 +37,14 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]
     Args:
         logits: (n, k), finite; n at least 1.
         labels: (n,), 0..k-1.
+        added: (k,), what is added to the divided logits.
     """
     scores = logits.astype(np.float64)
     own = scores[np.arange(len(labels)), labels]
     low, high = np.log(COLDEST), np.log(HOTTEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        colder = scores / np.exp(middle)
+        colder = scores / np.exp(middle) + added
         gain = ((_softmax(colder) * scores).sum(axis=1) - own).sum() / np.exp(middle)
         if gain > middle / _DEVIATION**2:
             low = middle
@@ -49,9 +54,11 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]
 
 
 def fit_tilt(
-    logits: NDArray[np.floating[Any]], labels: NDArray[np.int64], tilt: NDArray[np.float64]
+    logits: NDArray[np.floating[Any]],
+    labels: NDArray[np.int64],
+    tilt: NDArray[np.float64],
 ) -> tuple[float, float]:
-    """Find how much of a tilt is left in logits, and the temperature without it.
+    """Find how much of a tilt is left in logits, and the temperature that they have beside it.
 
     Where training counted some emotions more than by their number, it added up to the logarithm of
     that to their logits: all of it where labels are sure, nothing where each image tells its own
@@ -63,13 +70,13 @@ def fit_tilt(
         tilt: (k,), what training may have added.
 
     Returns:
-        The share of the tilt that is left, 0..1, and the temperature of the logits less that.
+        The share of the tilt, 0..1, that is to be taken from the divided logits, and what divides
+        them.
     """
 
     def fitted(share: float) -> tuple[float, float, float]:
-        level = logits - share * tilt
-        temperature = fit_temperature(level, labels)
-        loss = negative_log_likelihood(_softmax(level / temperature), labels)
+        temperature = fit_temperature(logits, labels, -share * tilt)
+        loss = negative_log_likelihood(_softmax(logits / temperature - share * tilt), labels)
         return loss, share, temperature
 
     _, share, temperature = min(fitted(tenths / 10) for tenths in range(11))

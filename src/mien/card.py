@@ -60,6 +60,9 @@ class ModelCard(BaseModel):
         description="what counting some emotions more in training has added to the divided logits, "
         "one for each label; none: nothing, or the offsets take it out",
     )
+    untilted_temperature: float | None = Field(
+        None, gt=0, description="divides the logits instead where the tilt is taken out of them"
+    )
     worth: float | None = Field(
         None,
         description="points of macro recall that a point of accuracy is worth in the offsets",

@@ -6,6 +6,7 @@ A recipe is a TOML file with any of the keys of `TrainConfig`; the package ships
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,10 +28,13 @@ class TrainConfig(BaseModel):
     network: str = Field("mirror-m", description="a name from mien.networks.NETWORKS")
     size: int = Field(48, ge=16, le=512, description="side of the network's input, pixels")
     channels: Literal[1, 3] = Field(1, description="1 grey, 3 RGB")
-    dropout: Share | None = Field(None, description="before the last layer; None: the network's")
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="before the last layer; None: the network's"
+    )
 
     start_from: str | None = Field(
         None,
+        min_length=1,
         description="a run or a model file of the same network, of any data, to go on from; None: "
         "from chance",
     )
@@ -82,7 +86,7 @@ class TrainConfig(BaseModel):
         0.0,
         description="probability of putting parts of pictures into others; with mixup at most 1",
     )
-    teachers: tuple[str, ...] = Field(
+    teachers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (),
         strict=False,
         description="run folders, ONNX files or shipped models whose mean opinion is learnt too",
@@ -139,12 +143,18 @@ class TrainConfig(BaseModel):
         0.0, description="probability of each of strange light, something worn, and a poor lens"
     )
     erasing: Share = Field(0.3, description="probability of blanking a rectangle")
-    erasing_area: Share = Field(0.2, description="largest share of the picture blanked")
+    erasing_area: float = Field(0.2, gt=0, le=1, description="largest share of the picture blanked")
 
     def side_in(self, epoch: int) -> int:
         """Return the side of the pictures that an epoch, from 0, learns from, in pixels."""
         small = self.progressive_size and epoch < self.progressive_share * self.epochs
         return self.progressive_size if small else self.size
+
+    @field_validator("where", "teachers", mode="before")
+    @classmethod
+    def _one_or_more(cls, given: Any) -> Any:
+        """Take a text for a list of one."""
+        return [given] if isinstance(given, str) else given
 
     @field_validator("cutmix")
     @classmethod
@@ -174,7 +184,7 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> TrainConfig
 
     Args:
         name_or_path: a shipped recipe's name, or a TOML file.
-        overrides: each ``key=value``; a value is read as TOML, else as text.
+        overrides: each ``key=value``; a value is read as TOML, ``none`` as None, else as text.
 
     Raises:
         ConfigError: no such recipe, or a key or value does not fit; the text names the key.
@@ -234,6 +244,8 @@ def _read_toml(name_or_path: str) -> dict[str, Any]:
 
 
 def _toml_value(text: str) -> Any:
+    if text == "none":  # for which TOML has no word
+        return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -244,5 +256,9 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}; expected one of {', '.join(TrainConfig.model_fields)}"
-    return f"{key} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+        known = list(TrainConfig.model_fields)
+        if alike := get_close_matches(key, known, n=3):
+            return f"unknown key {key!r}; did you mean {' or '.join(alike)}?"
+        return f"unknown key {key!r}; expected one of {', '.join(known)}"
+    says = problem["msg"].removeprefix("Value error, ")
+    return f"{key} = {problem['input']!r}: {says[0].lower()}{says[1:]}"

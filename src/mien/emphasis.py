@@ -132,7 +132,7 @@ class Emphasis:
         """
         tilt = (self._tilt + self.factors.log()).numpy()
         share, temperature = fit_tilt(logits, labels, tilt)
-        offsets = np.log(self.worth) - share * tilt / temperature
+        offsets = np.log(self.worth) - share * tilt
         return temperature, tuple((offsets - offsets.max()).tolist())
 
     def state_dict(self) -> dict[str, float]:
@@ -173,8 +173,8 @@ def counts_of(card: ModelCard) -> NDArray[np.int64]:
     return np.array([images[label] for label in card.labels])
 
 
-def undecided(card: ModelCard) -> NDArray[np.float64]:
-    """Return the offsets (k,) with which a model tells probabilities, and decides nothing.
+def undecided(card: ModelCard) -> tuple[float, NDArray[np.float64]]:
+    """Return temperature and offsets (k,) with which a model tells probabilities, decides nothing.
 
     With these an emotion is as probable as among pictures that have it as often as those that it
     was trained on.
@@ -183,8 +183,11 @@ def undecided(card: ModelCard) -> NDArray[np.float64]:
         ModelError: as `counts_of`, of an emotion-based model.
     """
     if card.worth is not None:
-        return np.array(card.offsets) - np.log(worth_of(counts_of(card), card.worth))
-    return -np.array(card.tilt) if card.tilt else np.zeros(len(card.labels))
+        told = np.array(card.offsets) - np.log(worth_of(counts_of(card), card.worth))
+        return card.temperature, told
+    if card.tilt:
+        return card.untilted_temperature or card.temperature, -np.array(card.tilt)
+    return card.temperature, np.zeros(len(card.labels))
 
 
 def _from_least_to_most(values: Tensor) -> Tensor:

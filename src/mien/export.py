@@ -55,8 +55,9 @@ def export_run(
         The card, and the largest difference found between the file's probabilities and torch's.
 
     Raises:
-        ModelError: there is no finished run, the file answers otherwise than the original, or
-            ``worth`` is given and the card does not tell what it needs.
+        ModelError: there is no finished run, the file answers otherwise than the original, a
+            report in the run folder is damaged, or ``worth`` is given and the card does not tell
+            what it needs.
     """
     original = _original(run, out, worth=worth, views=views)
     with replacing(out) as partial:
@@ -148,9 +149,11 @@ def _original(run: Path, out: Path, *, worth: float | None, views: bool) -> Torc
 
 def _decided(card: ModelCard, worth: float) -> ModelCard:
     """Return the card of a model whose answers are decided by another worth of accuracy."""
-    offsets = undecided(card) + np.log(worth_of(counts_of(card), worth))
+    temperature, told = undecided(card)
+    offsets = told + np.log(worth_of(counts_of(card), worth))
     offsets -= offsets.max()
-    return card.model_copy(update={"worth": worth, "offsets": tuple(offsets.tolist()), "tilt": ()})
+    decided = {"worth": worth, "temperature": temperature, "offsets": tuple(offsets.tolist())}
+    return card.model_copy(update={**decided, "tilt": (), "untilted_temperature": None})
 
 
 def _save(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
@@ -166,9 +169,15 @@ def _reported_figures(run: Path, card: ModelCard) -> dict[str, Any]:
     for path in (run / f"eval-{split}" / REPORT_NAME for split in SPLITS):
         if not path.exists():
             continue
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if report.get("best_epoch", best) == best:
-            figures[report["split"]] = _for_card(report)
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            if report.get("best_epoch", best) == best:
+                figures[report["split"]] = _for_card(report)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"{path}: not what 'mien eval' writes ({type(error).__name__}: {error}); run it "
+                "again, or remove the folder"
+            ) from None
     return figures
 
 

@@ -42,6 +42,10 @@ class InputSpec:
     channels: int = 1
     margin: float = 0.0
 
+    def __str__(self) -> str:
+        margin = f", margin {self.margin:g}" if self.margin else ""
+        return f"{self.size}x{self.size} {'grey' if self.channels == 1 else 'RGB'}{margin}"
+
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 512:
             raise ConfigError(f"size {self.size}: expected 16 to 512 pixels")

@@ -72,8 +72,12 @@ def take_weights(
         )
     trained, card = open_network(folder) if is_run(start) else open_file(start)
     if (card.network, card.spec) != (name, spec):
+        has = {"network": card.network, "size": card.size, "channels": card.channels}
+        asked = {"network": name, "size": spec.size, "channels": spec.channels}
+        differing = " ".join(f"--set {key}={has[key]}" for key in has if has[key] != asked[key])
         raise UsageError(
-            f"start_from {start}: {card.network} that sees {card.spec}; expected {name} and {spec}"
+            f"start_from {start}: {card.network} that sees {card.spec}; expected {name} that sees "
+            f"{spec}, as the recipe has it: {differing}"
         )
     known = [emotion for emotion in emotions if emotion in card.labels]
     here = [list(emotions).index(emotion) for emotion in known]

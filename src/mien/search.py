@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -212,6 +213,9 @@ def search(
     """
     if engine not in _ENGINES:
         raise UsageError(f"engine {engine!r}: expected one of {', '.join(_ENGINES)}")
+    twice = [name for name, n in Counter(varied.name for varied in job.varied).items() if n > 1]
+    if twice:
+        raise UsageError(f"--vary {twice[0]}: given twice; expected each setting once")
     for varied in job.varied:
         if varied.name in _NOT_COMPARED:
             raise UsageError(

@@ -199,11 +199,15 @@ class _Judge:
 def _card(name: str, taken: Sequence[ModelCard], judged: _Judged) -> ModelCard:
     figures, training = judged.figures, taken[0].training
     tilts = [card.tilt or (0.0,) * len(card.labels) for card in taken]
+    warmth = np.mean(
+        [(card.untilted_temperature or card.temperature) / card.temperature for card in taken]
+    )
     return taken[0].model_copy(
         update={
             "name": name,
             "temperature": judged.temperature,
             "tilt": tuple(np.mean(tilts, axis=0).tolist()) if np.any(tilts) else (),
+            "untilted_temperature": judged.temperature * float(warmth) if np.any(tilts) else None,
             "training": {
                 # Runs of older versions do not tell how many images each emotion had.
                 **{key: training[key] for key in ("dataset", "images") if key in training},

@@ -62,16 +62,22 @@ def open_teacher(
             f"teacher {name}: sees {card.spec} and knows {', '.join(card.labels)}; expected {spec} "
             f"and {', '.join(emotions)}"
         )
-    decided = torch.tensor(card.offsets or [0.0] * len(emotions), dtype=torch.float32)
-    taken_out = (torch.from_numpy(undecided(card)).float() - decided).to(device)
-    if not taken_out.any():
+    temperature, told = undecided(card)
+    decided = torch.tensor(card.offsets or [0.0] * len(emotions)).to(device)
+    offsets = torch.from_numpy(told).float().to(device)
+    warmth = card.temperature / temperature
+    if warmth == 1 and torch.equal(offsets, decided):
         return answer, card
+
+    def undecide(answers: Tensor) -> Tensor:
+        return ((answers.log() - decided) * warmth + offsets).softmax(dim=1)
+
     if card.views > 1:
         raise UsageError(
             f"teacher {name}: the mean of {card.views} views, from each of which what counts rare "
             "emotions more would have to be taken: export it without --views"
         )
-    return lambda pixels: (answer(pixels).log() + taken_out).softmax(dim=1), card
+    return lambda pixels: undecide(answer(pixels)), card
 
 
 def weights_digest(name: str) -> str:

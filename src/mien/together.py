@@ -100,6 +100,8 @@ def together(
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
+        if device not in {"auto", "cpu", "cuda"}:
+            reason += "; expected auto, cpu or cuda"
         raise UsageError(f"--device {device} --devices {devices}: {reason}") from None
     except MisconfigurationException as error:
         reason = " ".join(str(error).split())

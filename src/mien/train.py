@@ -18,7 +18,7 @@ the images in the order that one process would, and the first of them writes the
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -323,11 +323,6 @@ class _Trainer:
                 f"channels {spec.channels}: the images of {place} are grey, there is no colour to "
                 "learn from: 'mien data import --channels 3', or leave channels at 1"
             )
-        if len(emotions) < 2:
-            raise DatasetError(
-                f"{place}: every usable image shows {emotions[0]}; expected two "
-                "emotions or more, to be told apart"
-            )
         if config.batch_size % fabric.world_size:
             raise UsageError(
                 f"batch_size {config.batch_size} cannot be shared by {fabric.world_size} "
@@ -349,6 +344,7 @@ class _Trainer:
         model.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with _telling_of_size(dataset, spec):
             train_data = _to_train_on(dataset, config, spec, fabric.device)
+            _expect_two(train_data.counts, emotions, config.where, place)
             valid_data = Labelled.of_validation(dataset, spec, emotions, device=fabric.device)
         teachers = [open_teacher(name, spec, emotions, fabric.device) for name in config.teachers]
         return cls(
@@ -395,6 +391,11 @@ class _Trainer:
         # A last batch of one image would break batch normalisation, so remainders wait for the
         # next epoch's draw, unless there is nothing else.
         return max(1, len(self.train_data) // self.config.batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """How many images a step takes; all of them where they are fewer than asked for."""
+        return min(self.config.batch_size, len(self.train_data))
 
     @property
     def _weighs_first(self) -> bool:
@@ -523,7 +524,7 @@ class _Trainer:
             "valid_loss_of": judged.loss_of,
             "temperature": judged.temperature,
             "seconds": round(begun.seconds + time.perf_counter() - started, 3),
-            "images_per_second": round((steps - resumed_at) * self.config.batch_size / trained, 1),
+            "images_per_second": round((steps - resumed_at) * self.batch_size / trained, 1),
         }
         if self.emphasis is not None:
             entry["emphasis"] = self.emphasis.state_dict()
@@ -531,6 +532,7 @@ class _Trainer:
             self.emphasis.after_epoch(self.epoch, judged.logits, self.valid_data.labels)
         elif judged.tilt:
             entry["tilt"] = list(judged.tilt)
+            entry["untilted_temperature"] = judged.untilted
         self.history.append(entry)
         return entry
 
@@ -742,13 +744,14 @@ class _Trainer:
         worth: NDArray[np.float64] = np.ones(len(self.emotions))
         offsets: tuple[float, ...] = ()
         tilt: tuple[float, ...] = ()
+        untilted = None
         answers = Answers(nn.Identity())
         if emphasis is None:
             temperature = fit_temperature(logits.numpy(), data.labels)
             added = self.objective.tilt.cpu().double().numpy()
             if np.ptp(added) > 0:
-                share, _ = fit_tilt(logits.numpy(), data.labels, added)
-                tilt = tuple((share * added / temperature).tolist())
+                share, untilted = fit_tilt(logits.numpy(), data.labels, added)
+                tilt = tuple((share * added).tolist())
         else:
             worth = emphasis.worth
             temperature, offsets = emphasis.decide(logits.numpy(), data.labels)
@@ -769,6 +772,7 @@ class _Trainer:
             temperature=temperature,
             offsets=offsets,
             tilt=tilt,
+            untilted=untilted,
         )
 
     def _card(self) -> ModelCard:
@@ -786,6 +790,7 @@ class _Trainer:
             temperature=entry["temperature"],
             offsets=entry.get("offsets", ()),
             tilt=entry.get("tilt", ()),
+            untilted_temperature=entry.get("untilted_temperature"),
             worth=self.config.emotion_worth if self.config.emotion_based else None,
             parameters=parameter_count(self.model),
             training={
@@ -816,6 +821,7 @@ class _Judgement:
         offsets: are added then; none where the run is not emotion-based.
         tilt: what the loss has added to the divided logits; none where that is nothing, or where
             offsets take it out.
+        untilted: the temperature that divides them where the tilt is taken out.
     """
 
     figures: Evaluation
@@ -825,6 +831,7 @@ class _Judgement:
     temperature: float
     offsets: tuple[float, ...]
     tilt: tuple[float, ...]
+    untilted: float | None
 
 
 @dataclass
@@ -864,6 +871,23 @@ def _to_train_on(
                 "the dataset folder, or leave it out"
             )
     return StreamedSplit(dataset, spec, soft=config.soft_labels, device=device)
+
+
+def _expect_two(
+    counts: Tensor, emotions: Sequence[str], where: Sequence[str], place: object
+) -> None:
+    """Refuse images of one emotion alone, which teach nothing.
+
+    Raises:
+        DatasetError: they are.
+    """
+    shown = [emotion for emotion, n in zip(emotions, counts.tolist(), strict=True) if n]
+    if len(shown) < 2:
+        of = f" where {' and '.join(where)}" if where else ""
+        raise DatasetError(
+            f"{place}: every training image{of} shows {shown[0]}; expected two emotions or more, "
+            "to be told apart"
+        )
 
 
 def _with_opinions(targets: Tensor, opinions: Tensor, share: float) -> Tensor:

@@ -246,16 +246,12 @@ def _notes_of_packing(parts: Sequence[_Part], spec: InputSpec) -> Iterator[str]:
         before = part.dataset.spec
         if before == spec:
             continue
-        note = f"{part.name} was packed as {_said(before)}, and is {_said(spec)} here"
+        note = f"{part.name} was packed as {before}, and is {spec} here"
         if before.size < spec.size:
             note += ", enlarged without new detail"
         if before.channels < spec.channels:
             note += ", in three equal channels"
         yield f"{note}."
-
-
-def _said(spec: InputSpec) -> str:
-    return f"{spec.size}x{spec.size} {'grey' if spec.channels == 1 else 'RGB'}"
 
 
 def _notes_of_emotions(parts: Sequence[_Part]) -> Iterator[str]:
