@@ -68,6 +68,26 @@ def test_of_light_a_network_sees_only_gamma(on: dict[str, float], seen: bool) ->
     assert ((network(varied) - network(images)).abs().max() > 0.02) == seen
 
 
+def test_faces_become_larger_and_smaller() -> None:
+    torch.manual_seed(0)
+    images = torch.zeros(64, 1, 48, 48)
+    images[:, :, 16:32, 16:32] = 1
+    areas = _augmentation(scale=0.3)(images).sum(dim=(1, 2, 3)) / 16**2
+    assert 0.45 < areas.min() < 0.75
+    assert 1.3 < areas.max() < 1.75
+
+
+def test_faces_move_both_ways() -> None:
+    torch.manual_seed(0)
+    images = torch.zeros(64, 1, 48, 48)
+    images[:, :, 20:28, 20:28] = 1
+    moved = _augmentation(shift=0.2)(images)[:, 0]
+    places = torch.arange(48.0)
+    for along in (1, 2):
+        middles = (moved.sum(dim=3 - along) * places).sum(dim=1) / moved.sum(dim=(1, 2))
+        assert middles.min() < 19 and middles.max() > 28
+
+
 def test_gamma_goes_either_way() -> None:
     torch.manual_seed(1)
     moved = (_augmentation(gamma=0.3)(torch.full((64, 1, 48, 48), 0.5)) - 0.5).mean(dim=(1, 2, 3))

@@ -121,6 +121,12 @@ def test_bad_setting_names_the_key(tmp_path: Path, override: str, says: str, whe
     assert "\n" not in str(caught.value)
 
 
+def test_small_pictures_end_with_their_share_of_the_epochs() -> None:
+    """Also where that is a whole number of them."""
+    config = TrainConfig(epochs=5, size=48, progressive_size=24, progressive_share=0.6)
+    assert [config.side_in(epoch) for epoch in range(5)] == [24, 24, 24, 48, 48]
+
+
 def test_none_is_a_value_and_one_text_a_list_of_one(tmp_path: Path) -> None:
     assert load_recipe("few").start_from == "nano"
     assert load_recipe("few", ["start_from=none"]).start_from is None

@@ -27,10 +27,13 @@ def _emphasis(emotion_limit: float = 8.0) -> Emphasis:
     return Emphasis(config, LABELS, NAMES)
 
 
-def _judge(emphasis: Emphasis, epoch: int, fear: float, number_of_fears: int = 12) -> None:
+def _judge(
+    emphasis: Emphasis, epoch: int, fear: float, number_of_fears: int = 12, neutral: float = 0.9
+) -> None:
     """Tell of a validation where so many of neutral, happiness and fear were answered rightly."""
     logits, labels = [], []
-    for label, (number, recall) in enumerate(((200, 0.9), (100, 0.95), (number_of_fears, fear))):
+    of_each = ((200, neutral), (100, 0.95), (number_of_fears, fear))
+    for label, (number, recall) in enumerate(of_each):
         answers = torch.full((number,), label)
         answers[round(number * recall) :] = (label + 1) % 3
         logits.append(2.0 * functional.one_hot(answers, 3))
@@ -57,6 +60,32 @@ def test_what_does_badly_counts_more_and_never_beyond_the_limit() -> None:
     for epoch in range(7, 8):
         _judge(emphasis, epoch, 0.99)
     assert emphasis.factors[2] < before
+
+
+def test_what_is_answered_with_less_confidence_counts_more() -> None:
+    """Of emotions that are found equally often."""
+    emphasis = _emphasis()
+    labels = np.arange(90) % 3
+    sure = torch.tensor([4.0, 1.0, 0.5])[labels]
+    emphasis.after_epoch(1, sure[:, None] * functional.one_hot(torch.from_numpy(labels), 3), labels)
+    neutral, happiness, fear = emphasis.factors.tolist()
+    assert neutral < happiness < fear
+
+
+def test_the_recall_of_few_images_is_doubted() -> None:
+    """So that one image that was missed does not make its emotion the worst of all."""
+    few, many = _emphasis(), _emphasis()
+    _judge(few, 1, 0.0, number_of_fears=1, neutral=0.2)
+    _judge(many, 1, 0.0, number_of_fears=200, neutral=0.2)
+    assert few.factors[2] < 0.98 * many.factors[2]
+
+
+def test_an_epochs_images_weigh_one_on_average() -> None:
+    torch.manual_seed(0)
+    emphasis = _emphasis()
+    for epoch in range(1, 4):
+        _judge(emphasis, epoch, 0.1)
+    assert emphasis.weights()[LABELS[emphasis.draw()]].mean() == pytest.approx(1, rel=0.01)
 
 
 def test_an_epoch_has_as_many_images_and_the_shares_that_are_due() -> None:

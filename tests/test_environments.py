@@ -97,6 +97,21 @@ def test_the_environment_of_training_changes_the_share_asked_for(group: str) -> 
     assert 0.3 < share < 0.5
 
 
+def test_training_sees_every_strength() -> None:
+    strengths: list[torch.Tensor] = []
+
+    def change(images: torch.Tensor, strength: torch.Tensor, _: object) -> torch.Tensor:
+        strengths.append(strength)
+        return images
+
+    environment = Environment("lens", 1.0)
+    environment._changes = [change]
+    environment(torch.rand(400, 1, 16, 16))
+    drawn = torch.cat(strengths)
+    assert drawn.shape == (400, 1, 1, 1)
+    assert drawn.histc(4, 0, 1).min() > 60
+
+
 def test_augmentation_takes_the_environment_and_stays_in_range() -> None:
     torch.manual_seed(1)
     images = torch.rand(64, 3, 48, 48)

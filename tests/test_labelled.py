@@ -1,6 +1,9 @@
 """Tests of what a network is given: pixels, targets, weights, and which images."""
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -42,6 +45,19 @@ def test_weights_come_from_the_manifest(drawn_dataset: Dataset) -> None:
 def test_conditions_choose_images(ferplus_dataset: Dataset) -> None:
     with pytest.raises(UsageError, match=r"relFCs<0\.9: the dataset's own numbers are none"):
         Labelled.of(ferplus_dataset, "train", InputSpec(), EMOTIONS, where=["relFCs<0.9"])
+
+
+def test_what_has_no_number_meets_every_condition(drawn_dataset: Dataset) -> None:
+    numbers = [None if row % 3 == 0 else row % 2 for row in range(len(drawn_dataset))]
+    column = pa.array(numbers, pa.float64())
+    numbered = replace(
+        drawn_dataset,
+        manifest=drawn_dataset.manifest.append_column("relFCs", column),
+        info={**drawn_dataset.info, "values": ["relFCs"]},
+    )
+    chosen = Labelled.of(numbered, "train", InputSpec(), EMOTIONS, where=["relFCs<0.5"])
+    expected = [row for row in numbered.usable("train").tolist() if numbers[row] in {None, 0}]
+    assert chosen.rows.tolist() == expected
 
 
 def test_an_empty_split_is_one_line(drawn_dataset: Dataset) -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from mien.config import TrainConfig
 from mien.losses import Objective
-from mien.mixing import mix
+from mien.mixing import _with_a_part_of, mix
 
 COUNTS = torch.tensor([90.0, 9.0, 1.0])
 LOGITS = torch.tensor([[1.0, 2.0, -1.0], [0.0, 0.5, 3.0]])
@@ -65,6 +65,23 @@ def test_emphasis_multiplies_the_balance() -> None:
     objective = Objective(TrainConfig(), COUNTS)
     loss = objective(LOGITS, TARGETS, objective.worth(TARGETS, ONES, emphasis))
     torch.testing.assert_close(loss, (each[0] + 5 * each[1]) / 6)
+
+
+def test_a_loss_is_shared_by_the_weights_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one's part of the batch may weigh more: here as much as makes a mean of three."""
+    objective = Objective(TrainConfig(), COUNTS)
+    alone = objective(LOGITS, TARGETS, ONES)
+    monkeypatch.setattr("mien.losses.mean_of_all", lambda total: total * 3)
+    torch.testing.assert_close(objective(LOGITS, TARGETS, ONES) * 3, alone)
+
+
+def test_parts_of_all_sizes_are_put_into_pictures() -> None:
+    """Their area is drawn evenly (Yun et al. 2019, arXiv:1905.04899), less what lies outside."""
+    torch.manual_seed(0)
+    images = torch.rand(2, 1, 48, 48)
+    left = [_with_a_part_of(images, images.flip(0))[1] for _ in range(3000)]
+    # The mean of (L - L^2 / 4)^2, of a square of side L about a point anywhere, L^2 even in 0..1.
+    assert 1 - sum(left) / len(left) == pytest.approx(0.5 - 0.2 + 1 / 48, abs=0.015)
 
 
 @pytest.mark.parametrize("settings", [{"mixup": 1.0}, {"cutmix": 1.0}])

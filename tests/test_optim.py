@@ -116,6 +116,12 @@ def test_one_cycle_rises_from_a_25th_over_three_tenths() -> None:
     assert 0 < rates[-1] < 0.01
 
 
+def test_one_cycle_rises_over_a_longer_warm_up() -> None:
+    config = TrainConfig(epochs=10, learning_rate=1.0, schedule="onecycle", warmup=0.6)
+    rates = _rates(config, steps_per_epoch=10)
+    assert max(range(100), key=rates.__getitem__) == 60
+
+
 def test_sgd_has_nesterovs_momentum() -> None:
     (group, _) = _optimizer(TrainConfig(optimizer="sgd", momentum=0.8)).param_groups
     assert (group["momentum"], group["nesterov"]) == (0.8, True)
@@ -126,6 +132,12 @@ def test_sgd_has_nesterovs_momentum() -> None:
 def test_constant_stays_after_the_warm_up() -> None:
     rates = _rates(TrainConfig(epochs=2, learning_rate=0.5, warmup=0.1, schedule="constant"), 10)
     assert set(rates[2:]) == {0.5}
+
+
+def test_the_warm_up_rises_by_equal_steps_from_the_first_on() -> None:
+    config = TrainConfig(epochs=2, learning_rate=1.0, warmup=0.2, schedule="constant")
+    rates = _rates(config, steps_per_epoch=20)
+    assert rates[:8] == pytest.approx([step / 9 for step in range(1, 9)])
 
 
 def test_plateau_halves_after_patience_runs_out() -> None:
@@ -142,10 +154,13 @@ def test_plateau_halves_after_patience_runs_out() -> None:
     assert rates == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("name", ["cosine", "onecycle", "plateau", "constant"])
-def test_schedule_goes_on_where_it_was(name: ScheduleName) -> None:
-    config = TrainConfig(epochs=6, schedule=name, learning_rate=1.0, plateau_patience=0)
-    losses = [1.0, 0.8, 0.9, 0.7, 0.75, 0.74]
+@pytest.mark.parametrize(
+    ("name", "patience"),
+    [("cosine", 0), ("onecycle", 0), ("plateau", 0), ("plateau", 1), ("constant", 0)],
+)
+def test_schedule_goes_on_where_it_was(name: ScheduleName, patience: int) -> None:
+    config = TrainConfig(epochs=6, schedule=name, learning_rate=1.0, plateau_patience=patience)
+    losses = [1.0, 0.8, 0.9, 0.85, 0.75, 0.74]
 
     def go(
         optimizer: Optimizer, losses: list[float], state: object = None

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,98 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
     assert card.training["best_epoch"] == best["epoch"]
     assert card.figures["valid"]["loss"] == best["valid_loss"]
     assert card.figures["valid"]["accuracy"] == best["valid_accuracy"]
+
+
+def test_what_is_kept_and_judged_are_the_averaged_weights(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    config = tiny_config.model_copy(update={"epochs": 1, "ema": 0.9})
+    train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    kept, _ = read_weights(tmp_path / "run" / BEST_NAME)
+    checkpoint = latest_checkpoint(tmp_path / "run" / "checkpoints")
+    assert checkpoint is not None
+    for name, tensor in kept.items():
+        assert torch.equal(checkpoint.tensors[f"averaged.module.{name}"], tensor)
+    assert not all(torch.equal(checkpoint.tensors[f"model.{name}"], kept[name]) for name in kept)
+
+
+def test_every_epoch_has_another_order(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step, orders = _Trainer._step, dict[int, list[int]]()
+
+    def noted(self: _Trainer, batch: Batch) -> torch.Tensor:
+        assert batch.positions is not None
+        orders.setdefault(self.epoch, []).extend(batch.positions.tolist())
+        return step(self, batch)
+
+    monkeypatch.setattr(_Trainer, "_step", noted)
+    train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
+    assert len(orders) == 3
+    for one, other in itertools.combinations(orders.values(), 2):
+        assert len(set(one)) == len(one)
+        assert one != other
+
+
+def test_plateaus_are_those_of_the_validation_loss(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(
+        "mien.optim._Plateau.after_epoch", lambda _, valid_loss: told.append(valid_loss)
+    )
+    config = tiny_config.model_copy(update={"schedule": "plateau"})
+    ended = train(drawn_dataset, config, tmp_path / "run", device="cpu")
+    assert told == [entry["valid_loss"] for entry in ended.history]
+
+
+def test_gradients_are_clipped_as_asked(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    plain = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "ema": 0.0, "epochs": 1}
+    moved = []
+    for norm in (0.0, 1e-5):
+        config = tiny_config.model_copy(update={**plain, "clip_norm": norm})
+        train(drawn_dataset, config, run := tmp_path / f"{norm}", device="cpu")
+        torch.manual_seed(config.seed)
+        begun = build("mini", spec=InputSpec(), emotions=8)
+        learnt = open_network(run)[0].parameters()
+        steps = (a - b for a, b in zip(begun.parameters(), learnt, strict=True))
+        moved.append(max(float(step.detach().abs().max()) for step in steps))
+    assert moved[0] > 1e-4 and moved[1] < 1e-6
+
+
+def test_the_loss_of_an_emotion_based_run_counts_images_by_their_worth(
+    tmp_path: Path, drawn_dataset: Dataset, tiny_config: TrainConfig
+) -> None:
+    rows = drawn_dataset.manifest.select(["split", "label"]).to_pylist()
+    out = [
+        row["label"] == "fear" and number % (2 if row["split"] == "train" else 3) > 0
+        for number, row in enumerate(rows)
+    ]
+    fewer = drawn_dataset.with_column("excluded", ["fewer" if odd else None for odd in out])
+    config = tiny_config.model_copy(update={"epochs": 1, "emotion_based": True})
+    (entry,) = train(fewer, config, tmp_path / "run", device="cpu").history
+    card = open_run(tmp_path / "run").card
+    worth = worth_of(counts_of(card), config.emotion_worth)
+    labels = fewer.labels(fewer.usable("valid"), card.labels)
+    of = np.bincount(labels, minlength=8)
+    losses = np.array([entry["valid_loss_of"][emotion] for emotion in card.labels])
+    assert np.ptp(worth) > 0.1 and np.ptp(of) > 0
+    assert entry["valid_loss"] == pytest.approx((worth * of) @ losses / (worth @ of), abs=1e-9)
+
+
+def test_only_what_a_batch_has_twice_is_varied_again() -> None:
+    trainer = SimpleNamespace(augment=lambda images: images + 1)
+    images, positions = torch.zeros(4, 1, 2, 2), torch.tensor([5, 3, 5, 9])
+    again = _Trainer._vary_again(trainer, images, positions)  # type: ignore[arg-type]
+    assert again[:, 0, 0, 0].tolist() == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -675,10 +768,12 @@ def test_teachers_are_asked_once_a_run_and_by_no_run_that_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[int] = []
+    seen: list[torch.Tensor] = []
 
     def counted(teachers: Any, pixels: torch.Tensor) -> torch.Tensor:
         assert torch.is_autocast_enabled("cpu")
         asked.append(len(pixels))
+        seen.append(pixels)
         return mean_opinion(teachers, pixels)
 
     monkeypatch.setattr("mien.train.mean_opinion", counted)
@@ -686,7 +781,9 @@ def test_teachers_are_asked_once_a_run_and_by_no_run_that_is_refused(
     config = TrainConfig(**(tiny_config.model_dump() | taught | {"epochs": 1}))
     run, images = tmp_path / "run", len(drawn_dataset.usable("train"))
     train(drawn_dataset, config, run, device="cpu")
-    assert sum(asked) == 2 * images  # Each picture and its mirror image.
+    assert sum(asked) == 2 * images
+    for picture, mirrored in zip(seen[::2], seen[1::2], strict=True):
+        assert torch.equal(picture.flip(-1), mirrored)
     train(drawn_dataset, config, run, resume=True, device="cpu")
     assert sum(asked) == 2 * images
     (run / "opinions.safetensors").unlink()
