@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from mien.card import ModelCard
 from mien.cli import main
 from mien.cli.printing import print_comparison
 from mien.compare import Contender, compare, judge, mcnemar, paired_bootstrap, save_comparison
@@ -80,6 +82,7 @@ def test_a_comparison_says_by_what_it_judges(
     found = {
         "split": "test",
         "dataset": about,
+        "seeds": [],
         "failed": {},
         **judge(models, np.zeros(4, dtype=np.int64), np.array(people)),
     }
@@ -409,6 +412,53 @@ def test_a_peer_that_fails_in_the_environments_keeps_its_other_figures(
     assert found["failed"]["tires"].endswith("exit status 1: RuntimeError: out of memory")
 
 
+def test_models_that_differ_by_their_seed_are_summed_up(
+    drawn_dataset: Dataset, tiny_onnx: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not those of another recipe, and of one seed only the first."""
+
+    class Seeded(OnnxModel):
+        def __init__(self, seed: int, shift: int, **recipe: Any) -> None:
+            super().__init__(tiny_onnx)
+            told = {**super().card.training, "recipe": {"seed": seed, "epochs": 3, **recipe}}
+            self.seeded = super().card.model_copy(update={"training": told})
+            self.shift = shift
+
+        @property
+        def card(self) -> ModelCard:
+            return self.seeded
+
+        def probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+            return np.roll(super().probabilities(crops), self.shift, axis=1)
+
+    size = tiny_onnx.stat().st_size
+    models = {
+        "two": (Seeded(2, 1), size),
+        "zero": (Seeded(0, 0), size),
+        "again": (Seeded(2, 3), size),
+        "small": (Seeded(1, 2), size // 4),
+        "run": (Seeded(1, 2), None),
+        "longer": (Seeded(5, 0, epochs=9), size),
+        "nano": (load_model("nano"), 1),
+    }
+    found = compare(models, {}, drawn_dataset, "test")
+    (group,) = found["seeds"]
+    assert (group["models"], group["seeds"]) == (["zero", "run", "two"], [0, 1, 2])
+    figures = {entry["name"]: entry["all"] for entry in found["models"]}
+    for key in ("accuracy", "macro_recall", "nll", "brier", "calibration_error"):
+        values = [figures[name][key] for name in group["models"]]
+        assert group["mean"][key] == pytest.approx(np.mean(values))
+        assert group["deviation"][key] == pytest.approx(np.std(values, ddof=1))
+        assert group["deviation"][key] > 0
+    print_comparison(found)
+    told = f"NLL {group['mean']['nll']:.3f} ± {group['deviation']['nll']:.3f}"
+    said = capsys.readouterr().out
+    assert "zero, run, two differ by their seed (0, 1, 2), mean ± standard deviation: acc" in said
+    assert told in said
+    page = render_comparison(found)
+    assert "<h2>3 seeds</h2>" in page and told.removeprefix("NLL ") in page
+
+
 def test_the_command_leaves_the_figures_and_a_page(
     drawn_dataset: Dataset,
     tiny_onnx: Path,
@@ -466,7 +516,13 @@ class _Tables(HTMLParser):
 def _found(*contenders: Contender) -> dict[str, Any]:
     truth = np.array([EMOTIONS.index(e) for e in ("neutral", "fear", "contempt", "contempt")])
     about = {"name": "mine", "fingerprint": "abc", "source_format": "folder"}
-    return {"split": "test", "dataset": about, "failed": {}, **judge(contenders, truth)}
+    return {
+        "split": "test",
+        "dataset": about,
+        "failed": {},
+        "seeds": [],
+        **judge(contenders, truth),
+    }
 
 
 def test_the_page_holds_every_figure_and_trusts_no_name(tmp_path: Path) -> None:
@@ -517,7 +573,9 @@ def test_what_p_calls_chance_is_not_coloured() -> None:
     found = judge([worse, _contender("better", EMOTIONS, answers)], truth)
     low, _ = found["models"][1]["against_first"]["interval"]
     assert low > 0
-    page = render_comparison({"split": "test", "dataset": about, "failed": {}, **found})
+    page = render_comparison(
+        {"split": "test", "dataset": about, "failed": {}, "seeds": [], **found}
+    )
     assert '<tr class="open"><th>better' in page
 
 
@@ -528,7 +586,9 @@ def test_better_and_worse_are_not_swapped(second: str) -> None:
     contenders = [_contender("first", EMOTIONS, others), _contender("second", EMOTIONS, answers)]
     about = {"name": "mine", "fingerprint": "abc", "source_format": "folder"}
     found = judge(contenders, np.zeros(40, dtype=np.int64))
-    page = render_comparison({"split": "test", "dataset": about, "failed": {}, **found})
+    page = render_comparison(
+        {"split": "test", "dataset": about, "failed": {}, "seeds": [], **found}
+    )
     assert f'<tr class="{second}"><th>second' in page
 
 
@@ -563,7 +623,7 @@ def test_people_are_those_of_the_images_that_decide(capsys: pytest.CaptureFixtur
     truth = np.array([EMOTIONS.index(name) for name in ("neutral", "neutral", "contempt")])
     found = judge([eight, seven], truth, np.array([0, 0, 1]))
     about = {"name": "mine", "source_format": "folder", "fingerprint": "f"}
-    found = {"split": "test", "dataset": about, "failed": {}, **found}
+    found = {"split": "test", "dataset": about, "failed": {}, "seeds": [], **found}
     assert found["models"][1]["against_first"]["by"] == "people"
     print_comparison(found)
     assert "p by images of one person" in capsys.readouterr().out

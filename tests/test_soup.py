@@ -86,8 +86,8 @@ def test_runs_around_one_place_are_averaged_to_something_better(
     taken = [each for each in tried if each.taken]
     assert len(taken) > 1
     assert all(after.averaged < before.averaged for before, after in pairwise(taken))
-    assert card.figures["valid"]["loss"] == pytest.approx(taken[-1].averaged, abs=1e-6)
-    assert card.figures["valid"]["loss"] < min(losses) - 0.001
+    assert card.figures["valid"]["nll"] == pytest.approx(taken[-1].averaged, abs=1e-6)
+    assert card.figures["valid"]["nll"] < min(losses) - 0.001
     tensors, kept = read_weights(tmp_path / "average" / BEST_NAME)
     assert kept == card
     of = [read_weights(Path(each.run) / BEST_NAME)[0] for each in taken]
@@ -95,7 +95,7 @@ def test_runs_around_one_place_are_averaged_to_something_better(
         expected = sum(each[name].double() for each in of) / len(of)
         torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
     assert _loss(tmp_path / "average", known_dataset) == pytest.approx(
-        card.figures["valid"]["loss"], abs=1e-5
+        card.figures["valid"]["nll"], abs=1e-5
     )
 
 
@@ -187,7 +187,7 @@ def test_runs_of_a_stream_are_judged_by_its_validation(
         average_runs(runs, data, tmp_path / name, device="cpu")
         for name, data in (("whole", drawn_dataset), ("streamed", stream))
     )
-    assert streamed.figures["valid"]["loss"] == pytest.approx(whole.figures["valid"]["loss"], 1e-5)
+    assert streamed.figures["valid"]["nll"] == pytest.approx(whole.figures["valid"]["nll"], 1e-5)
 
 
 def test_what_margins_added_is_averaged_too(

@@ -27,6 +27,7 @@ from mien.data.dataset import PART, Dataset
 from mien.data.stream import write_stream
 from mien.emphasis import counts_of, worth_of
 from mien.errors import ConfigError, DataError, DatasetError, ModelError, UsageError
+from mien.evaluate import evaluate
 from mien.export import export_run, note_figures
 from mien.labelled import Batch, Labelled
 from mien.losses import Objective
@@ -66,7 +67,7 @@ def test_best_epoch_has_the_lowest_validation_loss(tiny_run: Path) -> None:
     best = min(history, key=lambda entry: entry["valid_loss"])
     _, card = read_weights(tiny_run / BEST_NAME)
     assert card.training["best_epoch"] == best["epoch"]
-    assert card.figures["valid"]["loss"] == best["valid_loss"]
+    assert card.figures["valid"]["nll"] == best["valid_nll"] <= best["valid_loss"] + 1e-6
     assert card.figures["valid"]["accuracy"] == best["valid_accuracy"]
 
 
@@ -75,7 +76,9 @@ def test_what_is_kept_and_judged_are_the_averaged_weights(
 ) -> None:
     config = tiny_config.model_copy(update={"epochs": 1, "ema": 0.9})
     train(drawn_dataset, config, tmp_path / "run", device="cpu")
-    kept, _ = read_weights(tmp_path / "run" / BEST_NAME)
+    kept, card = read_weights(tmp_path / "run" / BEST_NAME)
+    judged = evaluate(open_run(tmp_path / "run"), drawn_dataset, "valid")
+    assert judged.evaluation.nll == pytest.approx(card.figures["valid"]["nll"], abs=1e-5)
     checkpoint = latest_checkpoint(tmp_path / "run" / "checkpoints")
     assert checkpoint is not None
     for name, tensor in kept.items():

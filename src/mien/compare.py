@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.atomic import write_text
+from mien.card import ModelCard
 from mien.comparison_page import render_comparison
 from mien.data.dataset import Dataset
 from mien.errors import DataError, DatasetError, MienError, UsageError
@@ -48,6 +50,9 @@ __all__ = ["Contender", "compare", "mcnemar", "paired_bootstrap", "save_comparis
 _BATCH: Final = 256
 _TIMED_FACES: Final = 200
 _RESAMPLES: Final = 10_000
+
+
+_SPREAD: Final = ("accuracy", "macro_recall", "nll", "brier", "calibration_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +114,10 @@ def compare(
     Returns:
         Plain JSON values: n, the shared emotions, which test of an entry counts (``tested``: where
         some lack an emotion, the one that leaves it out), and one entry a model, the first being
-        the one that the others are tested against; ``failed`` gives the reason of each peer that
-        fails. One that could not read some of the images, or fails in the environments, has its
-        other figures all the same.
+        the one that the others are tested against; ``seeds`` has mean and standard deviation of
+        those that differ by their seed alone, a group each with ``models``, ``seeds``, ``mean`` and
+        ``deviation``; ``failed`` gives the reason of each peer that fails. One that could not read
+        some of the images, or fails in the environments, has its other figures all the same.
 
     Raises:
         DatasetError: the split has no usable image.
@@ -173,12 +179,40 @@ def compare(
             entry["caveat"] = caveat_of(card, dataset.info, split)
     if environments and found["n_shared"]:
         failed |= _add_environments(found, asks, dataset, rows, truth, environments, progress)
+    own = [entry for entry in found["models"] if entry["name"] in models]
     return {
         "split": split,
         "dataset": dataset.identity,
         "failed": failed,
         **found,
+        "seeds": _by_seed([(entry, models[entry["name"]][0].card) for entry in own]),
     }
+
+
+def _by_seed(told: Sequence[tuple[Mapping[str, Any], ModelCard]]) -> list[dict[str, Any]]:
+    """Return mean and deviation of models of one recipe and data that have different seeds."""
+    groups: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for entry, card in told:
+        recipe = card.training.get("recipe", {})
+        if "seed" in recipe:
+            data = card.training.get("dataset", {}).get("fingerprint")
+            # Of one run there may be an exact file and one of 8 bits.
+            whole = entry["bytes"] is None or entry["bytes"] > 2 * card.parameters
+            asked = (recipe | {"seed": None}, data, card.worth, card.views, whole)
+            of = groups.setdefault(json.dumps(asked, sort_keys=True), {})
+            of.setdefault(recipe["seed"], entry)
+    return [
+        {
+            "models": [of[seed]["name"] for seed in sorted(of)],
+            "seeds": sorted(of),
+            **{
+                name: {key: kind([entry["all"][key] for entry in of.values()]) for key in _SPREAD}
+                for name, kind in (("mean", mean), ("deviation", stdev))
+            },
+        }
+        for of in groups.values()
+        if len(of) > 1
+    ]
 
 
 def _add_environments(

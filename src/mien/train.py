@@ -522,6 +522,7 @@ class _Trainer:
             "valid_macro_recall": valid.macro_recall,
             "valid_recall": valid.recall,
             "valid_loss_of": judged.loss_of,
+            "valid_nll": judged.nll,
             "temperature": judged.temperature,
             "seconds": round(begun.seconds + time.perf_counter() - started, 3),
             "images_per_second": round((steps - resumed_at) * self.batch_size / trained, 1),
@@ -757,6 +758,8 @@ class _Trainer:
             temperature, offsets = emphasis.decide(logits.numpy(), data.labels)
             answers = Answers(nn.Identity(), temperature=temperature, offsets=offsets)
         found = answers(logits).numpy()
+        calibrated = Answers(nn.Identity(), temperature=temperature, offsets=offsets)
+        nll = negative_log_likelihood(calibrated(logits).numpy(), data.labels)
         loss_of = {
             emotion: negative_log_likelihood(found[of], data.labels[of]) if of.any() else None
             for i, emotion in enumerate(self.emotions)
@@ -768,6 +771,7 @@ class _Trainer:
             figures=evaluate_probabilities(found, data.labels, self.emotions),
             loss=float(counted @ lost / counted.sum()),
             loss_of=loss_of,
+            nll=nll,
             logits=logits,
             temperature=temperature,
             offsets=offsets,
@@ -777,7 +781,7 @@ class _Trainer:
 
     def _card(self) -> ModelCard:
         entry = self.history[-1]
-        kept = ("valid_loss", "valid_accuracy", "valid_macro_recall", "valid_recall")
+        kept = ("valid_nll", "valid_accuracy", "valid_macro_recall", "valid_recall")
         description = self.description()
         origin = [self.origin] if self.origin else []
         before = {"started_from": origin, "taught_by": self.teacher_cards}
@@ -816,6 +820,7 @@ class _Judgement:
         figures: of the answers; those of an emotion-based run have its offsets.
         loss: their mean loss, each image counted by what its emotion is worth in such a run.
         loss_of: the mean loss of each emotion; None where it has no image.
+        nll: the mean loss of calibrated answers, each image counted once.
         logits: as the network gives them.
         temperature: divides them.
         offsets: are added then; none where the run is not emotion-based.
@@ -827,6 +832,7 @@ class _Judgement:
     figures: Evaluation
     loss: float
     loss_of: Mapping[str, float | None]
+    nll: float
     logits: Tensor
     temperature: float
     offsets: tuple[float, ...]

@@ -90,16 +90,19 @@ def evaluate(
                 answers_of(opened), dataset, rows, opened.card.labels, progress=show
             )
             report = replace(report, environments=found)
-    if json_file != "-":
-        print_report(report)
-    hand_out(json_file, json.dumps(report.to_json(), indent=2) + "\n")
+    # What is printed may go into a pipe that ends: first all is saved.
+    history = read_history(run) if run else ()
+    written = report.save(folder, dataset, history=history) if folder else ()
     if onto_card:
         from mien.export import note_figures
 
         note_figures(Path(model), split, report.to_json())
+    hand_out(json_file, json.dumps(report.to_json(), indent=2) + "\n")
+    if json_file != "-":
+        print_report(report)
+    if onto_card:
         err_console.print(f"noted on the card in {shown(model)}", soft_wrap=True)
-    history = read_history(run) if run else ()
-    for path in report.save(folder, dataset, history=history) if folder else ():
+    for path in written:
         err_console.print(f"wrote {shown(path)}", soft_wrap=True)
 
 
@@ -159,10 +162,11 @@ def compare(
             environments=environments,
             progress=show,
         )
+    written = save_comparison(found, out) if out else ()
+    hand_out(json_file, json.dumps(found, indent=2) + "\n")
     if json_file != "-":
         print_comparison(found)
-    hand_out(json_file, json.dumps(found, indent=2) + "\n")
-    for path in save_comparison(found, out) if out else ():
+    for path in written:
         err_console.print(f"wrote {shown(path)}", soft_wrap=True)
     for reason in found["failed"].values():
         complain(reason)
@@ -205,9 +209,9 @@ def cross_validate(
             on_epoch=print_epoch,
             on_fold=print_fold,
         )
+    hand_out(json_file, json.dumps(report.to_json(), indent=2) + "\n")
     if json_file != "-":
         print_report(report)
-    hand_out(json_file, json.dumps(report.to_json(), indent=2) + "\n")
     err_console.print(f"page: {shown(out / 'evaluation.html')}", soft_wrap=True)
 
 

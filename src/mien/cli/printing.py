@@ -24,6 +24,12 @@ _REASONS_TOLD = 10
 _GROUPS_TOLD = 12
 _FOLDS_TOLD = 12
 _PROBABILITY_FIGURES = ("nll", "calibration_error", "brier")
+_OF_SEEDS = (
+    ("accuracy", "accuracy", ".2%"),
+    ("macro_recall", "macro recall", ".2%"),
+    ("nll", "NLL", ".3f"),
+    ("calibration_error", "calibration error", ".2%"),
+)
 
 
 def _figures_table(first: str, *others: str) -> Table:
@@ -154,6 +160,7 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
                 f"{run.best_loss:.4f}" + "*" * run.emotion_based,
             )
         out_console.print(table)
+        out_console.print("loss: of answers as trained; 'mien eval' tells that of calibrated ones")
         if any(run.emotion_based for run in members):
             out_console.print("* weighs images by their emotion: not to be compared with others")
         for alike in differ_by_seed(members):
@@ -281,25 +288,28 @@ def print_comparison(found: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     tested = found["tested"]
+    several = tested == "against_first_shared"
     headings = (
         "accuracy",
-        "shared",
+        *(("shared",) if several else ()),
         "macro recall",
         "NLL",
         "ECE",
         "Brier",
         "ms",
         "MB",
-        "p, shared" if tested == "against_first_shared" else "p",
+        "p, shared" if several else "p",
     )
     table = _figures_table("model", *headings)
+    table.collapse_padding = True  # So that it fits into 80 columns.
+    table.columns[0].overflow = "fold"  # Ends of names tell models apart.
     for entry in found["models"]:
         whole, shared = entry["all"], entry["shared"]
         test = entry.get(tested)
         table.add_row(
             shown(entry["name"]),
             f"{whole['accuracy']:.2%}",
-            "-" if shared is None else f"{shared['accuracy']:.2%}",
+            *(["-" if shared is None else f"{shared['accuracy']:.2%}"] if several else []),
             f"{whole['macro_recall']:.2%}",
             *("-" if whole[key] is None else f"{whole[key]:.3f}" for key in _PROBABILITY_FIGURES),
             f"{entry['milliseconds']:.2f}",
@@ -307,6 +317,17 @@ def print_comparison(found: dict[str, Any]) -> None:
             "" if test is None else f"{test['mcnemar_p']:.2g}",
         )
     out_console.print(table)
+    for group in found["seeds"]:
+        told = (
+            f"{name} {group['mean'][key]:{form}} ± {group['deviation'][key]:{form}}"
+            for key, name, form in _OF_SEEDS
+        )
+        seeds = ", ".join(map(str, group["seeds"]))
+        out_console.print(
+            f"{shown(', '.join(group['models']))} differ by their seed ({seeds}), mean ± standard "
+            f"deviation: {', '.join(told)}",
+            soft_wrap=True,
+        )
     by = found["models"][1][tested]["by"]
     if by != "images":
         out_console.print(f"p by {by}")
