@@ -459,6 +459,31 @@ def test_images_of_one_person_are_said_to_be(
     assert "95 % intervals by images of one person: accuracy" in capsys.readouterr().out
 
 
+def test_groups_of_numbers_rise_and_others_begin_with_the_largest(
+    ferplus_dataset: Dataset,
+) -> None:
+    ages = [(None, 30.0, 5.0, 100.0)[row % 4] for row in range(len(ferplus_dataset))]
+    words = [("b|c", None, "a", "a")[row % 4] for row in range(len(ferplus_dataset))]
+    manifest = ferplus_dataset.manifest
+    for name, column in (("age", pa.array(ages)), ("word", pa.array(words))):
+        manifest = manifest.append_column(name, column)
+    dataset = replace(ferplus_dataset, manifest=manifest)
+    model = Remembers(dataset, EMOTIONS, wrong={"fear": "surprise"})
+    report = evaluate(model, dataset, "test", by=["age", "word"])
+    assert list(report.groups["age"]) == ["5", "30", "100", "no value"]
+    assert list(report.groups["word"]) == ["a", "b|c", "no value"]
+    for group in report.groups["word"].values():
+        low, high = group["accuracy_interval"]
+        assert 0 < low < group["accuracy"] <= high <= 1
+    card = render_model_card(report)
+    shares = report.groups["word"]["b|c"]
+    low, high = (100 * end for end in shares["accuracy_interval"])
+    told = f"| {shares['n']} | {100 * shares['accuracy']:.1f} % | {low:.1f} % to {high:.1f} % |"
+    assert f"| b\\|c {told}" in card
+    assert "| age | images | accuracy | 95 % interval | macro recall |" in card
+    assert f"<td>{low:.1f} % to {high:.1f} %</td>" in render_evaluation(report, dataset, [])
+
+
 def test_figures_by_columns(ferplus_dataset: Dataset) -> None:
     model = Remembers(ferplus_dataset, EMOTIONS, wrong={"fear": "surprise"})
     report = evaluate(model, ferplus_dataset, "test", by=["label", "split"])
@@ -467,6 +492,7 @@ def test_figures_by_columns(ferplus_dataset: Dataset) -> None:
     assert report.groups["label"]["anger"] == {
         "n": 3,
         "accuracy": 1.0,
+        "accuracy_interval": (pytest.approx(0.4385, abs=1e-4), 1.0),
         "macro_recall": 1.0,
         "nll": pytest.approx(-np.log(0.9), abs=1e-6),
     }
@@ -484,7 +510,7 @@ def test_many_numbers_are_put_into_quarters(ferplus_dataset: Dataset) -> None:
     )
     model = Remembers(ferplus_dataset, EMOTIONS)
     groups = evaluate(model, dataset, "test", by=["quality"]).groups["quality"]
-    quarters = {name: group["n"] for name, group in groups.items() if name != "none"}
+    quarters = {name: group["n"] for name, group in groups.items() if name != "no value"}
     assert len(quarters) == 4
     assert max(quarters.values()) - min(quarters.values()) <= 1
     assert sum(group["n"] for group in groups.values()) == 24

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections import Counter
@@ -544,6 +545,67 @@ def test_a_copy_in_another_file_format_is_a_copy(tmp_path: Path) -> None:
         "b.bmp": LIKE_TEST,
         "c.png": None,
     }
+
+
+# --- what a table knows besides ------------------------------------------------------------------
+
+
+def _described(source: Path, text: str, count: int = 8) -> Dataset:
+    source.mkdir()
+    for number in range(count):
+        write_image(source / f"{number}.png", _image(number))
+    (source / "t.csv").write_text(text)
+    return _import("csv", source)
+
+
+def test_words_of_a_table_are_kept_and_are_conditions(tmp_path: Path) -> None:
+    rows = ["img,expression,gender,age,glasses,remark"]
+    for number in range(8):
+        gender = ("female", "male", "", "female")[number % 4]
+        rows.append(
+            f"{number}.png,{('happy', 'sad')[number % 2]},{gender},{20 + number},no,r{number}"
+        )
+    dataset = _described(tmp_path / "s", "\n".join(rows) + "\n")
+    assert (dataset.values, dataset.words) == (("age",), ("gender", "glasses", "remark"))
+    assert dataset.column("gender")[:4] == ["female", "male", None, "female"]
+    for condition, left in (
+        ("gender=female", [0, 2, 3, 4, 6, 7]),  # and whoever has none
+        ("gender != female", [1, 2, 5, 6]),
+        ("age=23", [3]),
+        ("age!=23", [0, 1, 2, 4, 5, 6, 7]),
+        ("age>=26", [6, 7]),
+    ):
+        out = tmp_path / condition.replace(" ", "")
+        clean_dataset(dataset, out, Rules(where=(condition,)))
+        cleaned = Dataset.open(out)
+        assert sorted(int(path[0]) for path in cleaned.column("path")) == left
+        assert cleaned.words == dataset.words
+    for condition, says in (
+        ("gender=femal", "the words in gender are female, male"),
+        ("sex=female", "the dataset's own words are gender, glasses, remark"),
+        ("age=old", "the dataset's own words are gender, glasses, remark"),
+        ("gender<3", "the dataset's own numbers are age"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(f"{condition}: {says}")):
+            clean_dataset(dataset, tmp_path / "no", Rules(where=(condition,)))
+
+
+def test_columns_of_many_or_long_words_are_left_out(tmp_path: Path) -> None:
+    rows = ["path,label,few,many,long"]
+    rows += [f"{n}.png,{('happy', 'sad')[n % 2]},f{n % 50},m{n},{'w' * 61}" for n in range(51)]
+    dataset = _described(tmp_path / "s", "\n".join(rows) + "\n", count=51)
+    assert dataset.words == ("few",)
+    assert any(note.startswith("Columns left out: many, long.") for note in dataset.info["notes"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+def test_a_table_in_the_encodings_of_spreadsheets(tmp_path: Path, encoding: str) -> None:
+    write_image(tmp_path / "é.png", _image(0))
+    write_image(tmp_path / "b.png", _image(1))
+    text = "path\tlabel\né.png\thappy\nb.png\tsad\n"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "t.csv").write_bytes((mark + text).encode(encoding))
+    assert _rows(_import("csv", tmp_path)).keys() == {"é.png", "b.png"}
 
 
 # --- fer2013 ------------------------------------------------------------------------------------

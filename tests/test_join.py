@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -323,11 +324,31 @@ def test_a_part_that_is_none_is_refused(
             clean_dataset(dataset, tmp_path / "out", rules)
 
 
+def test_words_of_the_parts_are_those_of_the_whole(
+    tmp_path: Path, ferplus_dataset: Dataset, mine: Dataset
+) -> None:
+    column = pa.array(["female"] * len(mine))
+    worded = replace(
+        mine,
+        manifest=mine.manifest.append_column("gender", column),
+        info={**mine.info, "words": ["gender"]},
+    )
+    joined = _joined([ferplus_dataset, worded], tmp_path / "out")
+    assert joined.words == ("gender",)
+    parts = joined.column("part")
+    assert joined.column("gender") == ["female" if part == "mine" else None for part in parts]
+    numbered = replace(ferplus_dataset, info={**ferplus_dataset.info, "values": ["gender"]})
+    with pytest.raises(
+        UsageError, match=r"mine: gender is words, and numbers in .*ferplus: rename"
+    ):
+        _joined([numbered, worded], tmp_path / "no")
+
+
 def test_numbers_called_as_the_column_of_parts_are_refused(
     tmp_path: Path, ferplus_dataset: Dataset, mine: Dataset
 ) -> None:
     numbered = replace(mine, info={**mine.info, "values": ["part"]})
-    with pytest.raises(UsageError, match="mine: its source gives numbers called part"):
+    with pytest.raises(UsageError, match="mine: its source has a column part"):
         join_datasets([ferplus_dataset, numbered], tmp_path / "out")
 
 

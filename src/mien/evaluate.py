@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
@@ -49,9 +50,10 @@ _OF_ENVIRONMENTS = ("environments.png", "conditions.png")
 _MISTAKES = 48
 _FEW = 12
 """Numbers with more different values than this are put into quarters."""
+_NONE = "no value"
 
-Groups = dict[str, dict[str, float | int]]
-"""Figures by the name of a group: n, accuracy, macro_recall and nll."""
+Groups = dict[str, dict[str, Any]]
+"""Figures by the name of a group: n, accuracy and its 95 % interval, macro_recall and nll."""
 
 Ask = Callable[[Iterable[NDArray[np.uint8]]], NDArray[np.floating[Any]]]
 """Maps batches of images, each uint8 (n, H, W, C), to probabilities of all of them."""
@@ -438,33 +440,51 @@ def _groups(
     labels: tuple[str, ...],
     column: str,
 ) -> Groups:
-    """Figures of the images by the value of a column, the largest group first."""
-    names = np.array(_named(dataset.column(column, rows)))
-    values, counts = np.unique(names, return_counts=True)
+    """Figures of the images by the value of a column: numbers rising, else the largest group first.
+
+    What has no value comes last.
+    """
+    named = _named(values := dataset.column(column, rows))
+    people = number_people(dataset.column("subject", rows))
+    counts = Counter(named)
+    one_of = dict(zip(named, values, strict=True))
+    names = np.array(named)
     groups: Groups = {}
-    for value in values[np.argsort(-counts, kind="stable")]:
-        of = names == value
+    for name in sorted(
+        counts, key=lambda name: (name == _NONE, *_place(one_of[name], counts[name]))
+    ):
+        of = names == name
         figures = evaluate_probabilities(found[of], truth[of], labels)
-        groups[str(value)] = {
+        ends = confidence_intervals(found[of], truth[of], people[of])
+        groups[name] = {
             "n": figures.count,
             "accuracy": figures.accuracy,
+            "accuracy_interval": ends["accuracy"],
             "macro_recall": figures.macro_recall,
             "nll": figures.nll,
         }
     return groups
 
 
+def _place(value: Any, count: int) -> tuple[float, float]:
+    """Where a group with such a value, and so many images, comes among others."""
+    return (value, 0.0) if _is_number(value) else (math.inf, -count)
+
+
 def _named(values: Sequence[Any]) -> list[str]:
     """A name for each value; many different numbers become their quarters."""
     known = sorted({value for value in values if _is_number(value)})
     if len(known) <= _FEW:
-        return ["none" if value is None else str(value) for value in values]
+        return [
+            _NONE if value is None else f"{value:.12g}" if _is_number(value) else str(value)
+            for value in values
+        ]
     ends = np.quantile([value for value in values if _is_number(value)], [0, 0.25, 0.5, 0.75, 1])
     # Numbers of frames or times of one day agree in their first digits.
     digits = next(n for n in range(4, 18) if len({f"{end:.{n}g}" for end in ends}) == len({*ends}))
     names = [f"{low:.{digits}g} to {high:.{digits}g}" for low, high in pairwise(ends)]
     return [
-        names[int(np.searchsorted(ends[1:-1], value))] if _is_number(value) else "none"
+        names[int(np.searchsorted(ends[1:-1], value))] if _is_number(value) else _NONE
         for value in values
     ]
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["render_model_card"]
 
+_GROUPS: Final = 40
+
 _WEB_SEARCH: Final = (
     "The pictures of FER2013 (Goodfellow et al. 2013) came from a web search for 184 words of "
     "emotion with words for gender, age and ethnicity, were cut out by a face detector and scaled "
@@ -73,6 +75,7 @@ def render_model_card(report: "Report") -> str:
         origin=_origin(formats),
         report=report,
         figures=figures,
+        most_groups=_GROUPS,
         counts=figures.confusion.sum(axis=1).tolist(),
         bins=BINS,
         strengths=[f"strength {strength:.2g}" for strength in strengths],

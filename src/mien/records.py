@@ -177,6 +177,7 @@ class Sample:
             name led to it; None where no table names files.
         landmarks: x and y of each landmark in turn, pixels of the source image; may be empty.
         values: the source's own numbers, by column.
+        words: the source's own words, by column.
     """
 
     path: str
@@ -193,3 +194,4 @@ class Sample:
     located: Literal["path", "name"] | None = None
     landmarks: tuple[float, ...] = field(default=())
     values: Mapping[str, float] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)

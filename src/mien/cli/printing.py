@@ -248,12 +248,14 @@ def _print_folds(found: dict[str, Any]) -> None:
 
 
 def _print_groups(column: str, groups: "Groups") -> None:
-    table = _figures_table(shown(column), "n", "accuracy", "macro recall", "NLL")
+    table = _figures_table(shown(column), "n", "accuracy", "95 %", "macro recall", "NLL")
+    table.columns[0].overflow = "fold"
     for value, group in list(groups.items())[:_GROUPS_TOLD]:
         table.add_row(
             shown(value),
             f"{group['n']:,}",
             f"{group['accuracy']:.1%}",
+            "{:.1%} to {:.1%}".format(*group["accuracy_interval"]),
             f"{group['macro_recall']:.1%}",
             f"{group['nll']:.3f}",
         )

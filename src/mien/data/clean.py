@@ -89,7 +89,7 @@ def clean_dataset(
         cleaning.apply()
         manifest = cleaning.as_it_stands().manifest
         shutil.copytree(dataset.path / "images", folder / "images")
-        packing = ("image_size", "image_channels", "shards", "values")
+        packing = ("image_size", "image_channels", "shards", "values", "words")
         kept = ("source_format", "source", "parts", *packing)
         about: dict[str, Any] = {key: dataset.info[key] for key in kept if key in dataset.info}
         about["notes"] = [*dataset.info.get("notes", ())]

@@ -1,5 +1,9 @@
-"""Conditions on the numbers that a source gives its images, ``relFCs<0.9``, and on their parts."""
+"""Conditions on the numbers and words that a source gives its images, and on their parts.
 
+``relFCs<0.9``, ``gender=female``, ``part!=mine``.
+"""
+
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -17,16 +21,24 @@ def _is_of(part: str, name: str) -> bool:
     return f"{part}/".startswith(f"{name}/")
 
 
+def _is(value: float | str, word: str) -> bool:
+    return value == word if isinstance(value, str) else value == float(word)
+
+
 _OF_PARTS: Mapping[str, Callable[[str, str], bool]] = MappingProxyType(
     {"=": _is_of, "!=": lambda part, name: not _is_of(part, name)}
 )
-_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
+_OF_WORDS: Mapping[str, Callable[[float | str, str], bool]] = MappingProxyType(
+    {"=": _is, "!=": lambda value, word: not _is(value, word)}
+)
+_OF_NUMBERS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
     {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 )
+_TOLD = 10
 
 
 class Condition(NamedTuple):
-    """One condition: a column, a comparison and a bound, or of parts a name."""
+    """One condition: a column, a comparison, and a bound or a word."""
 
     text: str
     name: str
@@ -38,18 +50,32 @@ class Condition(NamedTuple):
         return self.holds(value, self.bound)
 
     def check(self, dataset: Dataset) -> None:
-        """Check that it is about a number that a dataset's source gave, or one of its parts.
+        """Check that it is about a number or word of a dataset's source, or one of its parts.
 
         Raises:
             UsageError: it is not.
         """
-        if isinstance(self.bound, str):
-            if self.bound not in dataset.parts:
-                known = ", ".join(dataset.parts) or "none, it was not joined"
-                raise UsageError(f"{self.text}: the dataset's parts are {known}")
-        elif self.name not in dataset.values:
-            known = ", ".join(dataset.values) or "none"
-            raise UsageError(f"{self.text}: the dataset's own numbers are {known}")
+        if self.name == PART.name and isinstance(self.bound, str):
+            self._expect(dataset.parts, "the dataset's parts", "none, it was not joined")
+        elif isinstance(self.bound, str) and not self._compares_numbers(dataset):
+            self._expect(dataset.words, "the dataset's own words", "none", self.name)
+            used = {word for word in dataset.column(self.name) if word is not None}
+            self._expect(sorted(used), f"the words in {self.name}", "none")
+        else:
+            self._expect(dataset.values, "the dataset's own numbers", "none", self.name)
+
+    def _compares_numbers(self, dataset: Dataset) -> bool:
+        try:
+            return self.name in dataset.values and math.isfinite(float(self.bound))
+        except ValueError:
+            return False
+
+    def _expect(
+        self, known: "list[str] | tuple[str, ...]", what: str, none: str, name: str | None = None
+    ) -> None:
+        if (self.bound if name is None else name) not in known:
+            some = ", ".join(known[:_TOLD]) + (", ..." if len(known) > _TOLD else "")
+            raise UsageError(f"{self.text}: {what} are {some or none}")
 
     @classmethod
     def parse(cls, text: str) -> "Condition":
@@ -58,14 +84,16 @@ class Condition(NamedTuple):
         Raises:
             UsageError: it is none.
         """
-        if of_part := re.fullmatch(rf"\s*{PART.name}\s*(!?=)\s*(.+?)\s*", text):
-            return cls(text.strip(), PART.name, _OF_PARTS[of_part[1]], of_part[2])
         match = re.fullmatch(r"\s*(.+?)\s*(<=|>=|<|>)\s*(-?[\d.]+(?:e-?\d+)?)\s*", text)
         try:
             if match:
-                return cls(text.strip(), match[1], _COMPARISONS[match[2]], float(match[3]))
+                return cls(text.strip(), match[1], _OF_NUMBERS[match[2]], float(match[3]))
         except ValueError:
             pass
+        if match := re.fullmatch(r"\s*([^<>=!]+?)\s*(!?=)\s*(.+?)\s*", text):
+            holds = _OF_PARTS if match[1] == PART.name else _OF_WORDS
+            return cls(text.strip(), match[1], holds[match[2]], match[3])
         raise UsageError(
-            f"condition {text!r}: expected COLUMN<NUMBER, or <=, >, >=, or {PART.name}=NAME, or !="
+            f"condition {text!r}: expected COLUMN<NUMBER, or <=, >, >=, or COLUMN=WORD, or !=, of "
+            f"which {PART.name}=NAME is one"
         )

@@ -219,6 +219,11 @@ class Dataset:
         return tuple(self.info["values"])
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """The manifest's columns that hold the source's own words, such as who is shown."""
+        return tuple(self.info.get("words", ()))  # older versions kept none
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The names of the datasets that it was joined of, and of those that they were joined of.
 

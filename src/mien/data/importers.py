@@ -97,7 +97,13 @@ def import_dataset(
         channels=chosen.spec.channels if channels is None else channels,
     )
     with reading_of(source) as reading, new_folder(out) as folder:
-        writer = DatasetWriter(folder, source_format=format_name, spec=spec, values=reading.values)
+        writer = DatasetWriter(
+            folder,
+            source_format=format_name,
+            spec=spec,
+            values=reading.values,
+            words=reading.words,
+        )
         for sample, load in progress(reading.items, total=reading.total, doing="importing"):
             _add(writer, sample, load, spec, faces, relative_boxes=reading.relative_boxes)
         passed_over = reading.tree.notes if reading.tree else ()

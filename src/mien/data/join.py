@@ -105,6 +105,7 @@ def join_datasets(
                 "image_channels": spec.channels,
                 "shards": len(files),
                 "values": list(dict.fromkeys(v for part in parts for v in part.dataset.values)),
+                "words": list(dict.fromkeys(w for part in parts for w in part.dataset.words)),
                 "notes": [
                     *_notes_of_parts(parts),
                     *_notes_of_packing(parts, spec),
@@ -184,10 +185,17 @@ def _parts(datasets: Sequence[Dataset], train_only: Collection[Path]) -> list[_P
                 )
             seen[fingerprint] = dataset.path
     for dataset in datasets:
-        if PART.name in dataset.values:
+        if PART.name in (*dataset.values, *dataset.words):
             raise UsageError(
-                f"{dataset.path}: its source gives numbers called {PART.name}, as joined datasets "
-                "name the column of what they were joined of: rename them there and import it again"
+                f"{dataset.path}: its source has a column {PART.name}, as joined datasets name the "
+                "one of what they were joined of: rename it there and import it again"
+            )
+    numbers = {name: dataset for dataset in datasets for name in dataset.values}
+    for dataset in datasets:
+        for name in numbers.keys() & set(dataset.words):
+            raise UsageError(
+                f"{dataset.path}: {name} is words, and numbers in {numbers[name].path}: rename one "
+                "in its source and import it again"
             )
     places = [dataset.path.resolve() for dataset in datasets]
     for path in train_only:

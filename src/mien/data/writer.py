@@ -99,16 +99,24 @@ class DatasetWriter:
         source_format: the format that the samples come from.
         spec: size and channels of the packed images.
         values: the names of the source's own numbers.
+        words: the names of the source's own words.
     """
 
     def __init__(
-        self, folder: Path, *, source_format: str, spec: InputSpec, values: Sequence[str] = ()
+        self,
+        folder: Path,
+        *,
+        source_format: str,
+        spec: InputSpec,
+        values: Sequence[str] = (),
+        words: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self._format = source_format
         self._spec = spec
         self._values = tuple(values)
-        self._schema = _with_values(values)
+        self._words = tuple(words)
+        self._schema = _with_own(values, words)
         self._rows: list[dict[str, Any]] = []
         self._batches: list[pa.RecordBatch] = []
         self._named: Counter[str] = Counter()
@@ -134,6 +142,7 @@ class DatasetWriter:
         again = self._named[sample.path]
         row = {
             **{name: sample.values.get(name) for name in self._values},
+            **{name: sample.words.get(name) for name in self._words},
             **{k: v for k, v in asdict(sample).items() if k in MANIFEST_SCHEMA.names},
             # A table may name one file in two rows: each keeps an id of its own.
             "id": sample_id(self._format, sample.path + (f"//{again}" if again > 1 else "")),
@@ -182,6 +191,7 @@ class DatasetWriter:
                 "image_channels": self._spec.channels,
                 "shards": self._shards,
                 "values": list(self._values),
+                "words": list(self._words),
                 "notes": list(notes),
             },
         )
@@ -281,12 +291,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _with_values(values: Sequence[str]) -> pa.Schema:
-    taken = [name for name in values if name in MANIFEST_SCHEMA.names]
+def _with_own(values: Sequence[str], words: Sequence[str]) -> pa.Schema:
+    taken = [name for name in (*values, *words) if name in MANIFEST_SCHEMA.names]
     if taken:
         raise DatasetError(f"columns {', '.join(taken)}: the manifest uses these names itself")
     own = [
-        pa.field(name, pa.float64(), metadata={"description": "from the source"}) for name in values
+        pa.field(name, kind, metadata={"description": "from the source"})
+        for names, kind in ((values, pa.float64()), (words, pa.string()))
+        for name in names
     ]
     return pa.schema([*MANIFEST_SCHEMA, *own])
 

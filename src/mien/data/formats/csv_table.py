@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from mien.data.dataset import MANIFEST_SCHEMA
 from mien.data.formats.finding import Images, folder_of
@@ -39,8 +40,9 @@ _PATHS = (
     "image_name",
     "image_path",
     "img_path",
+    "img",
 )
-_LABELS = ("label", "emotion")
+_LABELS = ("label", "emotion", "expression")
 _SPLITS = ("split", "subset", "usage")
 _BOXES: Sequence[tuple[str, ...]] = (
     ("box",),
@@ -60,6 +62,15 @@ _CORNERS: Sequence[tuple[str, ...]] = (
 )
 
 
+_MOST_WORDS: Final = 50
+"""More different words than these are names or remarks, and make no groups."""
+_LONGEST_WORD: Final = 60
+_LEFT_OUT: Final = (
+    f"Columns left out: {{}}. Kept are numbers, and words where there are at most {_MOST_WORDS} "
+    "different ones."
+)
+
+
 @dataclass(frozen=True)
 class _Columns:
     """Which columns say what, as the table writes their names; empty where it lacks one."""
@@ -73,6 +84,7 @@ class _Columns:
     box: tuple[str, ...]
     corners: bool  # whether its box is that of two corners, not of a corner and a size
     values: tuple[str, ...]
+    words: tuple[str, ...]
     left_out: tuple[str, ...]
 
 
@@ -87,9 +99,9 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         table = Table(tree, path, ())
         columns = _columns(table)
         left_out = ", ".join(columns.left_out)
-        notes = (f"Columns left out: {left_out}.",) if left_out else ()
+        notes = (_LEFT_OUT.format(left_out),) if left_out else ()
         items = _items(tree, table, columns, codes)
-        return Reading(table.count, items, tree, columns.values, notes)
+        return Reading(table.count, items, tree, columns.values, columns.words, notes)
 
 
 def _csvs(tree: FileTree) -> str:
@@ -119,7 +131,7 @@ def _columns(table: Table) -> _Columns:
     for names, found in ((_PATHS, path), (_LABELS, label)):
         if not found:
             raise DatasetError(
-                f"{table.where}: column {' or '.join(map(repr, names))} is missing; found "
+                f"{table.where}: column {names[0]!r} is missing (or {', '.join(names[1:])}); found "
                 f"{shown(', '.join(table.columns))}"
             )
     split, subject, weight = first(*_SPLITS), first("subject"), first("weight")
@@ -130,10 +142,13 @@ def _columns(table: Table) -> _Columns:
     numeric = _numeric(table, rest)
     votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric)
     values = [n for n in numeric if n not in votes and n not in MANIFEST_SCHEMA.names]
-    left_out = [name for name in rest if name not in votes and name not in values]
+    others = [name for name in rest if name not in votes and name not in values]
+    words = _of_few_words(table, [n for n in others if n not in MANIFEST_SCHEMA.names])
+    left_out = [name for name in others if name not in words]
     return _Columns(
-        path, label, split, subject, weight, votes, box, corners, tuple(values), tuple(left_out)
-    )
+        path, label, split, subject, weight, votes, box, corners,
+        tuple(values), tuple(words), tuple(left_out),
+    )  # fmt: skip
 
 
 def _numeric(table: Table, columns: Sequence[str]) -> list[str]:
@@ -146,6 +161,20 @@ def _numeric(table: Table, columns: Sequence[str]) -> list[str]:
                 if not _is_number(cell):
                     text.add(name)
     return [name for name in columns if name in filled - text]
+
+
+def _of_few_words(table: Table, columns: Sequence[str]) -> list[str]:
+    """Return the columns that hold few different words, as groups have."""
+    found: dict[str, set[str]] = {name: set() for name in columns}
+    for _, cells in table.rows(*columns):
+        for name, cell in zip(columns, cells, strict=True):
+            if len(found[name]) <= _MOST_WORDS and cell:
+                found[name].add(cell)
+    return [
+        name
+        for name, words in found.items()
+        if 0 < len(words) <= _MOST_WORDS and max(map(len, words)) <= _LONGEST_WORD
+    ]
 
 
 def _is_number(cell: str) -> bool:
@@ -176,9 +205,10 @@ def _items(
 ) -> Iterator[Item]:
     images, folder = Images(tree), folder_of(table.path)
     one = (columns.path, columns.label, columns.split, columns.subject, columns.weight)
-    wanted = (*one, *columns.votes, *columns.box, *columns.values)
+    wanted = (*one, *columns.votes, *columns.box, *columns.values, *columns.words)
     boxes = len(one) + len(columns.votes)
     values = boxes + len(columns.box)
+    words = values + len(columns.values)
     for line, cells in table.rows(*wanted):
         path, given, split, subject, weighs = cells[: len(one)]
         place = images.at(path, folder)
@@ -208,7 +238,8 @@ def _items(
             weight=None if excluded else weight,
             problem="bad_label" if excluded else None,
             located=place.located,
-            values=_values(columns.values, cells[values:]),
+            values=_values(columns.values, cells[values:words]),
+            words={n: w for n, w in zip(columns.words, cells[words:], strict=True) if w},
         )
         yield sample, place.load
 
@@ -278,7 +309,7 @@ def _first_is_there(tree: FileTree, path: str, column: str) -> bool:
 
 
 CSV = Format(
-    "any csv of path and label; also split, subject, weight, votes, box and other numbers",
+    "any csv of path and label; also split, subject, weight, votes, box, other numbers and words",
     InputSpec(size=96, channels=3),
     _read,
     _recognise,

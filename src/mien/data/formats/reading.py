@@ -72,6 +72,7 @@ class Reading:
         items: each a sample and a function that decodes its image or raises `ImageError`.
         tree: the files behind it, if any, closed at the end.
         values: the names of the numbers that samples carry in ``Sample.values``.
+        words: the names of the words that samples carry in ``Sample.words``.
         notes: what came up while opening it that a user of the dataset should know.
         relative_boxes: the samples' boxes are shares of the image's width and height, 0..1, of
             which whoever decodes the image makes pixels.
@@ -81,6 +82,7 @@ class Reading:
     items: Iterable[Item]
     tree: FileTree | None = None
     values: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     relative_boxes: bool = False
 

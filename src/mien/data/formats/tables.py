@@ -1,11 +1,13 @@
 """Tables inside a source: csv and lists, read row by row and as often as needed."""
 
+import codecs
 import csv
 import io
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
+from typing import IO
 
 from mien.data.formats.reading import shown, split_named
 from mien.data.source import FileTree
@@ -88,7 +90,7 @@ class Table:
     def _read(self) -> Iterator[tuple[int, list[str]]]:
         with (
             self._tree.open(self.path) as file,
-            io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
+            io.TextIOWrapper(file, _encoding(file), newline="") as text,
         ):
             read: list[str] = []  # the lines of the row in hand
             begins = 1
@@ -111,6 +113,13 @@ class Table:
                     f"{self.where}: broken csv in the row that begins at line {begins} ({error}): "
                     "check its quotes"
                 ) from None
+
+
+def _encoding(file: IO[bytes]) -> str:
+    """Return UTF-16 where a text begins as Excel's "Unicode text" does, else UTF-8."""
+    begins = file.read(2)
+    file.seek(0)
+    return "utf-16" if begins in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} else "utf-8-sig"
 
 
 def _to_first_words(text: Iterable[str]) -> Iterator[str]:
@@ -210,4 +219,7 @@ def box_of(values: Sequence[float] | None) -> Box | None:
 
 
 def _no_text(where: str, error: UnicodeDecodeError) -> DatasetError:
-    return DatasetError(f"{where}: cannot be read as UTF-8 text ({error})")
+    return DatasetError(
+        f"{where}: cannot be read as UTF-8 text ({error}): save it as 'CSV UTF-8', as spreadsheets "
+        "call that"
+    )
