@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien import cli
+from mien.data.audit.auditor import audit_dataset
 from mien.data.dataset import Dataset
 from mien.data.formats import FORMATS
 from mien.data.importers import import_dataset, recognise
@@ -856,8 +857,35 @@ def test_a_bare_name_that_two_files_bear_stays_missing(tmp_path: Path) -> None:
     _text(tmp_path / "s/t.csv", "path,label", "0.png,happy", "1.png,sad", "b/2.png,sad")
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
-    assert dataset.column("problem") == ["missing", None, "missing"]
+    assert dataset.column("problem") == ["missing", None, "missing", *["unlisted"] * 3]
     assert dataset.column("excluded")[0] == "missing: several images fit its path"
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["folder", "csv alone"])
+def test_files_that_no_row_names_are_found_beside_a_csv(tmp_path: Path, alone: bool) -> None:
+    """But not where the csv alone is the source: anything may lie around it."""
+    for number, path in enumerate(("train/happy/0.png", "1.png", "test/sad/2.png")):
+        _image(tmp_path / "s" / path, number)
+    _text(tmp_path / "s/t.csv", "path,label", "train/happy/0.png,happy", "1.png,sad")
+    source = tmp_path / "s" / "t.csv" if alone else tmp_path / "s"
+    import_dataset("csv", source, tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    found = {row["path"]: row for row in dataset.manifest.to_pylist() if row["problem"]}
+    audit = audit_dataset(dataset)
+    if alone:
+        assert found == {} and "unlisted" not in audit.checked
+        return
+    (row,) = found.values()
+    assert (row["problem"], row["split"], row["folder_label"]) == ("unlisted", "test", "sadness")
+    assert row["excluded"] == "no row in the table names this file"
+    assert audit.summary["unlisted"] == 1
+
+
+def test_where_there_is_no_table_nothing_lies_beside_one(tmp_path: Path) -> None:
+    for number, emotion in enumerate(("happy", "sad", "happy")):
+        _image(tmp_path / "s" / emotion / f"{number}.png", number)
+    import_dataset("folder", tmp_path / "s", tmp_path / "d")
+    assert "unlisted" not in audit_dataset(Dataset.open(tmp_path / "d")).summary
 
 
 def _coded_folder(root: Path) -> None:

@@ -12,7 +12,7 @@ from mien.data.audit.findings import KINDS, Audit, Finding, Likeness, ValueFigur
 from mien.data.audit.measures import MEASURES, measure
 from mien.data.audit.suspects import SUSPECT, OutOfFold
 from mien.data.audit.twins import SIDE, Twins, find_twins
-from mien.data.dataset import Dataset
+from mien.data.dataset import Dataset, with_parts
 from mien.data.splits import FLATTEST, join_groups
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
@@ -26,6 +26,11 @@ DARK: Final = 60.0
 BRIGHT: Final = 195.0
 BLURRED: Final = 0.06
 TINY: Final = 32.0
+
+_SEE_ALL_FILES: Final = frozenset(
+    {"affectnet-kaggle", "affectnet-npy", "affectnet-yolo", "ckplus", "csv"}
+)
+"""Formats whose tables or annotations may pass a file by, and whose import looks for such files."""
 
 _BINS: Final = 24
 _BATCH: Final = 1024
@@ -119,6 +124,8 @@ class _Auditor:
             skipped.add("label_suspect")
         if len(grey) < FEWEST:
             skipped.add("no_face")
+        if not any(map(_looks_beyond_its_table, with_parts(self.dataset.info))):
+            skipped.add("unlisted")
         return Audit(
             dataset=self.dataset.info,
             rows=len(self.dataset),
@@ -333,6 +340,12 @@ class _Auditor:
     def _finding(self, kind: str, rows: Sequence[int], **evidence: Any) -> Finding:
         paths = tuple(self.paths[row] for row in rows)
         return Finding(kind, tuple(rows), paths, evidence)
+
+
+def _looks_beyond_its_table(info: Mapping[str, Any]) -> bool:
+    """Whether the import looked for files that no row names; a csv alone was all that it got."""
+    alone = str(info.get("source", "")).lower().endswith(".csv")
+    return info["source_format"] in _SEE_ALL_FILES and not alone
 
 
 def _likest(twins: Iterable[Twins]) -> dict[int, Likeness]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mien.data.formats.finding import OUTSIDE, Finder, folded, folder_of, inside
+from mien.data.formats.finding import OUTSIDE, Finder, folded, folder_of, inside, unlisted
 from mien.data.formats.reading import (
     Format,
     Item,
@@ -35,7 +35,6 @@ __all__ = ["AFFECTNET_KAGGLE"]
 
 _TABLE = "labels.csv"
 _NEEDED = ("pth", "label")
-_UNLISTED = "no row in the table names this file"
 _AMBIGUOUS = "its row fits several files: in train and test folders, or differing in case"
 
 
@@ -131,16 +130,7 @@ def _items(tree: FileTree, table: Table, resolved: _Resolved) -> Iterator[Item]:
         else:
             for path in files:
                 yield of_row.ambiguous(path), load(path)
-    for path in resolved.unlisted:
-        unlisted = Sample(
-            path,
-            split_of(tree, path),
-            None,
-            excluded=_UNLISTED,
-            folder_label=emotion_of_folder(path),
-            problem="unlisted",
-        )
-        yield unlisted, load(path)
+    yield from unlisted(tree, resolved.unlisted)
 
 
 class _Row(NamedTuple):

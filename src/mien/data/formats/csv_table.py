@@ -5,11 +5,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from mien.data.dataset import MANIFEST_SCHEMA
-from mien.data.formats.finding import Images, folder_of
+from mien.data.formats.finding import Images, folder_of, unlisted
 from mien.data.formats.reading import (
     NO_CODES,
     Format,
@@ -100,8 +101,18 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         columns = _columns(table)
         left_out = ", ".join(columns.left_out)
         notes = (_LEFT_OUT.format(left_out),) if left_out else ()
-        items = _items(tree, table, columns, codes)
-        return Reading(table.count, items, tree, columns.values, columns.words, notes)
+        # Beside a csv that was named by itself may lie anything.
+        others = [] if given else _unnamed(tree, table, columns.path)
+        items = chain(_items(tree, table, columns, codes), unlisted(tree, others))
+        total = table.count + len(others)
+        return Reading(total, items, tree, columns.values, columns.words, notes)
+
+
+def _unnamed(tree: FileTree, table: Table, column: str) -> list[str]:
+    """Return the images of a source that no row of its table names."""
+    images, folder = Images(tree), folder_of(table.path)
+    named = {images.at(cell, folder).path for _, (cell,) in table.rows(column)}
+    return [path for path in tree.images if path not in named]
 
 
 def _csvs(tree: FileTree) -> str:

@@ -8,16 +8,25 @@ source.
 import posixpath
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from mien.data.formats.reading import Load, image_loader, missing
+from mien.data.formats.reading import (
+    Item,
+    Load,
+    emotion_of_folder,
+    image_loader,
+    missing,
+    split_of,
+)
 from mien.data.source import FileTree
+from mien.records import Sample
 
-__all__ = ["OUTSIDE", "Finder", "Images", "Place", "folded", "folder_of", "inside"]
+__all__ = ["OUTSIDE", "Finder", "Images", "Place", "folded", "folder_of", "inside", "unlisted"]
 
 OUTSIDE = "its path leads outside the source: write it relative to the table's folder"
 _SEVERAL = "several images fit its path"
+_UNLISTED = "no row in the table names this file"
 
 
 def inside(named: str, folder: str = "") -> str | None:
@@ -139,3 +148,18 @@ class Images:
         if not name.strip():
             return Place("(a row without a path)", None, missing("its row names no file"))
         return Place(name, None, missing(OUTSIDE))
+
+
+def unlisted(tree: FileTree, paths: Iterable[str]) -> Iterator[Item]:
+    """Give images that no row of a table names, left out, with what their folders say."""
+    load = image_loader(tree)
+    for path in paths:
+        sample = Sample(
+            path,
+            split_of(tree, path),
+            None,
+            excluded=_UNLISTED,
+            folder_label=emotion_of_folder(path),
+            problem="unlisted",
+        )
+        yield sample, load(path)
