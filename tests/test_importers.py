@@ -590,6 +590,21 @@ def test_words_of_a_table_are_kept_and_are_conditions(tmp_path: Path) -> None:
             clean_dataset(dataset, tmp_path / "no", Rules(where=(condition,)))
 
 
+def test_a_row_whose_split_is_none_is_left_out(tmp_path: Path) -> None:
+    """Left open, it might land in the wrong one."""
+    rows = [
+        "path,label,split",
+        "0.png,happy,tset",
+        "1.png,sad,train",
+        "2.png,happy,Val",
+        "3.png,sad,",
+    ]
+    dataset = _described(tmp_path / "s", "\n".join(rows) + "\n", count=4)
+    reasons = dict(zip(dataset.column("path"), dataset.column("excluded"), strict=True))
+    assert reasons.pop("0.png") == "split 'tset' is none of train, valid and test"
+    assert set(reasons.values()) == {None}
+
+
 def test_columns_of_many_or_long_words_are_left_out(tmp_path: Path) -> None:
     rows = ["path,label,few,many,long"]
     rows += [f"{n}.png,{('happy', 'sad')[n % 2]},f{n % 50},m{n},{'w' * 61}" for n in range(51)]

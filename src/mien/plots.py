@@ -29,6 +29,8 @@ _INK = "#22303c"
 _DARK = 0.76
 """Up to this share of the confusion's colours, ink is easier to read on them than white."""
 _FAINT = "#c9d3dc"
+_FEW = 40
+"""Fewer answers than these are drawn as dots, too."""
 _COLOURS = ("#0b7285", "#e8590c", "#5f3dc4")
 _STEPS = ("#8fd3df", "#2b9db0", "#0b4f5c")
 _STRENGTHS = ("weak", "middle", "strong")
@@ -174,8 +176,12 @@ def save_calibration(path: Path, evaluation: Evaluation, *, title: str) -> None:
     count = len(evaluation.risk)
     share = np.arange(1, count + 1) / count
     # The first few answers are one way or the other: a share of them says nothing yet.
-    kept = slice(min(count - 1, 20), None)
-    coverage.plot(share[kept], 1 - evaluation.risk[kept], color=_COLOURS[0])
+    kept = slice(min(count // 2, 20), None)
+    few = count < _FEW
+    coverage.plot(share[kept], 1 - evaluation.risk[kept], "o-" if few else "-", color=_COLOURS[0])
+    if few:
+        coverage.set_xlim(-0.02, 1.02)
+        coverage.set_ylim(-0.02, 1.02)
     coverage.set_xlabel("share of the images that are answered, the surest first")
     coverage.set_title("accuracy where the unsure are left out", loc="left", fontsize=10)
     coverage.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -19,6 +19,7 @@ from mien.data.formats.reading import (
     emotion_of_folder,
     open_around,
     shown,
+    split_named,
 )
 from mien.data.formats.tables import Table, box_of, header, number, numbers
 from mien.data.source import FileTree
@@ -220,7 +221,7 @@ def _items(
     boxes = len(one) + len(columns.votes)
     values = boxes + len(columns.box)
     words = values + len(columns.values)
-    for line, cells in table.rows(*wanted):
+    for _, cells in table.rows(*wanted):
         path, given, split, subject, weighs = cells[: len(one)]
         place = images.at(path, folder)
         label = find_alias(given) or find_code(given, codes)
@@ -235,11 +236,14 @@ def _items(
             excluded = f"weight {shown(weighs)} is no number of 0 or more"
         elif box_cells and box is None:
             excluded = "its face box is no box"
+        elif split and not split_named(split):
+            # Left open, it might land in the wrong one.
+            excluded = f"{columns.split} {shown(split)} is none of train, valid and test"
         else:
             excluded = None
         sample = Sample(
             place.path,
-            table.split(line, columns.split, split),
+            split_named(split),
             label,
             votes=votes or (),
             excluded=excluded,
