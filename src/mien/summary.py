@@ -12,7 +12,7 @@ from mien.checkpoint import AVERAGE_NAME, BEST_NAME, read_weights
 from mien.errors import ModelError
 from mien.history import read_history
 
-__all__ = ["RunSummary", "differ_by_seed", "find_runs", "summarise"]
+__all__ = ["RunSummary", "differ_by_seed", "differing", "find_runs", "summarise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class RunSummary:
             "planned_epochs": self.planned,
             "emotion_based": self.emotion_based,
             "seed": self.seed,
+            "recipe": dict(self.recipe),
             "best_epoch": self.best_epoch,
             "chosen": self.chosen,
             "seconds_an_epoch": self.epoch_seconds,
@@ -170,6 +171,13 @@ def differ_by_seed(runs: Iterable[RunSummary]) -> list[list[RunSummary]]:
             asked = {**run.recipe, "seed": None, "data": run.dataset["fingerprint"]}
             alike.setdefault(json.dumps(asked, sort_keys=True), {}).setdefault(run.seed, run)
     return [[of[seed] for seed in sorted(of)] for of in alike.values() if len(of) > 1]
+
+
+def differing(runs: Sequence[RunSummary]) -> list[dict[str, Any]]:
+    """Return of each run the settings that are not the same in all of them; None: it has none."""
+    keys = dict.fromkeys(key for run in runs for key in run.recipe)
+    told = [key for key in keys if len({json.dumps(run.recipe.get(key)) for run in runs}) > 1]
+    return [{key: run.recipe.get(key) for key in told} for run in runs]
 
 
 def _has_epochs(run: Path) -> bool:

@@ -113,22 +113,31 @@ def print_fold(entry: dict[str, Any], folds: int) -> None:
 
 def print_trial(trial: "Trial") -> None:
     """Say how a trial of a search ended, beside the progress."""
-    values = " ".join(f"{name}={value}" for name, value in trial.values.items())
     if trial.accuracy is None:
         ended = f"failed: {trial.reason}"
     else:
         ended = f"valid loss {trial.loss:.4f}  accuracy {trial.accuracy:.2%}"
         if trial.state != "whole":
             ended += f"  {trial.state} after {len(trial.losses)} epochs"
-    err_console.print(
-        f"trial {trial.number:>3}  {shown(values)}  {shown(ended)}  {trial.seconds:.0f} s",
-        soft_wrap=True,
-    )
+    said = f"{shown(values_of(trial))}  {shown(ended)}  {trial.seconds:.0f} s"
+    err_console.print(f"trial {trial.number:>3}  {said}", soft_wrap=True)
+
+
+def values_of(trial: "Trial") -> str:
+    """Say what a trial's settings are, numbers with a few digits: searches draw them at length."""
+    return " ".join(f"{name}={_rounded(value)}" for name, value in trial.values.items())
+
+
+def _rounded(text: str) -> str:
+    try:
+        return f"{float(text):.4g}"
+    except ValueError:
+        return text
 
 
 def print_runs(runs: "Sequence[RunSummary]") -> None:
     """Show runs side by side, those on the same data together."""
-    from mien.summary import differ_by_seed  # needs torch
+    from mien.summary import differ_by_seed, differing  # need torch
 
     groups: dict[str, list[RunSummary]] = {}
     for run in runs:
@@ -163,8 +172,18 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
         out_console.print("loss: of answers as trained; 'mien eval' tells that of calibrated ones")
         if any(run.emotion_based for run in members):
             out_console.print("* weighs images by their emotion: not to be compared with others")
+        for run, settings in zip(members, differing(members), strict=True):
+            if told := " ".join(f"{key}={_setting(value)}" for key, value in settings.items()):
+                out_console.print(f"{shown(run.name)}: {shown(told)}", soft_wrap=True)
         for alike in differ_by_seed(members):
             _print_seeds(alike)
+
+
+def _setting(value: Any) -> str:
+    """Write a setting as --set takes it, or nearly so."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "[]"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _print_seeds(runs: "Sequence[RunSummary]") -> None:

@@ -20,6 +20,7 @@ from mien.cli.printing import (
     print_speeds,
     print_trial,
     print_tried,
+    values_of,
 )
 from mien.cli.terminal import (
     FiguresFile,
@@ -168,7 +169,7 @@ def search(
     trials_tried = f"{tried} trials" if tried > 1 else "1 trial"
     out_console.print(
         f"best of {trials_tried}: validation loss {best.loss:.4f}, accuracy "
-        f"{best.accuracy:.2%} with {' '.join(f'{k}={v}' for k, v in best.values.items())}",
+        f"{best.accuracy:.2%} with {values_of(best)}",
         soft_wrap=True,
     )
     for reason, times in failed.items():
