@@ -98,8 +98,8 @@ class Report:
         intervals: 95 % intervals of accuracy, macro recall and nll, see
             `mien.metrics.confidence_intervals`.
         intervals_by: by whose choice these may move, see `mien.people.chosen_by`.
-        answers: of every image, in order of the manifest: id, path, label, answer, and the
-            probability of each emotion under its name, 0..1.
+        answers: of every image, in order of the manifest: id, path, subject where people are named,
+            label, answer, and the probability of each emotion under its name, 0..1.
         mistakes: the wrong answers that the model was surest of, the surest first.
         groups: for each column that was asked for, figures of the images by its value.
         environments: where asked for, what `mien.robustness.judge_environments` found.
@@ -400,7 +400,9 @@ def _answers(
     labels: tuple[str, ...],
 ) -> pa.Table:
     names = np.array(labels)
-    about = dataset.manifest.select(["id", "path"]).take(rows)
+    about = dataset.manifest.select(["id", "path", "subject"]).take(rows)
+    if about.column("subject").null_count == len(rows):
+        about = about.drop_columns(["subject"])
     columns = {"label": names[truth], "answer": names[found.argmax(axis=1)]}
     columns |= dict(zip(labels, found.T, strict=True))
     for name, values in columns.items():

@@ -169,8 +169,8 @@ def load_model(
     path = Path(name_or_path)
     if not path.exists() and not path.suffix:
         raise UsageError(
-            f"no model {str(name_or_path)!r}: expected an ONNX file or one of "
-            f"{', '.join(shipped) or '(none shipped)'}"
+            f"no model {str(name_or_path)!r}: expected an ONNX file, one of "
+            f"{', '.join(shipped) or '(none shipped)'}, or, to judge it, a folder of 'mien train'"
         )
     return OnnxModel(path, device=device, threads=threads)
 

@@ -44,7 +44,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "near_duplicate": Kind(
             "one picture again: re-encoded, resized, mirrored, slightly cropped or brightened",
-            "keep one of each group",
+            "look at large groups, and say on review.html what is only alike; keep one of each",
         ),
         "leak": Kind(
             "a picture, a copy or another face of it, or a person in more than one split",
