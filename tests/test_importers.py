@@ -605,6 +605,14 @@ def test_a_row_whose_split_is_none_is_left_out(tmp_path: Path) -> None:
     assert set(reasons.values()) == {None}
 
 
+def test_files_that_several_rows_name_are_told(tmp_path: Path) -> None:
+    rows = ["path,label", "0.png,happy", "1.png,sad", "./1.png,happy", "0.png,happy", "2.png,sad"]
+    dataset = _described(tmp_path / "s", "\n".join(rows) + "\n", count=3)
+    assert any(
+        note.startswith("Files that several rows name: 2;") for note in dataset.info["notes"]
+    )
+
+
 def test_columns_of_many_or_long_words_are_left_out(tmp_path: Path) -> None:
     rows = ["path,label,few,many,long"]
     rows += [f"{n}.png,{('happy', 'sad')[n % 2]},f{n % 50},m{n},{'w' * 61}" for n in range(51)]

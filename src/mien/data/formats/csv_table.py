@@ -100,20 +100,29 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             )
         table = Table(tree, path, ())
         columns = _columns(table)
-        left_out = ", ".join(columns.left_out)
-        notes = (_LEFT_OUT.format(left_out),) if left_out else ()
+        named = _named(tree, table, columns.path)
+        notes = tuple(_notes(columns, named))
         # Beside a csv that was named by itself may lie anything.
-        others = [] if given else _unnamed(tree, table, columns.path)
+        others = [] if given else [path for path in tree.images if path not in named]
         items = chain(_items(tree, table, columns, codes), unlisted(tree, others))
         total = table.count + len(others)
         return Reading(total, items, tree, columns.values, columns.words, notes)
 
 
-def _unnamed(tree: FileTree, table: Table, column: str) -> list[str]:
-    """Return the images of a source that no row of its table names."""
+def _named(tree: FileTree, table: Table, column: str) -> Counter[str]:
+    """Count the rows that name each file."""
     images, folder = Images(tree), folder_of(table.path)
-    named = {images.at(cell, folder).path for _, (cell,) in table.rows(column)}
-    return [path for path in tree.images if path not in named]
+    return Counter(images.at(cell, folder).path for _, (cell,) in table.rows(column))
+
+
+def _notes(columns: _Columns, named: Counter[str]) -> Iterator[str]:
+    if columns.left_out:
+        yield _LEFT_OUT.format(", ".join(columns.left_out))
+    if several := sum(rows > 1 for rows in named.values()):
+        yield (
+            f"Files that several rows name: {several:,}; 'mien data audit' shows them as "
+            "duplicates, and where labels differ as conflicts."
+        )
 
 
 def _csvs(tree: FileTree) -> str:
