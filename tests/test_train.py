@@ -78,6 +78,7 @@ def test_what_is_kept_and_judged_are_the_averaged_weights(
     train(drawn_dataset, config, tmp_path / "run", device="cpu")
     kept, card = read_weights(tmp_path / "run" / BEST_NAME)
     judged = evaluate(open_run(tmp_path / "run"), drawn_dataset, "valid")
+    assert judged.evaluation.count == card.figures["valid"]["n"]
     assert judged.evaluation.nll == pytest.approx(card.figures["valid"]["nll"], abs=1e-5)
     checkpoint = latest_checkpoint(tmp_path / "run" / "checkpoints")
     assert checkpoint is not None

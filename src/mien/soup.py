@@ -217,6 +217,7 @@ def _card(name: str, taken: Sequence[ModelCard], judged: _Judged) -> ModelCard:
             },
             "figures": {
                 "valid": {
+                    "n": figures.count,
                     "nll": figures.nll,
                     "accuracy": figures.accuracy,
                     "macro_recall": figures.macro_recall,

@@ -807,7 +807,12 @@ class _Trainer:
                 "date": datetime.now(UTC).date().isoformat(),
                 **{way: [card.lineage() for card in of] for way, of in before.items() if of},
             },
-            figures={"valid": {key.removeprefix("valid_"): entry[key] for key in kept}},
+            figures={
+                "valid": {
+                    "n": len(self.valid_data),
+                    **{key.removeprefix("valid_"): entry[key] for key in kept},
+                }
+            },
             mien_version=__version__,
         )
 

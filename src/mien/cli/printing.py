@@ -24,6 +24,7 @@ _REASONS_TOLD = 10
 _GROUPS_TOLD = 12
 _FOLDS_TOLD = 12
 _PROBABILITY_FIGURES = ("nll", "calibration_error", "brier")
+_TIMED_AS_RUN = "timed as a run, by PyTorch; 'mien export' makes a file that is quicker"
 _OF_SEEDS = (
     ("accuracy", "accuracy", ".2%"),
     ("macro_recall", "macro recall", ".2%"),
@@ -352,15 +353,15 @@ def print_comparison(found: dict[str, Any]) -> None:
     by = found["models"][1][tested]["by"]
     if by != "images":
         out_console.print(f"p by {by}")
+    said: dict[str, list[str]] = {}
     for entry in found["models"]:
         if entry["caveat"]:
-            out_console.print(f"{shown(entry['name'])}: {entry['caveat']}", soft_wrap=True)
+            said.setdefault(entry["caveat"], []).append(entry["name"])
         if entry["timed"] == "run":
-            out_console.print(
-                f"{shown(entry['name'])}: timed as a run, by PyTorch; 'mien export' makes a file "
-                "that is quicker",
-                soft_wrap=True,
-            )
+            said.setdefault(_TIMED_AS_RUN, []).append(entry["name"])
+    for text, names in said.items():
+        out_console.print(f"{shown(', '.join(names))}: {text}", soft_wrap=True)
+    for entry in found["models"]:
         if entry["no_face"]:
             out_console.print(f"{shown(entry['name'])}: no face in {entry['no_face']:,} images")
     for entry in found["models"]:
