@@ -23,7 +23,7 @@ from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.data.join import join_datasets
 from mien.errors import DatasetError, UsageError
-from mien.evaluate import REPORT_NAME, evaluate
+from mien.evaluate import REPORT_NAME, caveat_of, evaluate
 from mien.evaluation_page import render_evaluation
 from mien.labels import EMOTIONS
 from mien.metrics import confidence_intervals
@@ -457,6 +457,30 @@ def test_images_of_one_person_are_said_to_be(
     )
     print_report(report)
     assert "95 % intervals by images of one person: accuracy" in capsys.readouterr().out
+
+
+def test_people_whom_the_model_learnt_from_are_told(ferplus_dataset: Dataset) -> None:
+    """Where they are shown in what it is judged by, too."""
+    names = [f"person {row % 5}" for row in range(len(ferplus_dataset))]
+    named = ferplus_dataset.with_column("subject", names)
+    apart = ferplus_dataset.with_column("subject", ferplus_dataset.column("split"))
+    model = Remembers(ferplus_dataset, EMOTIONS)
+    training = {"dataset": {"fingerprint": named.info["fingerprint"], "source_format": "ferplus"}}
+    learnt = model.card.model_copy(update={"training": training})
+    elsewhere = {"dataset": {"fingerprint": "elsewhere", "source_format": "kdef"}}
+    shown = {names[row] for row in named.usable("test")}
+    told = (
+        f"Of the {len(shown)} people who are shown, {len(shown)} are shown in its training images"
+    )
+    assert told in caveat_of(learnt, named, "test")
+    assert told in caveat_of(learnt, named, "valid")
+    assert "people who are shown" not in caveat_of(learnt, named, "train")
+    for card, dataset in (
+        (learnt, apart),
+        (learnt, ferplus_dataset),
+        (model.card.model_copy(update={"training": elsewhere}), named),
+    ):
+        assert "people who are shown" not in caveat_of(card, dataset, "test")
 
 
 def test_groups_of_numbers_rise_and_others_begin_with_the_largest(

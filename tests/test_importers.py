@@ -613,6 +613,20 @@ def test_files_that_several_rows_name_are_told(tmp_path: Path) -> None:
     )
 
 
+def test_people_in_several_splits_are_told_until_splits_are_drawn_anew(tmp_path: Path) -> None:
+    rows = ["path,label,subject,split"]
+    for number in range(24):
+        place = ("train", "valid", "test")[number % 3]
+        person = f"p{number // 2}" if number < 12 else f"q{number % 6}"
+        rows.append(f"{number}.png,{('happy', 'sad')[number % 2]},{person},{place}")
+    dataset = _described(tmp_path / "s", "\n".join(rows) + "\n", count=24)
+    (note,) = (note for note in dataset.info["notes"] if note.startswith("People who are shown"))
+    assert note.startswith("People who are shown in several splits: 6 of 12. What is measured")
+    for rules, stays in ((Rules(without=("anger",)), True), (Rules(split=(50, 25, 25)), False)):
+        clean_dataset(dataset, tmp_path / f"{stays}", rules)
+        assert (note in Dataset.open(tmp_path / f"{stays}").info["notes"]) == stays
+
+
 def test_columns_of_many_or_long_words_are_left_out(tmp_path: Path) -> None:
     rows = ["path,label,few,many,long"]
     rows += [f"{n}.png,{('happy', 'sad')[n % 2]},f{n % 50},m{n},{'w' * 61}" for n in range(51)]

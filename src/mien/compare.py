@@ -176,7 +176,7 @@ def compare(
     for entry in found["models"]:
         if entry["name"] in models:
             card = models[entry["name"]][0].card
-            entry["caveat"] = caveat_of(card, dataset.info, split)
+            entry["caveat"] = caveat_of(card, dataset, split)
     if environments and found["n_shared"]:
         failed |= _add_environments(found, asks, dataset, rows, truth, environments, progress)
     own = [entry for entry in found["models"] if entry["name"] in models]

@@ -261,7 +261,7 @@ def evaluate(
             + ", ".join(f"{len(known_rows(dataset, s, labels)[0]):,} in {s}" for s in SPLITS)
         )
     found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec, progress=progress)
-    caveat = caveat_of(model.card, dataset.info, split)
+    caveat = caveat_of(model.card, dataset, split)
     report = report_on(found, model.card, dataset, rows, split, caveat)
     truth = dataset.labels(rows, labels)
     groups = {column: _groups(found, truth, rows, dataset, labels, column) for column in columns}
@@ -307,14 +307,28 @@ def report_on(
     )
 
 
-def caveat_of(card: ModelCard, info: Mapping[str, Any], split: str) -> str:
-    """Return why figures on a split of a dataset may flatter a model; empty: nothing is known.
+def caveat_of(card: ModelCard, dataset: Dataset, split: Split) -> str:
+    """Return why figures on a split of a dataset may flatter a model; empty: nothing is known."""
+    caveats = (_of_images(card, dataset.info, split), _of_people(card, dataset, split))
+    return " ".join(filter(None, caveats))
 
-    Args:
-        card: the model's.
-        info: the content of the dataset's ``dataset.json``.
-        split: that is judged.
-    """
+
+def _of_people(card: ModelCard, dataset: Dataset, split: Split) -> str:
+    """Say where people whom a model learnt from are those whom it is judged by."""
+    if split == "train" or dataset.info["fingerprint"] not in card.learnt_from:
+        return ""
+    learnt, shown = (
+        {*dataset.column("subject", dataset.usable(of))} - {None} for of in ("train", split)
+    )
+    if not learnt & shown:
+        return ""
+    return (
+        f"Of the {len(shown):,} people who are shown, {len(learnt & shown):,} are shown in its "
+        "training images, too: whom it has never seen, it may read less well."
+    )
+
+
+def _of_images(card: ModelCard, info: Mapping[str, Any], split: Split) -> str:
     learnt_from = card.learnt_from
     if info["fingerprint"] not in learnt_from and knows_pictures_of(info, card):
         return (

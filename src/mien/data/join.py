@@ -23,10 +23,10 @@ from mien.data.dataset import (
     with_parts,
 )
 from mien.data.writer import (
-    NO_IMAGE,
     TO_TRAIN,
     exclude_copies,
     new_folder,
+    of_now,
     sample_id,
     write_description,
 )
@@ -237,7 +237,7 @@ def _notes_of_parts(parts: Sequence[_Part]) -> Iterator[str]:
     told: dict[str, list[str]] = defaultdict(list)
     for part in parts:
         for note in part.dataset.info.get("notes", ()):
-            if note not in NO_IMAGE.values():
+            if not of_now(note):
                 told[note].append(part.name)
     yield from (f"{', '.join(names)}: {note}" for note, names in told.items())
     for part in parts:

@@ -7,7 +7,7 @@ import glob
 import hashlib
 import json
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -37,6 +37,7 @@ __all__ = [
     "exclude_copies",
     "new_folder",
     "note_of_draw",
+    "of_now",
     "of_splits",
     "sample_id",
     "write_description",
@@ -57,7 +58,9 @@ NO_IMAGE: Final[Mapping[Split, str]] = MappingProxyType(
         f"given: {_TO_FILL}",
     }
 )
-"""What notes say where a split is empty: of the dataset as it is, not of how it came to be."""
+"""What notes say where a split is empty."""
+
+_SHARED: Final = "People who are shown in several splits: "
 
 TO_TRAIN: Final = "images went to train."
 """How a note ends of what was held out before."""
@@ -225,13 +228,35 @@ def of_splits(note: str) -> bool:
     return note.endswith((_EMPTY_SPLIT, _DRAWN, TO_TRAIN))
 
 
+def of_now(note: str) -> bool:
+    """Whether a note says how the dataset is, not how it came to be."""
+    return note in NO_IMAGE.values() or note.startswith(_SHARED)
+
+
+def _notes_of_now(manifest: pa.Table) -> Iterator[str]:
+    splits_of: dict[str, set[str]] = defaultdict(set)
+    filled = set()
+    for row in manifest.select(["split", "subject", "excluded"]).to_pylist():
+        if row["excluded"] is None:
+            filled.add(row["split"])
+            if row["subject"] is not None:
+                splits_of[row["subject"]].add(row["split"])
+    yield from (NO_IMAGE[split] for split in SPLITS if split not in filled)
+    if several := sum(len(splits) > 1 for splits in splits_of.values()):
+        yield (
+            f"{_SHARED}{several:,} of {len(splits_of):,}. What is measured is then how well people "
+            "are read who were learnt from; 'mien data clean --split 80/10/10' draws splits by "
+            "people."
+        )
+
+
 def note_of_draw(shares: Sequence[float]) -> str:
     """Say that the splits of all images were drawn by these shares."""
     return f"Splits {'/'.join(f'{share:g}' for share in shares)} of each emotion were {_DRAWN}"
 
 
 def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``manifest.parquet`` and ``dataset.json``, with counts, fingerprint, and empty splits.
+    """Write ``manifest.parquet``, and ``dataset.json`` with counts, fingerprint and notes.
 
     Args:
         folder: where the packed images already are.
@@ -247,7 +272,6 @@ def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]
     excluded: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
     for (split, reason), count in sorted(reasons.items()):
         excluded[split][reason] = count
-    empty = [NO_IMAGE[split] for split in SPLITS if not any(of == split for of, _ in used)]
     info = {
         "format_version": FORMAT_VERSION,
         "emotions": list(EMOTIONS),
@@ -257,7 +281,10 @@ def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]
         "excluded": excluded,
         "fingerprint": _fingerprint(manifest, about["image_size"], about["image_channels"]),
         **about,
-        "notes": [*empty, *(note for note in about["notes"] if note not in NO_IMAGE.values())],
+        "notes": [
+            *_notes_of_now(manifest),
+            *(note for note in about["notes"] if not of_now(note)),
+        ],
     }
     pq.write_table(manifest, folder / "manifest.parquet", compression="zstd")
     text = json.dumps(info, indent=2, ensure_ascii=False) + "\n"
