@@ -6,9 +6,9 @@
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mien.data.dataset import PART, Dataset
 from mien.errors import UsageError
@@ -34,7 +34,7 @@ _OF_WORDS: Mapping[str, Callable[[float | str, str], bool]] = MappingProxyType(
 _OF_NUMBERS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
     {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 )
-_TOLD = 10
+_TOLD: Final = 10
 
 
 class Condition(NamedTuple):
@@ -56,24 +56,24 @@ class Condition(NamedTuple):
             UsageError: it is not.
         """
         if self.name == PART.name and isinstance(self.bound, str):
-            self._expect(dataset.parts, "the dataset's parts", "none, it was not joined")
-        elif isinstance(self.bound, str) and not self._compares_numbers(dataset):
-            self._expect(dataset.words, "the dataset's own words", "none", self.name)
-            used = {word for word in dataset.column(self.name) if word is not None}
-            self._expect(sorted(used), f"the words in {self.name}", "none")
+            self._expect(
+                self.bound, dataset.parts, "the dataset's parts", "none, it was not joined"
+            )
+        elif isinstance(self.bound, float) or self._is_about_a_number_of(dataset):
+            self._expect(self.name, dataset.values, "the dataset's own numbers")
         else:
-            self._expect(dataset.values, "the dataset's own numbers", "none", self.name)
+            self._expect(self.name, dataset.words, "the dataset's own words")
+            used = {word for word in dataset.column(self.name) if word is not None}
+            self._expect(self.bound, sorted(used), f"the words in {self.name}")
 
-    def _compares_numbers(self, dataset: Dataset) -> bool:
+    def _is_about_a_number_of(self, dataset: Dataset) -> bool:
         try:
             return self.name in dataset.values and math.isfinite(float(self.bound))
         except ValueError:
             return False
 
-    def _expect(
-        self, known: "list[str] | tuple[str, ...]", what: str, none: str, name: str | None = None
-    ) -> None:
-        if (self.bound if name is None else name) not in known:
+    def _expect(self, named: str, known: Sequence[str], what: str, none: str = "none") -> None:
+        if named not in known:
             some = ", ".join(known[:_TOLD]) + (", ..." if len(known) > _TOLD else "")
             raise UsageError(f"{self.text}: {what} are {some or none}")
 
