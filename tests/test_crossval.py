@@ -20,8 +20,6 @@ from mien.cli.printing import print_epoch, print_fold, print_report
 from mien.config import TrainConfig, load_recipe
 from mien.crossfit import Fold, cut_folds
 from mien.crossval import ASKED_NAME, cross_validate
-from mien.data.audit.auditor import keep_together
-from mien.data.audit.findings import Finding
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.drawn import draw_face, sample_parameters
@@ -128,21 +126,6 @@ def _told(report: Report) -> dict[str, Any]:
 
 def _people(dataset: Dataset, rows: NDArray[np.int64]) -> set[str]:
     return {dataset.column("subject")[row] for row in rows}
-
-
-def test_near_copies_that_name_different_people_keep_nobody_together(dataset: Dataset) -> None:
-    """Equal pixels do, and so do near copies of which one names nobody."""
-    subjects = dataset.column("subject")
-    rows = [subjects.index(f"person {person}") for person in range(4)]
-    other = subjects.index("person 1", rows[1] + 1)
-    named = list(subjects)
-    named[rows[3]] = None
-    unnamed = dataset.with_column("subject", named)
-    chain = Finding("near_duplicate", (rows[0], rows[1], other, rows[3]), ("",) * 4, {})
-    apart = keep_together(unnamed, [chain])
-    assert apart[rows[0]] == apart[rows[3]] != apart[rows[1]] == apart[other]
-    copies = keep_together(unnamed, [replace(chain, kind="duplicate")])
-    assert copies[rows[0]] == copies[rows[1]]
 
 
 def test_uneven_folds_are_told(

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from typer.testing import CliRunner
 
 from mien.cli import app
-from mien.data.audit.auditor import audit_dataset
+from mien.data.audit.auditor import audit_dataset, keep_together
 from mien.data.audit.findings import Audit, Finding
 from mien.data.audit.review import render_review
 from mien.data.clean import clean_dataset
-from mien.data.dataset import Dataset
+from mien.data.dataset import PART, Dataset
 from mien.data.decisions import APART, DROP, KEEP, Decisions, read_decisions
 from mien.data.importers import import_dataset
 from mien.data.join import join_datasets
@@ -326,6 +327,53 @@ def test_what_an_eye_tells_apart_is_no_near_copy(
     left = {Path(path).stem for path in Dataset.open(tmp_path / "out").column("path")}
     assert set(told) <= left
     assert [len(group & left) for group in groups] == [1] * len(groups)
+
+
+ALL = {"one", "two", "three", "copy"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "group", "leaks"),
+    [
+        ({}, ALL, 1),
+        ({"one": "A", "two": "B"}, ALL, 1),  # by three, who is nobody known
+        ({"one": "A", "copy": "B", "three": "A"}, {"one", "three"}, 0),
+        ({"one": "A", "two": "B", "three": "A"}, {"one", "three"}, 0),
+        ({"one": "A", "two": "A"}, ALL, 2),  # by the person, too
+    ],
+)
+def test_near_copies_that_name_different_people_are_none(
+    alike: Dataset, shown: dict[str, str], group: set[str], leaks: int
+) -> None:
+    """Neither findings, nor leaks, nor kept together; but equal pixels are, whoever they name."""
+    subjects = [shown.get(Path(path).stem) for path in alike.column("path")]
+    named = alike.with_column("subject", subjects)
+    audit = audit_dataset(named)
+    (found,) = audit.of_kind("near_duplicate")
+    assert {Path(path).stem for path in found.paths} == group
+    assert (len(audit.of_kind("leak")), len(audit.of_kind("duplicate"))) == (leaks, 1)
+    of = dict(
+        zip(map(Path, named.column("path")), keep_together(named, audit.findings), strict=True)
+    )
+    numbers = {path.stem: number for path, number in of.items() if path.stem in ALL}
+    assert {stem for stem, number in numbers.items() if number == numbers["one"]} == group
+    assert numbers["two"] == numbers["copy"]
+
+
+def test_people_of_joined_parts_may_be_the_same_by_other_names(
+    alike: Dataset, tmp_path: Path
+) -> None:
+    """So near copies across parts are copies, whatever they name."""
+    parts = ["a" if "train" in path else "b" for path in alike.column("path")]
+    joined = replace(
+        alike,
+        manifest=alike.manifest.append_column(PART, pa.array(parts)),
+        info={**alike.info, "parts": [{"name": name, **alike.info} for name in ("a", "b")]},
+    )
+    subjects = [f"{part}/S00" for part in parts]
+    audit = audit_dataset(joined.with_column("subject", subjects))
+    (group,) = audit.of_kind("near_duplicate")
+    assert {Path(path).stem for path in group.paths} == {"one", "two", "three", "copy"}
 
 
 def test_what_is_told_apart_may_lie_in_another_split(alike: Dataset, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def clean_dataset(
         manifest = cleaning.as_it_stands().manifest
         shutil.copytree(dataset.path / "images", folder / "images")
         packing = ("image_size", "image_channels", "shards", "values", "words")
-        kept = ("source_format", "source", "parts", *packing)
+        kept = ("source_format", "source", "looked_beyond_table", "parts", *packing)
         about: dict[str, Any] = {key: dataset.info[key] for key in kept if key in dataset.info}
         about["notes"] = [*dataset.info.get("notes", ())]
         if rules.split:

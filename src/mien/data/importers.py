@@ -110,7 +110,9 @@ def import_dataset(
         notes = (*chosen.notes, *reading.notes, *faces.notes(), *map(show_path, passed_over))
         if small:
             notes = (*notes, _SMALL.format(small=small, own=own))
-        return writer.finish(source=str(source), notes=notes)
+        return writer.finish(
+            source=str(source), notes=notes, looked_beyond_table=reading.looked_beyond_table
+        )
 
 
 @dataclass

@@ -162,7 +162,10 @@ class _Part:
 
     def to_json(self) -> dict[str, Any]:
         """Return where it came from, as far as its ``dataset.json`` says."""
-        told = ("fingerprint", "rows", "source_format", "source", "cleaned", "parts")
+        told = (
+            "fingerprint", "rows", "source_format", "source", "looked_beyond_table", "cleaned",
+            "parts",
+        )  # fmt: skip
         info = self.dataset.info
         return {
             "name": self.name,

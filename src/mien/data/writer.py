@@ -167,7 +167,9 @@ class DatasetWriter:
             if len(self._pending) == self._per_shard:
                 self._flush()
 
-    def finish(self, *, source: str, notes: Sequence[str] = ()) -> dict[str, Any]:
+    def finish(
+        self, *, source: str, notes: Sequence[str] = (), looked_beyond_table: bool = False
+    ) -> dict[str, Any]:
         """Draw the splits that are open, keep them apart, write, and return ``dataset.json``.
 
         Where the source names no validation split, one is drawn: a tenth of all, or a ninth of
@@ -195,6 +197,7 @@ class DatasetWriter:
                 "shards": self._shards,
                 "values": list(self._values),
                 "words": list(self._words),
+                "looked_beyond_table": looked_beyond_table,
                 "notes": list(notes),
             },
         )

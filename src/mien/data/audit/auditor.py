@@ -12,7 +12,7 @@ from mien.data.audit.findings import KINDS, Audit, Finding, Likeness, ValueFigur
 from mien.data.audit.measures import MEASURES, measure
 from mien.data.audit.suspects import SUSPECT, OutOfFold
 from mien.data.audit.twins import SIDE, Twins, find_twins
-from mien.data.dataset import Dataset, with_parts
+from mien.data.dataset import PART, Dataset, with_parts
 from mien.data.splits import FLATTEST, join_groups
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
@@ -26,11 +26,6 @@ DARK: Final = 60.0
 BRIGHT: Final = 195.0
 BLURRED: Final = 0.06
 TINY: Final = 32.0
-
-_SEE_ALL_FILES: Final = frozenset(
-    {"affectnet-kaggle", "affectnet-npy", "affectnet-yolo", "ckplus", "csv"}
-)
-"""Formats whose tables or annotations may pass a file by, and whose import looks for such files."""
 
 _BINS: Final = 24
 _BATCH: Final = 1024
@@ -63,20 +58,14 @@ def audit_dataset(
 def keep_together(dataset: Dataset, findings: Iterable[Finding]) -> list[int]:
     """Number the rows so that all of one picture, and all of one person, share a number.
 
-    Pictures that show nothing (`FLATTEST`) are alike without being of one person. Of near copies
-    that name different people only the pixels say that they are one picture, and those of studio
-    pictures say it at times of two: the names count. Of equal pixels these do.
+    Pictures that show nothing (`FLATTEST`) are alike without being of one person.
     """
     found = list(findings)
-    subjects = dataset.column("subject")
     flat = {f.rows[0] for f in found if f.kind == "flat" and f.evidence["contrast"] < FLATTEST}
     hashes = [None if row in flat else value for row, value in enumerate(dataset.column("sha256"))]
-    pictures = [f.rows for f in found if f.kind == "duplicate"]
-    for rows in (f.rows for f in found if f.kind == "near_duplicate"):
-        first = next((subjects[row] for row in rows if subjects[row]), None)
-        pictures.append(tuple(row for row in rows if subjects[row] in {None, first}))
+    pictures = [f.rows for f in found if f.kind in {"duplicate", "near_duplicate"}]
     pairs = ((rows[0], other) for rows in pictures if flat.isdisjoint(rows) for other in rows[1:])
-    return join_groups(len(dataset), hashes, subjects, pairs=pairs)
+    return join_groups(len(dataset), hashes, dataset.column("subject"), pairs=pairs)
 
 
 class _Auditor:
@@ -97,6 +86,7 @@ class _Auditor:
         self.progress = progress
         self.paths: list[str] = dataset.column("path")
         self.splits: list[str] = dataset.column("split")
+        self._people = _people(dataset)
         self.labels: list[str | None] = dataset.column("label")
         self.excluded: list[str | None] = dataset.column("excluded")
         with_image = [i for i, s in enumerate(dataset.column("shard")) if s is not None]
@@ -124,8 +114,9 @@ class _Auditor:
             skipped.add("label_suspect")
         if len(grey) < FEWEST:
             skipped.add("no_face")
-        if not any(map(_looks_beyond_its_table, with_parts(self.dataset.info))):
+        if not any(info.get("looked_beyond_table") for info in with_parts(self.dataset.info)):
             skipped.add("unlisted")
+        skipped.difference_update(finding.kind for finding in findings)
         return Audit(
             dataset=self.dataset.info,
             rows=len(self.dataset),
@@ -178,7 +169,20 @@ class _Auditor:
         passed.update(group[0] for group in copies if not self.apart.isdisjoint(group))
         kept = [i for i, row in enumerate(self.pictured.tolist()) if row not in passed]
         rows = self.pictured[kept]
-        pairs = find_twins(grey[kept], progress=self.progress)
+
+        # Of copies whoever is named counts for all.
+        shown = {
+            group[0]: next(filter(None, (self._people[row] for row in group)), None)
+            for group in copies
+        }
+
+        def differ(first: int, second: int) -> bool:
+            """Studio pictures of two people may be as alike as copies: the names know better."""
+            one, other = (shown.get(row, self._people[row]) for row in (rows[first], rows[second]))
+            # A person of one joined part may be one of another by another name.
+            return bool(one and other and one != other and one[0] == other[0])
+
+        pairs = find_twins(grey[kept], differ=differ, progress=self.progress)
         return [
             pair._replace(first=int(rows[pair.first]), second=int(rows[pair.second]))
             for pair in pairs
@@ -342,10 +346,14 @@ class _Auditor:
         return Finding(kind, tuple(rows), paths, evidence)
 
 
-def _looks_beyond_its_table(info: Mapping[str, Any]) -> bool:
-    """Whether the import looked for files that no row names; a csv alone was all that it got."""
-    alone = str(info.get("source", "")).lower().endswith(".csv")
-    return info["source_format"] in _SEE_ALL_FILES and not alone
+def _people(dataset: Dataset) -> list[tuple[str, str] | None]:
+    """Return who is shown in each row, where anybody is named: the part and the name."""
+    parts = dataset.column(PART.name) if dataset.parts else [""] * len(dataset)
+    subjects = dataset.column("subject")
+    return [
+        None if subject is None else (part, subject)
+        for part, subject in zip(parts, subjects, strict=True)
+    ]
 
 
 def _likest(twins: Iterable[Twins]) -> dict[int, Likeness]:

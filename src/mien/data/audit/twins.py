@@ -14,7 +14,7 @@ A cascade, each step dearer and surer than the one before:
 Whether two images are twins depends on these two alone, never on the others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import cv2
@@ -59,7 +59,12 @@ class Twins(NamedTuple):
     similarity: float
 
 
-def find_twins(images: NDArray[np.uint8], *, progress: Progress = silent) -> list[Twins]:
+def find_twins(
+    images: NDArray[np.uint8],
+    *,
+    differ: Callable[[int, int], bool] = lambda first, second: False,
+    progress: Progress = silent,
+) -> list[Twins]:
     """Find the images that show one picture, as pairs.
 
     Pairs join all images of a picture, but where two are joined through others, their own pair may
@@ -68,6 +73,7 @@ def find_twins(images: NDArray[np.uint8], *, progress: Progress = silent) -> lis
 
     Args:
         images: uint8 (n, SIDE, SIDE), grey.
+        differ: whether two images are known to differ, however alike they look.
         progress: shows how far it is.
     """
     structured = np.flatnonzero([image.std() >= FLATTEST for image in images])
@@ -80,6 +86,8 @@ def find_twins(images: NDArray[np.uint8], *, progress: Progress = silent) -> lis
     for start in progress(starts, total=len(starts), doing="comparing"):
         rows, others, mirrored = _candidates(low, start)
         for i, j, flip, shift in _near(small, start, rows, others, mirrored):
+            if differ(int(structured[i]), int(structured[j])):
+                continue
             if (i, j) not in found and joined.root(i) == joined.root(j):
                 continue
             similarity = _aligned_similarity(images[i], images[j], flip, shift)

@@ -108,7 +108,14 @@ def _read(source: Path) -> Reading:
         resolved = _Resolved(table, tree.images, folder_of(path))
         total = sum(max(1, len(found)) for found in resolved.by_path) + len(resolved.unlisted)
         items = _items(tree, table, resolved)
-        return Reading(total, items, tree, ("relFCs",), (resolved.notes(),))
+        return Reading(
+            total,
+            items,
+            tree,
+            values=("relFCs",),
+            notes=(resolved.notes(),),
+            looked_beyond_table=True,
+        )
 
 
 def _items(tree: FileTree, table: Table, resolved: _Resolved) -> Iterator[Item]:

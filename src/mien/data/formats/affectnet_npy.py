@@ -52,7 +52,11 @@ def _read(source: Path) -> Reading:
                 "train_set/annotations/1_exp.npy, and val_set/ alike"
             )
         return Reading(
-            len(faces) + len(lost), _items(tree, faces, lost), tree, ("valence", "arousal")
+            len(faces) + len(lost),
+            _items(tree, faces, lost),
+            tree,
+            values=("valence", "arousal"),
+            looked_beyond_table=True,
         )
 
 

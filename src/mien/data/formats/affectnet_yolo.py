@@ -69,7 +69,9 @@ def _read(source: Path) -> Reading:
                 "test/ alike"
             )
         total = sum(len(image.faces) for image in images)
-        return Reading(total, _items(tree, images), tree, relative_boxes=True)
+        return Reading(
+            total, _items(tree, images), tree, looked_beyond_table=True, relative_boxes=True
+        )
 
 
 def _images(tree: FileTree) -> Iterator[_Image]:

@@ -61,7 +61,7 @@ def _read(source: Path) -> Reading:
             return reading
         if labels := _labels(tree):
             items = [*_frames(tree, labels), *_lost(tree, labels)]
-            return Reading(len(items), items, tree)
+            return Reading(len(items), items, tree, looked_beyond_table=True)
         samples = [sample_in_folder(tree, path, NO_CODES, CKPLUS_NAME) for path in tree.images]
         if not any(sample.label for sample in samples):
             raise DatasetError(

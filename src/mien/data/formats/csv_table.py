@@ -106,7 +106,15 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         others = [] if given else [path for path in tree.images if path not in named]
         items = chain(_items(tree, table, columns, codes), unlisted(tree, others))
         total = table.count + len(others)
-        return Reading(total, items, tree, columns.values, columns.words, notes)
+        return Reading(
+            total,
+            items,
+            tree,
+            values=columns.values,
+            words=columns.words,
+            notes=notes,
+            looked_beyond_table=not given,
+        )
 
 
 def _named(tree: FileTree, table: Table, column: str) -> Counter[str]:

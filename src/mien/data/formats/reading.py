@@ -74,6 +74,7 @@ class Reading:
         values: the names of the numbers that samples carry in ``Sample.values``.
         words: the names of the words that samples carry in ``Sample.words``.
         notes: what came up while opening it that a user of the dataset should know.
+        looked_beyond_table: whether files that no row of a table names are among the items.
         relative_boxes: the samples' boxes are shares of the image's width and height, 0..1, of
             which whoever decodes the image makes pixels.
     """
@@ -84,6 +85,7 @@ class Reading:
     values: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    looked_beyond_table: bool = False
     relative_boxes: bool = False
 
     def __enter__(self) -> "Reading":
