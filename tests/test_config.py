@@ -96,7 +96,6 @@ def test_the_last_override_wins() -> None:
         pytest.param("clip_norm=inf", "clip_norm = inf", id="infinite"),
         pytest.param("ema=1.0", "ema = 1.0", id="end-is-out"),
         pytest.param("dropout=1.0", "dropout = 1.0", id="all-dropped"),
-        pytest.param("erasing_area=0", "erasing_area = 0", id="no-area"),
         pytest.param("start_from=", "start_from = '': ", id="no-start"),
         pytest.param("dropout=1.5", "dropout = 1.5", id="optional-out-of-range"),
         pytest.param(

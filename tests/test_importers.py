@@ -574,6 +574,7 @@ def test_words_of_a_table_are_kept_and_are_conditions(tmp_path: Path) -> None:
         ("age=23", [3]),
         ("age!=23", [0, 1, 2, 4, 5, 6, 7]),
         ("age>=26", [6, 7]),
+        ("gender!=nobody", [0, 1, 2, 3, 4, 5, 6, 7]),
     ):
         out = tmp_path / condition.replace(" ", "")
         clean_dataset(dataset, out, Rules(where=(condition,)))
@@ -581,9 +582,9 @@ def test_words_of_a_table_are_kept_and_are_conditions(tmp_path: Path) -> None:
         assert sorted(int(path[0]) for path in cleaned.column("path")) == left
         assert cleaned.words == dataset.words
     for condition, says in (
-        ("gender=femal", "the words in gender are female, male"),
-        ("sex=female", "the dataset's own words are gender, glasses, remark"),
-        ("age=old", "the dataset's own words are gender, glasses, remark"),
+        ("gender=femal", "the values of gender are female, male"),
+        ("sex=female", "the dataset's own words and numbers are gender, glasses, remark, age"),
+        ("age=old", "the values of age are 20.0, 21.0"),
         ("gender<3", "the dataset's own numbers are age"),
     ):
         with pytest.raises(UsageError, match=re.escape(f"{condition}: {says}")):

@@ -49,7 +49,7 @@ class Augmentation(nn.Module):
         if config.environment:
             steps.append(Environment("light", config.environment))
             steps.append(Environment("lens", config.environment))
-        if config.erasing:
+        if config.erasing and config.erasing_area:
             area = (min(0.02, config.erasing_area), config.erasing_area)
             # Mid-grey is what a network reads as nothing once brightness is evened out.
             steps.append(kornia.RandomErasing(scale=area, value=0.5, p=config.erasing))

@@ -143,7 +143,7 @@ class TrainConfig(BaseModel):
         0.0, description="probability of each of strange light, something worn, and a poor lens"
     )
     erasing: Share = Field(0.3, description="probability of blanking a rectangle")
-    erasing_area: float = Field(0.2, gt=0, le=1, description="largest share of the picture blanked")
+    erasing_area: Share = Field(0.2, description="largest share of the picture blanked")
 
     def side_in(self, epoch: int) -> int:
         """Return the side of the pictures that an epoch, from 0, learns from, in pixels."""

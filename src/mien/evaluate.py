@@ -22,7 +22,12 @@ from mien.errors import DatasetError, UsageError
 from mien.evaluation_page import render_evaluation
 from mien.labels import EMOTIONS
 from mien.lineage import knows_pictures_of
-from mien.metrics import Evaluation, confidence_intervals, evaluate_probabilities
+from mien.metrics import (
+    Evaluation,
+    accuracy_interval,
+    confidence_intervals,
+    evaluate_probabilities,
+)
 from mien.model import EmotionModel
 from mien.model_card import render_model_card
 from mien.people import chosen_by, number_people
@@ -471,11 +476,11 @@ def _groups(
     ):
         of = names == name
         figures = evaluate_probabilities(found[of], truth[of], labels)
-        ends = confidence_intervals(found[of], truth[of], people[of])
+        right = found[of].argmax(axis=1) == truth[of]
         groups[name] = {
             "n": figures.count,
             "accuracy": figures.accuracy,
-            "accuracy_interval": ends["accuracy"],
+            "accuracy_interval": accuracy_interval(right, people[of]),
             "macro_recall": figures.macro_recall,
             "nll": figures.nll,
         }
@@ -492,7 +497,7 @@ def _named(values: Sequence[Any]) -> list[str]:
     known = sorted({value for value in values if _is_number(value)})
     if len(known) <= _FEW:
         return [
-            _NONE if value is None else f"{value:.12g}" if _is_number(value) else str(value)
+            _NONE if value is None else f"{value:.17g}" if _is_whole(value) else str(value)
             for value in values
         ]
     ends = np.quantile([value for value in values if _is_number(value)], [0, 0.25, 0.5, 0.75, 1])
@@ -503,6 +508,10 @@ def _named(values: Sequence[Any]) -> list[str]:
         names[int(np.searchsorted(ends[1:-1], value))] if _is_number(value) else _NONE
         for value in values
     ]
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and float(value).is_integer()
 
 
 def _is_number(value: Any) -> bool:

@@ -184,6 +184,30 @@ def confidence_intervals(
     return {name: widened(ends, by_people[name], people) for name, ends in intervals.items()}
 
 
+def accuracy_interval(
+    right: NDArray[np.bool_],
+    people: NDArray[np.int64],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the 95 % interval of a share of right answers, as `confidence_intervals` does.
+
+    Args:
+        right: (n,), whether each answer is.
+        people: int (n,), who is shown.
+        resamples: how often people are drawn.
+        seed: of the draws.
+    """
+    ends = _wilson(int(right.sum()), len(right))
+    if not several_of_some(people):
+        return ends
+    _, numbers = np.unique(people, return_inverse=True)
+    values = np.stack([np.ones(len(right)), right], axis=1)
+    count, found = sums_over_people(values, numbers, resamples=resamples, seed=seed).T
+    return widened(ends, found / count, numbers)
+
+
 def _over_people(
     probabilities: Probabilities,
     labels: Labels,

@@ -4,6 +4,7 @@ Follows Mitchell et al. 2019 (Model Cards for Model Reporting): what it is for a
 and who is missing from it, figures with their uncertainty, limits. Computes nothing.
 """
 
+import html
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -54,6 +55,7 @@ def render_model_card(report: "Report") -> str:
     environment.filters["percent"] = lambda value, digits=1: (
         "-" if value is None else f"{100 * value:.{digits}f} %"
     )
+    environment.filters["cell"] = _cell
     card, figures = report.card, report.evaluation
     data = card.training.get("dataset")
     whole = data or report.dataset
@@ -86,6 +88,11 @@ def render_model_card(report: "Report") -> str:
         ],
         absent=[emotion for emotion, recall in figures.recall.items() if recall is None],
     )
+
+
+def _cell(text: str) -> str:
+    """Write a name as a cell of a table, which no sign in it ends and no HTML fills."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 
 def _told_of(step: Mapping[str, Any]) -> Iterator[str]:

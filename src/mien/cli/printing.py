@@ -1,5 +1,6 @@
 """Results in words and tables, on standard output."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -131,7 +132,7 @@ def values_of(trial: "Trial") -> str:
 
 def _rounded(text: str) -> str:
     try:
-        return f"{float(text):.4g}"
+        return text if text.isdigit() else f"{float(text):.4g}"
     except ValueError:
         return text
 
@@ -181,10 +182,10 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
 
 
 def _setting(value: Any) -> str:
-    """Write a setting as --set takes it, or nearly so."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) or "[]"
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    """Write a setting as --set takes it."""
+    if value is None:
+        return "none"
+    return json.dumps(value) if isinstance(value, list | tuple | bool) else str(value)
 
 
 def _print_seeds(runs: "Sequence[RunSummary]") -> None:
@@ -281,7 +282,7 @@ def _print_groups(column: str, groups: "Groups") -> None:
         )
     out_console.print(table)
     if len(groups) > _GROUPS_TOLD:
-        out_console.print(f"and {len(groups) - _GROUPS_TOLD:,} more groups, none larger")
+        out_console.print(f"and {len(groups) - _GROUPS_TOLD:,} more groups")
 
 
 def _print_environments(found: dict[str, Any]) -> None:

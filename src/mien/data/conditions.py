@@ -55,16 +55,18 @@ class Condition(NamedTuple):
         Raises:
             UsageError: it is not.
         """
-        if self.name == PART.name and isinstance(self.bound, str):
+        if isinstance(self.bound, float):
+            self._expect(self.name, dataset.values, "the dataset's own numbers")
+        elif self.name == PART.name and self.name not in dataset.words:
             self._expect(
                 self.bound, dataset.parts, "the dataset's parts", "none, it was not joined"
             )
-        elif isinstance(self.bound, float) or self._is_about_a_number_of(dataset):
-            self._expect(self.name, dataset.values, "the dataset's own numbers")
-        else:
-            self._expect(self.name, dataset.words, "the dataset's own words")
+        elif not self._is_about_a_number_of(dataset):
+            own = (*dataset.words, *dataset.values)
+            self._expect(self.name, own, "the dataset's own words and numbers")
             used = {word for word in dataset.column(self.name) if word is not None}
-            self._expect(self.bound, sorted(used), f"the words in {self.name}")
+            if self.holds is _OF_WORDS["="]:  # what is not there, all the others are not
+                self._expect(self.bound, sorted(map(str, used)), f"the values of {self.name}")
 
     def _is_about_a_number_of(self, dataset: Dataset) -> bool:
         try:
@@ -84,7 +86,7 @@ class Condition(NamedTuple):
         Raises:
             UsageError: it is none.
         """
-        match = re.fullmatch(r"\s*(.+?)\s*(<=|>=|<|>)\s*(-?[\d.]+(?:e-?\d+)?)\s*", text)
+        match = re.fullmatch(r"\s*([^<>=!]+?)\s*(<=|>=|<|>)\s*(-?[\d.]+(?:e-?\d+)?)\s*", text)
         try:
             if match:
                 return cls(text.strip(), match[1], _OF_NUMBERS[match[2]], float(match[3]))

@@ -28,7 +28,7 @@ from mien.records import Box, Detection, Sample, show_path
 __all__ = ["import_dataset", "recognise"]
 
 _LOOKED_AT: Final = 256
-"""So many images, spread evenly, tell how large those of a source are."""
+"""About so many images, spread evenly, tell how large those of a source are."""
 _SMALL: Final = (
     "No face of those looked at is larger than {small} pixels, so they are packed as "
     "{small}x{small}, not {own}x{own}: --size says otherwise."
@@ -180,25 +180,28 @@ def recognise(source: Path) -> tuple[str, str]:
 def _largest_below(size: int, reading: Reading) -> int | None:
     """Return the side of the largest face, pixels; None where one fills the size, or none is read.
 
-    An image without a box is a face; it is stretched to a square, so its longer side counts.
+    An image without a box is a face; it is stretched to a square, so its longer side counts. What
+    is left out is no face, or a box with a wrong digit.
     """
     largest = 0
     step = max(1, reading.total // _LOOKED_AT)
     for sample, load in islice(reading.items, 0, None, step):
+        if sample.excluded:
+            continue
         try:
             height, width = load().shape[:2]
         except ImageError:
             continue
-        if sample.box is None:
-            side = max(width, height)
-        elif reading.relative_boxes:
-            side = round(max(sample.box.width * width, sample.box.height * height))
-        else:
-            side = round(max(sample.box.width, sample.box.height))
-        largest = max(largest, side)
+        box = sample.box
+        if box is not None and reading.relative_boxes:
+            box = _in_pixels(box, width, height)
+        if box is not None and _misplaced(box, width, height):
+            continue
+        side = max(width, height) if box is None else round(max(box.width, box.height))
+        largest = max(largest, side, InputSpec().size)
         if largest >= size:
             return None
-    return max(largest, InputSpec().size) if largest else None
+    return largest or None
 
 
 def _add(
@@ -224,13 +227,17 @@ def _add(
         if face.score is not None:
             sample, roll = replace(sample, box=face.box), face.roll
     elif relative_boxes:
-        x, y, w, h = sample.box
-        sample = replace(sample, box=Box(x * width, y * height, w * width, h * height))
+        sample = replace(sample, box=_in_pixels(sample.box, width, height))
     if sample.box is not None and (why := _misplaced(sample.box, width, height)):
         writer.add(replace(sample, excluded=sample.excluded or why), None)
         return
     packed = face_crop(image, sample.box, spec, roll=roll)
     writer.add(sample, packed, sha256=content_hash(image), width=width, height=height)
+
+
+def _in_pixels(box: Box, width: int, height: int) -> Box:
+    """Return a box that is given as shares of an image's sides."""
+    return Box(box.x * width, box.y * height, box.width * width, box.height * height)
 
 
 def _misplaced(box: Box, width: int, height: int) -> str | None:

@@ -114,21 +114,22 @@ def _pictures(audit: Audit, kind: str, dataset: Dataset) -> Iterator[tuple[int, 
         findings = tuple(sorted(findings, key=lambda finding: finding.evidence["similarity"]))
     seen = set()
     for finding in findings:
+        places = {row: place for place, row in enumerate(finding.rows, start=1)}
         for row in _to_decide(finding, audit):
             if shards[row] is not None and row not in seen:
                 seen.add(row)
-                copies = len(finding.rows)
-                place = finding.rows.index(row) + 1
+                copies, place = len(finding.rows), places[row]
                 which = {"copy": f"{place} of {copies}"} if copies > 1 else {}
                 own = {"similarity": audit.likest[row].similarity} if row in audit.likest else {}
                 yield row, {**which, **finding.evidence, **own}
 
 
 def _to_decide(finding: Finding, audit: Audit) -> Sequence[int]:
-    """Return a finding's rows; of near copies all but one, beside which the others are seen."""
+    """Return a finding's rows; of a pair of near copies one, which is shown beside the other."""
     if finding.kind != "near_duplicate":
         return finding.rows
-    return [row for row in finding.rows if row in audit.likest][1:]
+    compared = [row for row in finding.rows if row in audit.likest]
+    return compared[1:] if len(compared) == 2 else compared
 
 
 def _in_words(evidence: Mapping[str, Any]) -> str:

@@ -69,7 +69,7 @@ _MOST_WORDS: Final = 50
 _LONGEST_WORD: Final = 60
 _LEFT_OUT: Final = (
     f"Columns left out: {{}}. Kept are numbers, and words where there are at most {_MOST_WORDS} "
-    "different ones."
+    "different ones, but none that is called as the manifest's own columns."
 )
 
 
@@ -154,9 +154,8 @@ def _columns(table: Table) -> _Columns:
 
     path, label = first(*_PATHS), first(*_LABELS)
     if len(labels := [own[name] for name in _LABELS if name in own]) > 1:
-        # Ids without names may lie beside names.
-        ids = _numeric(table, labels)
-        label = next((name for name in labels if name not in ids), label)
+        # Ids without names may lie beside names, and what is no emotion beside ids.
+        label = next((name for name in labels if _names_emotions(table, name)), label)
     for names, found in ((_PATHS, path), (_LABELS, label)):
         if not found:
             raise DatasetError(
@@ -178,6 +177,10 @@ def _columns(table: Table) -> _Columns:
         path, label, split, subject, weight, votes, box, corners,
         tuple(values), tuple(words), tuple(left_out),
     )  # fmt: skip
+
+
+def _names_emotions(table: Table, column: str) -> bool:
+    return any(find_alias(cell) for _, (cell,) in table.rows(column))
 
 
 def _numeric(table: Table, columns: Sequence[str]) -> list[str]:
@@ -245,7 +248,10 @@ def _items(
         votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
         box_cells = _parts(cells[boxes:values])
         box = _box(numbers(box_cells), corners=columns.corners)
-        if label is None:
+        if split and not split_named(split):
+            # Left open, it might land in the wrong one.
+            excluded = f"{columns.split} {shown(split)} is none of train, valid and test"
+        elif label is None:
             excluded = _no_name(given, codes)
         elif votes is None:
             excluded = "its votes are not 8 numbers of 0 or more"
@@ -253,9 +259,6 @@ def _items(
             excluded = f"weight {shown(weighs)} is no number of 0 or more"
         elif box_cells and box is None:
             excluded = "its face box is no box"
-        elif split and not split_named(split):
-            # Left open, it might land in the wrong one.
-            excluded = f"{columns.split} {shown(split)} is none of train, valid and test"
         else:
             excluded = None
         sample = Sample(
