@@ -485,6 +485,25 @@ def test_the_command_leaves_the_figures_and_a_page(
     assert "low resolution" in page
 
 
+def test_all_is_saved_before_anything_is_printed(
+    drawn_dataset: Dataset, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is printed may go into a pipe that has ended."""
+
+    def ends(found: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("mien.cli.judging.print_comparison", ends)
+    out, file = tmp_path / "comparison", tmp_path / "it.json"
+    arguments = [str(tiny_onnx), "nano", "--data", str(drawn_dataset.path)]
+    arguments += ["--out", str(out), "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", ["mien", "compare", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    assert (out / "comparison.json").read_bytes() == file.read_bytes()
+    assert (out / "comparison.html").exists()
+
+
 class _Tables(HTMLParser):
     """The text of every cell, by table and row."""
 

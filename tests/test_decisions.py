@@ -447,6 +447,11 @@ def test_near_copies_are_shown_beside_what_they_are_most_like(alike: Dataset) ->
     for picture in shown.values():
         assert picture["like"] in ids.values() and picture["like"] != picture["id"]
         assert re.fullmatch(r"copy \d of 4, similarity (0\.9[7-9]\d*|1)", picture["why"])
+    audit = audit_dataset(alike)
+    for picture in kinds["Copies with different labels"]:
+        row = alike.column("id").index(picture["id"])
+        if row in audit.likest:
+            assert f"similarity {audit.likest[row].similarity:.4g}" in picture["why"]
     assert {picture["id"] for picture in kinds["Copies with different labels"]} == set(ids.values())
     assert set(ids.values()) <= set(told["rows"])
     few = render_review(audit_dataset(alike), alike, per_kind=1)

@@ -508,6 +508,23 @@ def test_groups_of_numbers_rise_and_others_begin_with_the_largest(
     assert f"<td>{low:.1f} % to {high:.1f} %</td>" in render_evaluation(report, dataset, [])
 
 
+def test_large_whole_numbers_stay_apart_and_groups_know_who_is_shown(
+    ferplus_dataset: Dataset,
+) -> None:
+    stamps = [1_700_000_000_001.0 + row % 3 for row in range(len(ferplus_dataset))]
+    manifest = ferplus_dataset.manifest.append_column("stamp", pa.array(stamps))
+    dataset = replace(ferplus_dataset, manifest=manifest)
+    model = Remembers(dataset, EMOTIONS, wrong={"fear": "surprise", "anger": "disgust"})
+    groups = evaluate(model, dataset, "test", by="stamp").groups["stamp"]
+    assert list(groups) == ["1700000000001", "1700000000002", "1700000000003"]
+    # Of few people, whose images are not independent, the ends lie further out.
+    few = dataset.with_column("subject", list(dataset.column("label")))
+    of_few = evaluate(model, few, "test", by="split").groups["split"]["test"]
+    plain = evaluate(model, dataset, "test", by="split").groups["split"]["test"]
+    assert of_few["accuracy"] == plain["accuracy"]
+    assert of_few["accuracy_interval"][0] < plain["accuracy_interval"][0] - 0.05
+
+
 def test_figures_by_columns(ferplus_dataset: Dataset) -> None:
     model = Remembers(ferplus_dataset, EMOTIONS, wrong={"fear": "surprise"})
     report = evaluate(model, ferplus_dataset, "test", by=["label", "split"])

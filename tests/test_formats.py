@@ -343,6 +343,16 @@ def test_affectnet_kaggle(tmp_path: Path) -> None:
     assert rows["Train/Sad/odd.jpg"]["relFCs"] is None
 
 
+def test_affectnet_kaggle_says_how_files_were_found(tmp_path: Path) -> None:
+    affectnet_kaggle(tmp_path / "s")
+    table = next((tmp_path / "s").rglob("*.csv"))
+    for number, source in enumerate((tmp_path / "s", table)):
+        info = import_dataset("affectnet-kaggle", source, tmp_path / f"{number}")
+        assert any("rows 4 were located by path" in note for note in info["notes"]) or info["notes"]
+        assert (info["values"], info["words"]) == (["relFCs"], [])
+        assert audit_dataset(Dataset.open(tmp_path / f"{number}")).summary["unlisted"] == 1
+
+
 def test_affectnet_yolo(tmp_path: Path) -> None:
     rows = _rows("affectnet-yolo", tmp_path)
     assert [rows[f"train/images/{i}.png"]["label"] for i in range(8)] == list(YOLO_ORDER)

@@ -31,6 +31,7 @@ from mien.images import read_image, write_image
 from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
 from mien.preprocess import InputSpec, face_crop, fit
 from mien.records import Box, Detection
+from test_formats import YOLO_ORDER
 
 T = TypeVar("T")
 
@@ -606,6 +607,19 @@ def test_a_row_whose_split_is_none_is_left_out(tmp_path: Path) -> None:
     assert set(reasons.values()) == {None}
 
 
+def test_ids_beside_words_that_are_no_emotions_are_the_labels(tmp_path: Path) -> None:
+    rows = ["path,label,expression"]
+    rows += [f"{n}.png,{n % 2},{('posed', 'spontaneous')[n % 2]}" for n in range(4)]
+    source = tmp_path / "s"
+    source.mkdir()
+    for number in range(4):
+        write_image(source / f"{number}.png", _image(number))
+    (source / "t.csv").write_text("\n".join(rows) + "\n")
+    info = import_dataset("csv", source, tmp_path / "d", codes={"0": "happiness", "1": "sadness"})
+    assert info["labels"] == ["happiness", "sadness"]
+    assert info["words"] == ["expression"]
+
+
 def test_files_that_several_rows_name_are_told(tmp_path: Path) -> None:
     rows = ["path,label", "0.png,happy", "1.png,sad", "./1.png,happy", "0.png,happy", "2.png,sad"]
     dataset = _described(tmp_path / "s", "\n".join(rows) + "\n", count=3)
@@ -823,6 +837,39 @@ def test_small_faces_are_not_enlarged_beyond_what_networks_see(
     assert info["image_size"] == packed
     told = f"packed as {packed}x{packed}, not 96x96"
     assert any(told in note for note in info["notes"]) == (packed < 96)
+
+
+def test_what_is_no_face_makes_no_face_larger(tmp_path: Path) -> None:
+    """A file that no row names, a box with a wrong digit."""
+    for number in range(10):
+        write_image(tmp_path / f"{number}.png", np.full((60, 50), 20 * number, np.uint8))
+    write_image(tmp_path / "overview.png", np.full((300, 300), 7, np.uint8))
+    rows = [f"{number}.png,{('happy', 'sad')[number % 2]},0 0 50 52" for number in range(9)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,box", *rows, "9.png,sad,0 0 6000 60"]))
+    assert import_dataset("csv", tmp_path, tmp_path / "d")["image_size"] == 52
+
+
+def test_boxes_as_shares_are_measured_in_pixels(tmp_path: Path) -> None:
+    (tmp_path / "s/train/images").mkdir(parents=True)
+    (tmp_path / "s/train/labels").mkdir()
+    for number in range(10):
+        write_image(
+            tmp_path / f"s/train/images/{number}.png", np.full((200, 300), number * 20, np.uint8)
+        )
+        (tmp_path / f"s/train/labels/{number}.txt").write_text(f"{number % 8} 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "s/data.yaml").write_text(f"names: {[*YOLO_ORDER]}\n")
+    assert import_dataset("affectnet-yolo", tmp_path / "s", tmp_path / "d")["image_size"] == 60
+
+
+@pytest.mark.parametrize("side", [32, 48])
+def test_no_note_tells_of_what_is_as_always(tmp_path: Path, side: int) -> None:
+    for number in range(10):
+        name = f"{('happy', 'anger')[number % 2]}/S{number:03d}_004_0000001{number}.png"
+        (tmp_path / "s" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "s" / name, _image(number, (side, side)))
+    info = import_dataset("ckplus", tmp_path / "s", tmp_path / "d")
+    assert info["image_size"] == 48
+    assert not any("packed as" in note for note in info["notes"])
 
 
 def test_the_largest_box_counts_not_the_largest_picture(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from mien.data.clean import clean_dataset
 from mien.data.dataset import Dataset, origins
-from mien.data.decisions import DROP, Decisions
+from mien.data.decisions import APART, DROP, KEEP, Decisions
 from mien.data.rules import Rules
 from mien.evaluate import evaluate
 from mien.labels import EMOTIONS
@@ -52,7 +52,8 @@ def test_what_training_images_had_to_meet_is_told(ferplus_dataset: Dataset) -> N
 
 def test_how_the_data_was_cleaned_is_told(ferplus_dataset: Dataset, tmp_path: Path) -> None:
     rules = Rules(drop=("flat", "leak"), merge={"contempt": "disgust"}, split=(70, 15, 15))
-    decided = Decisions({ferplus_dataset.column("id")[0]: DROP})
+    ids = ferplus_dataset.column("id")
+    decided = Decisions({ids[0]: DROP, ids[1]: APART, ids[2]: KEEP})
     clean_dataset(ferplus_dataset, tmp_path / "clean", rules, decisions=decided)
     clean = Dataset.open(tmp_path / "clean")
     model = Remembers(clean, clean.emotions)
@@ -61,7 +62,7 @@ def test_how_the_data_was_cleaned_is_told(ferplus_dataset: Dataset, tmp_path: Pa
     model.card = model.card.model_copy(update={"training": told})
     card = render_model_card(evaluate(model, clean, "test"))
     assert (
-        "The data was cleaned before (`mien data clean`): of 1 looked at by eye 0 kept their "
+        "The data was cleaned before (`mien data clean`): of 3 looked at by eye 2 kept their "
         "label, 0 got another, 1 were left out; contempt counts as disgust; "
         "dropped as found: flat, leak; splits were drawn anew, 70/15/15."
     ) in card

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +55,8 @@ def _changed(run: Path, out: Path, amount: float, seed: int) -> Path:
         name: value + amount * value.std() * torch.randn(value.shape, generator=random)
         if value.ndim > 1
         else value
-        for name, value in tensors.items()
+        # As they are read, their order is another one every time.
+        for name, value in sorted(tensors.items())
     }
     return _written(out, moved, card)
 
@@ -194,14 +196,19 @@ def test_what_margins_added_is_averaged_too(
     tmp_path: Path, drawn_dataset: Dataset, tiny_run: Path
 ) -> None:
     tensors, card = read_weights(tiny_run / BEST_NAME)
-    tilts = [(0.0,) * 7 + (1.0,), ()]
+    told: list[dict[str, Any]] = [
+        {"temperature": 1.5, "tilt": (0.0,) * 7 + (1.0,), "untilted_temperature": 1.2},
+        {"temperature": 1.5},
+    ]
     runs = [
-        _written(tmp_path / f"{number}", tensors, card.model_copy(update={"tilt": tilt}))
-        for number, tilt in enumerate(tilts)
+        _written(tmp_path / f"{number}", tensors, card.model_copy(update=each))
+        for number, each in enumerate(told)
     ]
     averaged, tried = average_runs(runs, drawn_dataset, tmp_path / "average", device="cpu")
     taken = sum(each.taken for each in tried)
     assert averaged.tilt[-1] == pytest.approx(1 / taken)
+    warmth = (1.2 / 1.5 + taken - 1) / taken
+    assert averaged.untilted_temperature == pytest.approx(averaged.temperature * warmth)
 
 
 def test_an_average_that_was_killed_before_its_weights_is_made_anew(
