@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -243,6 +244,27 @@ def test_a_mistake_of_ours_is_one_line(mien: Command, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "argv", ["mien", "predict", "a.png", "--debug"])
     with pytest.raises(TypeError, match="of all things"):
         main()
+
+
+@pytest.mark.parametrize("command", ["predict", "models"])
+def test_json_is_never_written_over_what_is_none(
+    mien: Command, tmp_path: Path, command: str
+) -> None:
+    """Who takes --json for a switch names a photo, or the model, behind it."""
+    photo, model = tmp_path / "a.png", tmp_path / "m.onnx"
+    Image.fromarray(draw_face(sample_parameters("anger", seed=1), size=48)).save(photo)
+    shutil.copy(load_model("nano").path, model)
+    sources: list[str | Path] = [photo, "--model", model] if command == "predict" else [model]
+    for target in (photo, model):
+        before = target.read_bytes()
+        ran = mien(command, *sources, "--json", target)
+        assert (ran.status, len(ran.err.splitlines())) == (2, 1)
+        assert "that is there, holds no JSON and would be lost" in ran.err
+        assert target.read_bytes() == before
+    for there in (b"", b' {"of": "before"}\n', b"[1]"):
+        (tmp_path / "it.json").write_bytes(there)
+        assert mien(command, *sources, "--json", tmp_path / "it.json").status == 0
+        assert (tmp_path / "it.json").read_bytes() != there
 
 
 def test_ctrl_c_while_the_command_line_is_imported_shows_no_traceback() -> None:

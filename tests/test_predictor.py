@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,8 +48,35 @@ def test_every_kind_of_input_gives_the_same(
     Image.fromarray(astronaut).save(path)
     expected = recogniser(astronaut)
     data = path.read_bytes()
-    for same in (path, str(path), data, Image.open(BytesIO(data)), Image.fromarray(astronaut)):
+    for same in (
+        path,
+        str(path),
+        data,
+        bytearray(data),
+        memoryview(data),
+        BytesIO(data),
+        Image.open(BytesIO(data)),
+        Image.fromarray(astronaut),
+    ):
         assert recogniser(same) == expected
+    with path.open("rb") as file:
+        assert recogniser(file) == expected
+
+
+@pytest.mark.parametrize("thing", [None, 5, ["a.png"]])
+def test_what_is_no_picture_is_told(recogniser: Recogniser, thing: Any) -> None:
+    with pytest.raises(ImageError, match=f"{type(thing).__name__} is no picture: expected a path"):
+        recogniser(thing)
+    with pytest.raises(ImageError, match="one picture by itself: expected several"):
+        recogniser.batch("a.png")
+
+
+def test_the_type_of_what_is_loaded_can_be_named() -> None:
+    assert isinstance(mien.load("nano"), mien.Recogniser)
+    assert "of nano, by " in repr(mien.load("nano"))
+    assert mien.Picture.__name__ == "Picture" and mien.Detector.__name__ == "Detector"
+    with pytest.raises(AttributeError, match="no attribute 'Recognizer'"):
+        mien.Recognizer  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -565,6 +565,13 @@ def _many(tmp_path: Path, pictures: list[bytes], count: int) -> Path:
     return tmp_path / "many.parquet"
 
 
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def _until(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -597,6 +604,34 @@ def test_a_killed_worker_and_a_killed_command_cost_nothing(
     assert second.stdout.startswith("4,096 images")
     rows = pq.read_table(out).column("row").to_pylist()
     assert Counter(rows) == Counter(range(4096))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
+@pytest.mark.parametrize("again_after", [None, 0.0, 0.1])
+def test_ctrl_c_ends_the_command_and_its_workers(
+    tmp_path: Path, pictures: list[bytes], again_after: float | None
+) -> None:
+    """All processes of a terminal get it, and a second one must not leave it hanging."""
+    source, out = _many(tmp_path, pictures, 4096), tmp_path / "out.parquet"
+    small_parts = "import mien.score.plan; mien.score.plan.PART_IMAGES = 128; " + MIEN[-1]
+    command = [*MIEN[:-1], small_parts, "score", str(source), "--out", str(out)]
+    command += ["--detector", "none", "--model", "nano", "--workers", "2"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    _until(lambda: any(_parts(out)))
+    workers = _children(running.pid)
+    os.killpg(running.pid, signal.SIGINT)
+    if again_after is not None:
+        time.sleep(again_after)
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode != 0
+    if again_after is None:
+        assert running.returncode == 130
+        assert said.splitlines()[-1] == "mien: interrupted: the same command goes on"
+        assert "Traceback" not in said
+    _until(lambda: not any(_alive(worker) for worker in workers))
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ for face in recogniser("photo.jpg"):
 """
 
 import os
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import (
     ConfigError,
@@ -26,6 +27,7 @@ from mien.version import __version__
 
 if TYPE_CHECKING:
     from mien.detect import Detector
+    from mien.picture import Picture
     from mien.predictor import Recogniser
 
 __all__ = [
@@ -34,16 +36,27 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DatasetError",
+    "Detector",
     "Face",
     "ImageError",
     "MienError",
     "ModelError",
+    "Picture",
     "Prediction",
+    "Recogniser",
     "UsageError",
     "VideoError",
     "__version__",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Give types that annotations name, once they are asked for: see `load`."""
+    places = {"Detector": "detect", "Picture": "picture", "Recogniser": "predictor"}
+    if name not in places:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{places[name]}"), name)
 
 
 def load(
@@ -60,7 +73,8 @@ def load(
         detector: a name of `mien.detect.DETECTORS` (``auto``, ``fast``, ``none``, ...), the path of
             a YuNet or BlazeFace file, or an object that finds faces.
         device: ``cpu`` or ``cuda``.
-        threads: at most so many threads for a call; 0 leaves it to ONNX Runtime.
+        threads: at most so many threads for a call of the model; 0 leaves it to ONNX Runtime. For
+            a detector's: ``mien.detect.make_detector("auto", threads=1)`` as ``detector``.
 
     Raises:
         ModelError: there is no such file, or it is not what it should be.

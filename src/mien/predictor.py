@@ -5,7 +5,7 @@ Joins a detector and a model. Reads pictures; neither draws nor prints.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,17 @@ from mien.video import Video
 __all__ = ["ImageLike", "Opened", "Recogniser", "as_pixels"]
 
 Opened = tuple[str, NDArray[np.uint8] | ImageError]
-ImageLike = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+ImageLike = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | IO[bytes]
+    | Image.Image
+    | NDArray[np.uint8]
+)
+"""A path, the bytes of an image file, an open one, a PIL image, or an array."""
 
 
 class Recogniser:
@@ -41,6 +51,9 @@ class Recogniser:
     def __init__(self, model: EmotionModel, detector: Detector) -> None:
         self.model = model
         self.detector = detector
+
+    def __repr__(self) -> str:
+        return f"<Recogniser of {self.model.card.name}, by {type(self.detector).__name__}>"
 
     def __call__(self, image: ImageLike) -> list[Face]:
         """Return the faces of one picture, left to right.
@@ -106,6 +119,8 @@ class Recogniser:
         Raises:
             ImageError: one of them cannot be read, or an array has another shape or type.
         """
+        if isinstance(images, str | bytes | os.PathLike):
+            raise ImageError("one picture by itself: expected several, [image, another]")
         faces: list[list[Face]] = []
         for pictures in self._batches(("", as_pixels(image)) for image in images):
             pixels = [read for _, read in pictures if isinstance(read, np.ndarray)]
@@ -208,8 +223,17 @@ def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
     Raises:
         ImageError: it cannot be read, or an array has another shape or type.
     """
-    if not isinstance(image, np.ndarray):
+    if isinstance(image, bytearray | memoryview):
+        image = bytes(image)
+    if isinstance(image, str | bytes | os.PathLike | Image.Image):
         return read_image(image)
+    if not isinstance(image, np.ndarray):
+        if not hasattr(image, "read"):
+            raise ImageError(
+                f"{type(image).__name__} is no picture: expected a path, the bytes of a file, an "
+                "open one, a PIL image, or an array, RGB (H, W, 3) or grey (H, W)"
+            )
+        return as_pixels(image.read())
     pixels: NDArray[Any] = image
     grey = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1)
     if pixels.dtype != np.uint8 or not (grey or (pixels.ndim == 3 and pixels.shape[2] == 3)):

@@ -65,9 +65,26 @@ def json_lines(target: str | None) -> Iterator[IO[str] | None]:
     elif target == "-":
         yield sys.stdout
     else:
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        with Path(target).open("w", encoding="utf-8") as file:
+        _expect_json(path := Path(target))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
             yield file
+
+
+def _expect_json(path: Path) -> None:
+    """Refuse to write over what is no JSON: a photo, a film, a model that stood after ``--json``.
+
+    Raises:
+        UsageError: there is such a file.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            begins = file.read(64).lstrip()[:1]
+        if begins not in {b"", b"{", b"["}:
+            raise UsageError(
+                f"--json {path}: that is there, holds no JSON and would be lost; expected a new "
+                "file, one of JSON, or - for standard output"
+            )
 
 
 def hand_out(target: str | None, text: str) -> None:
@@ -82,6 +99,7 @@ def hand_out(target: str | None, text: str) -> None:
         with path.open("w", encoding="utf-8") as file:
             file.write(text)
     else:
+        _expect_json(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
 

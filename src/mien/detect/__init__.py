@@ -45,14 +45,16 @@ class Auto:
 
     Args:
         look: what looks for faces; None takes the best that is installed.
+        threads: at most so many for a call of that; 0 leaves it to ONNX Runtime.
     """
 
     CROP_SIDE: Final = 128
     CROP_ASPECT: Final = 1.34
     CROP_FILLED: Final = 0.5
 
-    def __init__(self, look: Detector | None = None) -> None:
-        self.look = look or (CenterFace() if CenterFace.installed() else Haar())
+    def __init__(self, look: Detector | None = None, *, threads: int = 0) -> None:
+        best = CenterFace(threads=threads) if CenterFace.installed() else Haar()
+        self.look = look or best
         self._whole = Whole()
 
     def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
@@ -65,14 +67,14 @@ class Auto:
         return self._whole(image) if filled > self.CROP_FILLED * short * long else found
 
 
-def _fast() -> Detector:
+def _fast(*, threads: int = 0) -> Detector:
     """The quickest that is installed: for videos and cameras, whose faces are not tiny."""
     if CenterFace.installed():
-        return CenterFace(longest_side=320)
+        return CenterFace(longest_side=320, threads=threads)
     return Haar(longest_side=320, min_share=0.12)
 
 
-DETECTORS: Mapping[str, Callable[[], Detector]] = MappingProxyType(
+DETECTORS: Mapping[str, Callable[..., Detector]] = MappingProxyType(
     {
         "auto": Auto,
         "fast": _fast,
@@ -83,6 +85,9 @@ DETECTORS: Mapping[str, Callable[[], Detector]] = MappingProxyType(
     }
 )
 """Every detector by name."""
+
+_OF_THREADS: Final = frozenset({"auto", "fast", "centerface"})
+"""Those that ONNX Runtime computes."""
 
 
 def detector_identity(name: str, detector: Detector) -> str:
@@ -98,15 +103,20 @@ def detector_identity(name: str, detector: Detector) -> str:
     return f"{kind} {hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16]}"
 
 
-def make_detector(name: str) -> Detector:
+def make_detector(name: str, *, threads: int = 0) -> Detector:
     """Build a detector by name, or from a file: YuNet's ``.onnx``, BlazeFace's ``.tflite``.
+
+    Args:
+        name: of `DETECTORS`, or a file's path.
+        threads: at most so many for a call of those that ONNX Runtime computes; 0 leaves it to
+            that, which is one a core.
 
     Raises:
         UsageError: no detector goes by that name, or the package that brings it is not there.
         ModelError: the file is not what it should be.
     """
     if name in DETECTORS:
-        return DETECTORS[name]()
+        return DETECTORS[name](threads=threads) if name in _OF_THREADS else DETECTORS[name]()
     path = Path(name)
     if path.suffix == ".onnx" and path.is_file():
         return YuNet(path)

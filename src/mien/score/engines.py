@@ -2,13 +2,14 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -69,7 +70,7 @@ def _local(
         queue, lost = deque(numbers), list[int]()
         while queue:
             running: dict[Future[Tally], int] = {}
-            with _pool(workers, file) as pool, suppress(BrokenProcessPool):
+            with _pool(workers, file) as pool, _ended_with(file), suppress(BrokenProcessPool):
                 while queue or running:
                     while queue and len(running) < workers:
                         future = pool.submit(_do, plan, queue[0])
@@ -82,11 +83,24 @@ def _local(
             lost += running.values()
         for number in lost:
             for _ in range(_TRIES - 1):
-                with _pool(1, file) as pool, suppress(BrokenProcessPool):
+                with _pool(1, file) as pool, _ended_with(file), suppress(BrokenProcessPool):
                     yield pool.submit(_do, plan, number).result()
                     break
             else:
                 give_up(number)
+
+
+@contextmanager
+def _ended_with(model: Path) -> Iterator[None]:
+    """Let the workers end where this is left before its time: they live as long as their model.
+
+    Else whoever pressed Ctrl-C would wait for the parts that are under way.
+    """
+    try:
+        yield
+    except BaseException:
+        model.unlink(missing_ok=True)
+        raise
 
 
 def _pool(workers: int, model: Path) -> ProcessPoolExecutor:
@@ -105,12 +119,14 @@ _model = b""
 
 
 def _set_up(parent: int, model: Path) -> None:
-    """Set a worker up: it keeps the model, and ends when whoever started it is killed."""
+    """Set a worker up: it keeps the model, and ends when that or whoever started it is gone."""
     global _model  # noqa: PLW0603
+    # Ctrl-C goes to all processes of a terminal: what becomes of the workers the first one decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _model = model.read_bytes()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent and model.exists():
             time.sleep(0.5)
         os._exit(1)
 

@@ -219,7 +219,7 @@ def _write(plan: Plan, number: int, table: pa.Table) -> None:
 def _recogniser(model: bytes, job: Job) -> Recogniser:
     from mien import load
 
-    detector = make_detector(job.detector)
+    detector = make_detector(job.detector, threads=1)  # a worker a core
     if (here := detector_identity(job.detector, detector)) != job.found_by:
         raise DataError(
             f"detector {job.detector!r} is {here} on this machine, and was {job.found_by} when the "
