@@ -84,6 +84,7 @@ def test_predict_keeps_what_it_read_of_broken_videos(
     of_cut = [line for line in lines if line["source"] == str(cut)]
     assert len(of_cut) > 5
     assert [line["error"] is None for line in of_cut] == [True] * (len(of_cut) - 1) + [False]
+    assert of_cut[-1]["time_s"] == of_cut[-2]["time_s"] > 0
     assert [line["faces"] for line in lines if line["source"] == str(no_video)] == [[]]
     assert sum(line["source"] == str(clip) for line in lines) == 30, "the rest goes on"
     complaints = ran.err.splitlines()

@@ -150,8 +150,9 @@ class Recogniser:
             VideoError: there is no such file or camera, or not one frame can be read.
         """
         with source if isinstance(source, Video) else Video(source) as video:
-            tracker = Tracker(self, detect_every_s=detect_every_s)
+            tracker, last_s = Tracker(self, detect_every_s=detect_every_s), 0.0
             for frame in video:
+                last_s = frame.time_s
                 height, width = frame.pixels.shape[:2]
                 faces = tracker.update(frame.pixels, frame.time_s)
                 yield (
@@ -166,7 +167,15 @@ class Recogniser:
                     frame.pixels,
                 )
             if video.ends_early:
-                yield Prediction(video.name, error=video.ends_early, frame=video.read_frames), None
+                yield (
+                    Prediction(
+                        video.name,
+                        error=video.ends_early,
+                        frame=video.read_frames,
+                        time_s=last_s,
+                    ),
+                    None,
+                )
 
     def _batches(self, pictures: Iterable[Opened]) -> Iterator[list[Opened]]:
         """Gather pictures until there are enough for the model or too many pixels for memory."""
