@@ -44,7 +44,9 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, ge=0, le=2**31 - 1)
 
     where: tuple[str, ...] = Field(
-        (), strict=False, description='what a training image\'s numbers must meet: ["relFCs<0.9"]'
+        (),
+        strict=False,
+        description='what a training image must meet: ["relFCs<0.9", "gender=female"]',
     )
 
     optimizer: Literal["adamw", "adamax", "muon", "sgd"] = "muon"

@@ -74,7 +74,7 @@ class Labelled:
             split: train, valid or test.
             spec: what the network sees.
             emotions: the k emotions, in the order of the outputs.
-            where: conditions on the source's own numbers, ``relFCs<0.9``, or on its part,
+            where: conditions on the source's own numbers and words, ``relFCs<0.9``, or its part,
                 ``part=mine``; a sample without the number meets them.
             soft: learn the votes where there are any, not the one label.
             device: where the pixels go.

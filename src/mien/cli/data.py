@@ -47,7 +47,10 @@ def data_import(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or table.")],
     out: Annotated[Path, typer.Option(help="The dataset folder to make.", metavar="DATASET")],
     size: Annotated[
-        int | None, typer.Option(help="Side of the packed images, pixels (the format's own).")
+        int | None,
+        typer.Option(
+            help="Side of the packed images, pixels (the format's, or the faces' if less)."
+        ),
     ] = None,
     channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB (the format's own).")] = None,
     codes: Annotated[

@@ -73,8 +73,8 @@ def clean_dataset(
         The content of its ``dataset.json``, and how many changes of each sort there were.
 
     Raises:
-        UsageError: ``out`` exists, a condition names a column that is no number or a part that is
-            none, rules ask networks and there are no predictions, or these are of other images.
+        UsageError: ``out`` exists, a condition names no number, word or part that there is, rules
+            ask networks and there are no predictions, or these are of other images.
         DatasetError: no usable row is left.
     """
     if rules.ask_networks and predictions is None:

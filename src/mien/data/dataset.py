@@ -111,8 +111,8 @@ MANIFEST_SCHEMA: Final = pa.schema(
 )
 """The columns that every ``manifest.parquet`` has, each with its description in the file.
 
-After them come `PART` in a joined dataset, then the source's own numbers as float64 columns;
-``dataset.json`` lists them as ``values``.
+After them come `PART` in a joined dataset, then the source's own numbers as float64 columns
+and its words as strings; ``dataset.json`` lists them as ``values`` and ``words``.
 """
 
 PART: Final = _column(

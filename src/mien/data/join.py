@@ -72,8 +72,8 @@ def join_datasets(
 
     Raises:
         UsageError: fewer than two parts, one of them given twice or joined of another, one named
-            for training only that is no part, or no other is left, or one has numbers of its own
-            in the column `PART`; ``out`` exists.
+            for training only that is no part, or no other is left, or one has numbers or words
+            of its own in the column `PART`, or words where another has numbers; ``out`` exists.
         ConfigError: ``size`` or ``channels`` is out of range.
     """
     parts = _parts(datasets, train_only)

@@ -31,8 +31,8 @@ class Rules:
             drop it.
         merge: emotions that become others, ``{"contempt": "disgust"}``; votes follow.
         without: emotions whose rows go.
-        where: conditions that every row must meet, ``relFCs<0.9``; rows without the value stay. Of
-            joined datasets ``part=mine`` or ``part!=mine``, too.
+        where: conditions that every row must meet, ``relFCs<0.9``, ``gender=female``, of joined
+            datasets ``part=mine``; rows without the value stay.
         drop: kinds of findings. Of duplicates and near duplicates one is kept, in the split that
             tests rather than in the one that learns; of a leak, what lies in that split stays; of
             all other kinds everything goes.
