@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -476,6 +477,7 @@ def test_a_vote_table_without_a_column_is_one_line(
 def test_models_shows_the_card_of_any_file(mien: Command, tiny_onnx: Path) -> None:
     ran = mien("models", tiny_onnx, "--json", "-")
     card = json.loads(ran.out)
+    assert card.pop("fingerprint") == sha256(tiny_onnx.read_bytes()).hexdigest()[:16]
     assert (ran.status, card) == (0, json.loads(load_model(str(tiny_onnx)).card.model_dump_json()))
     lines = mien("models", "nano", tiny_onnx).out.splitlines()
     assert any("nano" in line and "ferplus test" in line for line in lines)

@@ -4,8 +4,10 @@ The file takes float32 ``pixels`` (N, channels, size, size), 0..1, and gives flo
 ``probabilities`` (N, labels).
 """
 
+import hashlib
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Final, Protocol
@@ -106,6 +108,11 @@ class OnnxModel:
     def card(self) -> ModelCard:
         """What the model tells about itself."""
         return self._card
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of the file's SHA-256, which tell it from others of its name."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
 
     def probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Map fitted faces, each uint8 (size, size, channels), to float32 (n, labels)."""

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Final, Self
@@ -250,7 +249,7 @@ def score(
         source=source,
         column=column,
         model=opened.card.name,
-        fingerprint=sha256(file).hexdigest()[:16],
+        fingerprint=opened.fingerprint,
         detector=detector,
         found_by=detector_identity(detector, make_detector(detector)),
     )
@@ -301,7 +300,8 @@ def models(
             model = load_model(name)
             card = model.card
             if lines:
-                lines.write(card.model_dump_json() + "\n")
+                told = {"fingerprint": model.fingerprint, **card.model_dump(mode="json")}
+                lines.write(json.dumps(told) + "\n")
             accuracy, measured_on = _measured(card)
             table.add_row(
                 shown(name),
