@@ -348,7 +348,7 @@ def test_affectnet_kaggle_says_how_files_were_found(tmp_path: Path) -> None:
     table = next((tmp_path / "s").rglob("*.csv"))
     for number, source in enumerate((tmp_path / "s", table)):
         info = import_dataset("affectnet-kaggle", source, tmp_path / f"{number}")
-        assert any("rows 4 were located by path" in note for note in info["notes"]) or info["notes"]
+        assert any("were located by path" in note for note in info["notes"])
         assert (info["values"], info["words"]) == (["relFCs"], [])
         assert audit_dataset(Dataset.open(tmp_path / f"{number}")).summary["unlisted"] == 1
 
