@@ -52,9 +52,6 @@ _TIMED_FACES: Final = 200
 _RESAMPLES: Final = 10_000
 
 
-_SPREAD: Final = ("accuracy", "macro_recall", "nll", "brier", "calibration_error")
-
-
 @dataclass(frozen=True, slots=True)
 class Contender:
     """One model's answers to the images.
@@ -173,19 +170,17 @@ def compare(
     if len(contenders) < 2:
         raise DataError("; ".join(failed.values()))
     found = judge(contenders, truth, number_people(dataset.column("subject", rows)))
-    for entry in found["models"]:
-        if entry["name"] in models:
-            card = models[entry["name"]][0].card
-            entry["caveat"] = caveat_of(card, dataset, split)
+    own = [(e, models[e["name"]][0].card) for e in found["models"] if e["name"] in models]
+    for entry, card in own:
+        entry["caveat"] = caveat_of(card, dataset, split)
     if environments and found["n_shared"]:
         failed |= _add_environments(found, asks, dataset, rows, truth, environments, progress)
-    own = [entry for entry in found["models"] if entry["name"] in models]
     return {
         "split": split,
         "dataset": dataset.identity,
         "failed": failed,
         **found,
-        "seeds": _by_seed([(entry, models[entry["name"]][0].card) for entry in own]),
+        "seeds": _by_seed(own),
     }
 
 
@@ -201,12 +196,13 @@ def _by_seed(told: Sequence[tuple[Mapping[str, Any], ModelCard]]) -> list[dict[s
             asked = (recipe | {"seed": None}, data, card.worth, card.views, whole)
             of = groups.setdefault(json.dumps(asked, sort_keys=True), {})
             of.setdefault(recipe["seed"], entry)
+    figures = told[0][0]["all"] if told else ()
     return [
         {
             "models": [of[seed]["name"] for seed in sorted(of)],
             "seeds": sorted(of),
             **{
-                name: {key: kind([entry["all"][key] for entry in of.values()]) for key in _SPREAD}
+                name: {figure: kind(e["all"][figure] for e in of.values()) for figure in figures}
                 for name, kind in (("mean", mean), ("deviation", stdev))
             },
         }

@@ -174,19 +174,24 @@ def confidence_intervals(
     recalls = random.beta(found + 0.5, support - found + 0.5, (resamples, len(support)))
     drawn = [losses[random.integers(0, count, count)].mean() for _ in range(resamples)]
     intervals = {
-        "accuracy": _wilson(int(found.sum()), count),
+        "accuracy": accuracy_interval(
+            probabilities.argmax(axis=1) == labels, people, resamples=resamples, seed=seed
+        ),
         "macro_recall": _around(macro_recall(confusion), recalls.mean(axis=1)),
         "nll": _around(float(losses.mean()), drawn),
     }
     if people is None or not several_of_some(people):
         return intervals
     by_people = _over_people(probabilities, labels, people, resamples=resamples, seed=seed)
-    return {name: widened(ends, by_people[name], people) for name, ends in intervals.items()}
+    return intervals | {
+        name: widened(intervals[name], drawn_by_people, people)
+        for name, drawn_by_people in by_people.items()
+    }
 
 
 def accuracy_interval(
     right: NDArray[np.bool_],
-    people: NDArray[np.int64],
+    people: NDArray[np.int64] | None,
     *,
     resamples: int = 1000,
     seed: int = 0,
@@ -195,12 +200,12 @@ def accuracy_interval(
 
     Args:
         right: (n,), whether each answer is.
-        people: int (n,), who is shown.
+        people: int (n,), who is shown; None: someone else every time.
         resamples: how often people are drawn.
         seed: of the draws.
     """
     ends = _wilson(int(right.sum()), len(right))
-    if not several_of_some(people):
+    if people is None or not several_of_some(people):
         return ends
     _, numbers = np.unique(people, return_inverse=True)
     values = np.stack([np.ones(len(right)), right], axis=1)
@@ -216,7 +221,7 @@ def _over_people(
     resamples: int,
     seed: int,
 ) -> dict[str, NDArray[np.float64]]:
-    """Return accuracy, macro recall and nll of people drawn by chance, each (resamples,)."""
+    """Return macro recall and nll of people drawn by chance, each (resamples,)."""
     of_class = np.eye(probabilities.shape[1])[labels]
     right = probabilities.argmax(axis=1) == labels
     values = np.hstack(
@@ -232,7 +237,6 @@ def _over_people(
     support, found = np.split(sums[:, 2:], 2, axis=1)
     recalls = np.divide(found, support, out=np.zeros_like(found), where=support > 0)
     return {
-        "accuracy": found.sum(axis=1) / count,
         "macro_recall": recalls.sum(axis=1) / (support > 0).sum(axis=1),
         "nll": loss / count,
     }

@@ -53,8 +53,7 @@ class Auto:
     CROP_FILLED: Final = 0.5
 
     def __init__(self, look: Detector | None = None, *, threads: int = 0) -> None:
-        best = CenterFace(threads=threads) if CenterFace.installed() else Haar()
-        self.look = look or best
+        self.look = look or (CenterFace(threads=threads) if CenterFace.installed() else Haar())
         self._whole = Whole()
 
     def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:

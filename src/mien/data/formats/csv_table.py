@@ -100,11 +100,12 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             )
         table = Table(tree, path, ())
         columns = _columns(table)
-        named = _named(tree, table, columns.path)
+        images = Images(tree)
+        named = _named(images, table, columns.path)
         notes = tuple(_notes(columns, named))
         # Beside a csv that was named by itself may lie anything.
         others = [] if given else [path for path in tree.images if path not in named]
-        items = chain(_items(tree, table, columns, codes), unlisted(tree, others))
+        items = chain(_items(images, table, columns, codes), unlisted(tree, others))
         total = table.count + len(others)
         return Reading(
             total,
@@ -117,9 +118,9 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         )
 
 
-def _named(tree: FileTree, table: Table, column: str) -> Counter[str]:
+def _named(images: Images, table: Table, column: str) -> Counter[str]:
     """Count the rows that name each file."""
-    images, folder = Images(tree), folder_of(table.path)
+    folder = folder_of(table.path)
     return Counter(images.at(cell, folder).path for _, (cell,) in table.rows(column))
 
 
@@ -233,9 +234,9 @@ def _of_emotions(table: Table, numeric: Sequence[str]) -> tuple[str, ...]:
 
 
 def _items(
-    tree: FileTree, table: Table, columns: _Columns, codes: Mapping[str, str]
+    images: Images, table: Table, columns: _Columns, codes: Mapping[str, str]
 ) -> Iterator[Item]:
-    images, folder = Images(tree), folder_of(table.path)
+    folder = folder_of(table.path)
     one = (columns.path, columns.label, columns.split, columns.subject, columns.weight)
     wanted = (*one, *columns.votes, *columns.box, *columns.values, *columns.words)
     boxes = len(one) + len(columns.votes)
