@@ -20,11 +20,13 @@ from benchmarks import (
     startup,
     steadiness,
     temperature,
+    threads,
 )
 
 for benchmark in (
     startup,
     live,
+    threads,
     ferplus,
     steadiness,
     detection,
