@@ -1,7 +1,9 @@
 """Tests of the speed figures: that they are figures, and of what; never how fast."""
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -21,6 +23,8 @@ from mien.data.dataset import Dataset
 from mien.errors import UsageError
 from mien.history import read_history
 from mien.model import shipped_models
+
+T = TypeVar("T")
 
 MACHINE = Machine(
     processor="a made one",
@@ -102,7 +106,14 @@ def test_a_machine_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"_SIDE": 256, "_IMAGES": (2, 32, 24, 24), "_FILTERS": (32, 32, 3, 3), "_COPIED": 4096}
     for name, size in small.items():
         monkeypatch.setattr(f"mien.bench.machine.{name}", size)
-    machine = measure_machine()
+    told: list[str] = []
+
+    def progress(items: Iterable[T], *, total: int, doing: str) -> Iterator[T]:
+        told.append(doing)
+        yield from items
+
+    machine = measure_machine(progress=progress)
+    assert told == ["measuring the machine"]
     assert machine.processor
     assert machine.bytes > 0
     assert set(machine.operations) >= {("float32", 1), ("bfloat16", machine.threads)}

@@ -535,11 +535,14 @@ def test_bench_shows_and_keeps_the_speeds(
 ) -> None:
     machine = Machine("a made one", 2, {("float32", 1): 1e11, ("float32", 2): 2e11}, 1e10)
     figure = Figure("ours", 50.0, "faces/s", "theirs", 2.5, 200.0, "bytes")
-    monkeypatch.setattr("mien.bench.measure_machine", lambda: machine)
+    monkeypatch.setattr("mien.bench.measure_machine", lambda **_: machine)
     monkeypatch.setattr("mien.bench.bench_recognition", lambda *_, **__: [figure])
-    monkeypatch.setattr("mien.bench.bench_training", lambda *_, **__: [])
-    ran = mien("bench", "--out", tmp_path / "bench")
-    assert (ran.status, ran.err) == (0, "")
+    turns: list[int] = []
+    monkeypatch.setattr(
+        "mien.bench.bench_training", lambda *_, **given: turns.append(given["turns"]) or []
+    )
+    ran = mien("bench", "--out", tmp_path / "bench", "--turns", "2")
+    assert (ran.status, ran.err, turns) == (0, "", [2])
     assert "a made one: float32, 1 thread 100 GFLOP/s, 2 threads 200 GFLOP/s; copies 10" in ran.out
     assert all(word in ran.out for word in ("50.00 faces/s", "2.5", "theirs", "25%, bytes"))
     kept = json.loads((tmp_path / "bench" / "speed.json").read_text())

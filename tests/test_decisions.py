@@ -329,6 +329,29 @@ def test_what_an_eye_tells_apart_is_no_near_copy(
     assert [len(group & left) for group in groups] == [1] * len(groups)
 
 
+def test_a_dataset_keeps_in_mind_what_an_eye_told_apart(
+    alike: Dataset, faces: Dataset, tmp_path: Path
+) -> None:
+    apart = {_id(alike, f"{name}.png"): APART for name in ("one", "two")}
+    clean_dataset(alike, tmp_path / "out", Rules(), decisions=Decisions(apart))
+    cleaned = Dataset.open(tmp_path / "out")
+    assert cleaned.apart == apart.keys()
+    assert not audit_dataset(cleaned).of_kind("near_duplicate")
+
+    clean_dataset(cleaned, tmp_path / "again", Rules(drop=("near_duplicate", "leak")))
+    assert Dataset.open(tmp_path / "again").apart == apart.keys()
+    assert len(Dataset.open(tmp_path / "again")) == len(alike)
+    join_datasets([cleaned, faces], tmp_path / "joined")
+    joined = Dataset.open(tmp_path / "joined")
+    paths = dict(zip(joined.column("id"), joined.column("path"), strict=True))
+    assert {Path(paths[name]).stem for name in joined.apart} == {"one", "two"}
+    assert not audit_dataset(joined).of_kind("near_duplicate")
+
+    gone = {_id(alike, "one.png"): DROP}
+    clean_dataset(cleaned, tmp_path / "less", Rules(), decisions=Decisions(gone))
+    assert Dataset.open(tmp_path / "less").apart == {_id(alike, "two.png")}
+
+
 ALL = {"one", "two", "three", "copy"}
 
 

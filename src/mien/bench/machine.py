@@ -21,6 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from mien.progress import Progress, silent
+
 __all__ = ["Bound", "Limit", "Machine", "Precision", "Work", "count_work", "measure_machine"]
 
 Bound = Literal["operations", "bytes"]
@@ -94,13 +96,17 @@ class Machine:
         }
 
 
-def measure_machine() -> Machine:
-    """Measure this machine; takes some seconds."""
+def measure_machine(*, progress: Progress = silent) -> Machine:
+    """Measure this machine; takes some seconds.
+
+    Args:
+        progress: shows how far it is.
+    """
     threads = torch.get_num_threads()
+    peaks = [(precision, count) for precision in _TYPES for count in sorted({1, threads})]
     operations = {
         (precision, count): _operations_a_second(_TYPES[precision], count)
-        for precision in _TYPES
-        for count in sorted({1, threads})
+        for precision, count in progress(peaks, total=len(peaks), doing="measuring the machine")
     }
     source = torch.ones(_COPIED, dtype=torch.uint8)
     target = torch.empty_like(source)

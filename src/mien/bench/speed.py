@@ -211,13 +211,11 @@ def _in_turns(
     timed: Mapping[str, Callable[[], float]], turns: int, progress: Progress, *, doing: str
 ) -> dict[str, float]:
     """Take times turn by turn, after a first that does not count; return each one's median."""
-    for take in timed.values():
-        take()
     seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in progress(range(turns), total=turns, doing=doing):
-        for name, take in timed.items():
-            seconds[name].append(take())
-    return {name: median(values) for name, values in seconds.items()}
+    takes = [*timed] * (1 + turns)
+    for name in progress(takes, total=len(takes), doing=doing):
+        seconds[name].append(timed[name]())
+    return {name: median(values[1:]) for name, values in seconds.items()}
 
 
 def _timed(action: Callable[[], object], items: int) -> Callable[[], float]:

@@ -288,6 +288,9 @@ def bench(
             help="speed: another package's classifier, as for compare.", metavar="NAME=COMMAND"
         ),
     ] = None,
+    turns: Annotated[
+        int, typer.Option(help="speed: how often each is timed; 1 is quick, and rough.", min=1)
+    ] = 5,
     json_file: FiguresFile = None,
 ) -> None:
     """Measure mien's own speed on this machine, as ratios against what it is to beat."""
@@ -315,11 +318,11 @@ def bench(
             print_race(result)
     elif what == "speed":
         peers = dict(pair(text, "peer: expected NAME=COMMAND") for text in peer or ())
-        machine = measure_machine()
         with show_progress() as show:
+            machine = measure_machine(progress=show)
             figures = [
-                *bench_recognition(machine, peers, progress=show),
-                *bench_training(machine, progress=show),
+                *bench_recognition(machine, peers, turns=turns, progress=show),
+                *bench_training(machine, turns=turns, progress=show),
             ]
         result = {
             "mien": __version__,

@@ -96,6 +96,8 @@ def clean_dataset(
         if rules.split:
             others = (note for note in about["notes"] if not of_splits(note))
             about["notes"] = [*others, note_of_draw(rules.split)]
+        if apart := cleaning.apart.intersection(manifest.column("id").to_pylist()):
+            about["apart"] = sorted(apart)
         step = {**asdict(rules), "from": dataset.info["fingerprint"]}
         if decisions is not None:
             step["decisions"] = decisions.counts
@@ -142,6 +144,8 @@ class _Cleaning:
         self.rules = rules
         self.predictions = predictions
         self.decided = {} if decisions is None else decisions.of
+        told_apart = (name for name, what in self.decided.items() if what == APART)
+        self.apart = dataset.apart.union(told_apart)
         self.progress = progress
         self.rows: list[Row] = dataset.manifest.to_pylist()
         self.changes: list[dict[str, Any]] = []
@@ -270,7 +274,7 @@ class _Cleaning:
             self.as_it_stands(),
             predictions=self.predictions,
             suspicion=self.rules.suspicion,
-            apart={name for name, what in self.decided.items() if what == APART},
+            apart=self.apart,
             progress=self.progress,
         ).findings
 

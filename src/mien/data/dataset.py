@@ -224,6 +224,11 @@ class Dataset:
         return tuple(self.info.get("words", ()))  # older versions kept none
 
     @property
+    def apart(self) -> frozenset[str]:
+        """Ids of pictures that, as people decided, are no near copies of any other."""
+        return frozenset(self.info.get("apart", ()))
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The names of the datasets that it was joined of, and of those that they were joined of.
 

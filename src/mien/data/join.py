@@ -90,6 +90,7 @@ def join_datasets(
         files += part.files()
     before = pa.concat_tables(tables, promote_options="default")
     manifest = exclude_copies(before)
+    apart = sorted(part.id_of(old) for part in parts for old in part.dataset.apart)
     with new_folder(out) as folder:
         (folder / "images").mkdir()
         for number, file in enumerate(progress(files, total=len(files), doing="joining")):
@@ -106,6 +107,7 @@ def join_datasets(
                 "shards": len(files),
                 "values": list(dict.fromkeys(v for part in parts for v in part.dataset.values)),
                 "words": list(dict.fromkeys(w for part in parts for w in part.dataset.words)),
+                **({"apart": apart} if apart else {}),
                 "notes": [
                     *_notes_of_parts(parts),
                     *_notes_of_packing(parts, spec),
@@ -135,6 +137,10 @@ class _Part:
         shards = range(self.dataset.info["shards"])
         return [self.dataset.path / "images" / shard_name(number) for number in shards]
 
+    def id_of(self, old: str) -> str:
+        """Return the id that one of its pictures has in the joined dataset."""
+        return sample_id(_FORMAT, f"{self.name}/{old}")
+
     def rows(self, first_shard: int) -> pa.Table:
         """Return its rows as the joined manifest has them; its shards count from one on."""
 
@@ -143,7 +149,7 @@ class _Part:
 
         column = self.dataset.column
         changed: dict[str, list[Any]] = {
-            "id": [sample_id(_FORMAT, f"{self.name}/{old}") for old in column("id")],
+            "id": [self.id_of(old) for old in column("id")],
             "path": [within(path) for path in column("path")],
             "subject": [within(subject) for subject in column("subject")],
             "shard": [None if shard is None else shard + first_shard for shard in column("shard")],

@@ -49,7 +49,8 @@ def audit_dataset(
         predictions: what networks said of its images that were not trained on them; without them
             nothing is said of suspect labels.
         suspicion: how probable it must be that a label is wrong, 0..1, for it to be suspect.
-        apart: ids of pictures that are no near copies of any other, however alike.
+        apart: ids of pictures that are no near copies of any other, however alike, besides those
+            of which the dataset knows it (`Dataset.apart`).
         progress: shows how far it is.
     """
     return _Auditor(dataset, predictions, suspicion, apart, progress).audit()
@@ -82,7 +83,8 @@ class _Auditor:
         self.dataset = dataset
         self.predictions = predictions
         self.suspicion = suspicion
-        self.apart = {row for row, name in enumerate(dataset.column("id")) if name in apart}
+        known = dataset.apart.union(apart)
+        self.apart = {row for row, name in enumerate(dataset.column("id")) if name in known}
         self.progress = progress
         self.paths: list[str] = dataset.column("path")
         self.splits: list[str] = dataset.column("split")
