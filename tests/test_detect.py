@@ -321,3 +321,5 @@ def test_another_network_is_not_taken_for_centerface(tmp_path: Path) -> None:
 def test_unknown_name() -> None:
     with pytest.raises(UsageError, match="unknown detector 'hog': expected one of auto, fast"):
         make_detector("hog")
+    with pytest.raises(UsageError, match=r"detector gone\.onnx: there is no such file"):
+        make_detector("gone.onnx")

@@ -343,6 +343,22 @@ def test_affectnet_kaggle(tmp_path: Path) -> None:
     assert rows["Train/Sad/odd.jpg"]["relFCs"] is None
 
 
+def test_affectnet_kaggle_leaves_out_a_row_whose_split_is_none(tmp_path: Path) -> None:
+    """Where the file's folder says the split, that counts."""
+    rows = ("0,anger/one.jpg,anger,,trian", "1,two.jpg,anger,,trian", "2,three.jpg,fear,,Testing")
+    _text(tmp_path / "s/labels.csv", ",pth,label,relFCs,subset", *rows)
+    for seed, path in enumerate(("Test/anger/one.jpg", "two.jpg", "three.jpg")):
+        _image(tmp_path / "s" / path, seed)
+    import_dataset("affectnet-kaggle", tmp_path / "s", tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    told = zip(*(dataset.column(name) for name in ("split", "problem", "excluded")), strict=True)
+    assert dict(zip(dataset.column("path"), told, strict=True)) == {
+        "Test/anger/one.jpg": ("test", None, None),
+        "two.jpg": ("train", "bad_label", "subset 'trian' is none of train, valid and test"),
+        "three.jpg": ("test", None, None),
+    }
+
+
 def test_affectnet_kaggle_says_how_files_were_found(tmp_path: Path) -> None:
     affectnet_kaggle(tmp_path / "s")
     table = next((tmp_path / "s").rglob("*.csv"))

@@ -239,6 +239,9 @@ def test_missing_file(tmp_path: Path, kind: Callable[[Path], str | Path]) -> Non
     with pytest.raises(ImageError) as caught:
         read_image(kind(missing))
     assert str(caught.value) == f"no such file: '{missing}'"
+    for address in ("https://mien.example/a.jpg", Path("http://mien.example/a.jpg")):
+        with pytest.raises(ImageError, match="an address, nothing is fetched: save it first"):
+            read_image(address)
 
 
 def test_folder_is_no_image(tmp_path: Path) -> None:

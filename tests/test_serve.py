@@ -835,6 +835,22 @@ def test_clients_that_leave_early_are_not_told_as_failures(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_picture_under_way_is_answered_where_the_server_is_stopped(tmp_path: Path) -> None:
+    with running(tmp_path, "--port", "0") as (address, process):
+        port = int(address.rstrip("/").rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as upload:
+            head = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+            upload.sendall(head.encode() + bytes(1000))
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(lambda: upload.recv(1 << 16), b"")).decode()
+        _, said = process.communicate(timeout=10)
+    assert answer.startswith("HTTP/1.1 503 ")
+    assert "the server is being stopped" in answer
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
 def test_on_other_addresses_a_token_is_made_up(tmp_path: Path) -> None:
     import httpx2 as httpx
 

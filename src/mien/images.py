@@ -102,6 +102,8 @@ def read_image(
             with Image.open(held, formats=_formats()) as image:
                 return _to_array(image, max_pixels)
     except FileNotFoundError:
+        if re.match(r"https?:/", name if isinstance(name, str) else ""):
+            raise ImageError(f"{name}: an address, nothing is fetched: save it first") from None
         raise ImageError(f"no such file: {name!r}") from None
     except ImageError:
         raise

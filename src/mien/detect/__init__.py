@@ -85,6 +85,10 @@ DETECTORS: Mapping[str, Callable[..., Detector]] = MappingProxyType(
 )
 """Every detector by name."""
 
+_OF_FILES: Mapping[str, Callable[[Path], Detector]] = MappingProxyType(
+    {".onnx": YuNet, ".tflite": BlazeFace}
+)
+
 _OF_THREADS: Final = frozenset({"auto", "fast", "centerface"})
 """Those that ONNX Runtime computes."""
 
@@ -117,10 +121,10 @@ def make_detector(name: str, *, threads: int = 0) -> Detector:
     if name in DETECTORS:
         return DETECTORS[name](threads=threads) if name in _OF_THREADS else DETECTORS[name]()
     path = Path(name)
-    if path.suffix == ".onnx" and path.is_file():
-        return YuNet(path)
-    if path.suffix == ".tflite" and path.is_file():
-        return BlazeFace(path)
+    if read := _OF_FILES.get(path.suffix):
+        if not path.is_file():
+            raise UsageError(f"detector {name}: there is no such file")
+        return read(path)
     raise UsageError(
         f"unknown detector {name!r}: expected one of {', '.join(DETECTORS)}, or a file, YuNet's "
         ".onnx or BlazeFace's .tflite"

@@ -55,7 +55,7 @@ _NOT_TAKEN_IN: Final = {
     408: "the picture took too long to arrive",
     413: "the picture's file is too large",
     415: "a form, not a picture's file",
-    503: "too many pictures wait already; `Retry-After` says when to try again",
+    503: "too many pictures wait, or the server stops; `Retry-After` says when to try again",
 }
 
 
@@ -178,6 +178,10 @@ def _add_api(app: FastAPI, house: _House, *, asks_for_token: bool) -> None:
         except (ClientDisconnect, LeftError):
             # Nobody reads this answer; without one, the server would call it a failure of its own.
             raise HTTPException(499, "the client left before its picture was read") from None
+        except asyncio.CancelledError:
+            # The server ends, and has waited as long as it may for what is under way.
+            stops = "the server is being stopped: try again"
+            raise HTTPException(503, stops, {"Retry-After": "1"}) from None
         return JSONResponse(seen.to_json(), 422 if seen.error else 200)
 
     @app.get("/v1/models", responses=_described(refused), dependencies=token)

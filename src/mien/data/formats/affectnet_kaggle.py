@@ -18,6 +18,7 @@ from mien.data.formats.reading import (
     emotion_of_folder,
     image_loader,
     missing,
+    no_split,
     open_around,
     shown,
     split_named,
@@ -52,10 +53,9 @@ class _Resolved:
         finder = Finder(images)
         self.by_path: list[Sequence[str]] = []
         lost: dict[str, list[int]] = defaultdict(list)
-        for row, (line, (pth, subset)) in enumerate(table.rows("pth", "subset")):
+        for row, (_, (pth, subset)) in enumerate(table.rows("pth", "subset")):
             named = inside(pth)
-            wanted = table.split(line, "subset", subset)
-            found = _fitting(finder, named, folder, wanted) if named else ()
+            found = _fitting(finder, named, folder, split_named(subset)) if named else ()
             self.by_path.append(found)
             if named and not found:
                 lost[_name(named)].append(row)
@@ -124,7 +124,7 @@ def _items(tree: FileTree, table: Table, resolved: _Resolved) -> Iterator[Item]:
     for row, (_, (pth, given, flatness, subset)) in enumerate(rows):
         value = number(flatness)
         values = {} if value is None else {"relFCs": value}
-        of_row = _Row(tree, given, values, split_named(subset))
+        of_row = _Row(tree, given, values, subset)
         files = resolved.by_path[row]
         if row in resolved.by_name:
             path = resolved.by_name[row]
@@ -144,18 +144,25 @@ class _Row(NamedTuple):
     tree: FileTree
     given: str
     values: Mapping[str, float]
-    subset: Split | None
+    subset: str
 
     def sample(self, path: str, located: Literal["path", "name"] | None = None) -> Sample:
         label = find_alias(self.given)
+        split = (split_of(self.tree, path) if located else None) or split_named(self.subset)
+        excluded = None
+        if self.subset and split is None:
+            # Left open, it might land in the wrong one.
+            excluded = no_split("subset", self.subset)
+        elif label is None:
+            excluded = f"label {shown(self.given)} names no emotion"
         return Sample(
             path,
-            (split_of(self.tree, path) if located else None) or self.subset,
+            split,
             label,
-            excluded=None if label else f"label {shown(self.given)} names no emotion",
+            excluded=excluded,
             given=self.given,
             folder_label=emotion_of_folder(path) if located else None,
-            problem=None if label else "bad_label",
+            problem="bad_label" if excluded else None,
             located=located,
             values=self.values,
         )

@@ -17,6 +17,7 @@ from mien.data.formats.reading import (
     Item,
     Reading,
     emotion_of_folder,
+    no_split,
     open_around,
     shown,
     split_named,
@@ -251,7 +252,7 @@ def _items(
         box = _box(numbers(box_cells), corners=columns.corners)
         if split and not split_named(split):
             # Left open, it might land in the wrong one.
-            excluded = f"{columns.split} {shown(split)} is none of train, valid and test"
+            excluded = no_split(columns.split, split)
         elif label is None:
             excluded = _no_name(given, codes)
         elif votes is None:

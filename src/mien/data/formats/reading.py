@@ -32,6 +32,7 @@ __all__ = [
     "missing",
     "mostly",
     "no_image",
+    "no_split",
     "open_around",
     "open_tree",
     "shown",
@@ -155,6 +156,11 @@ def shown(cell: str) -> str:
 def split_named(name: str) -> Split | None:
     """Return the split that a name means (``val_set``, ``Test Set``), in any case, or None."""
     return _SPLIT_NAMES.get(re.sub(r"[\s_-]+", "_", name.strip().lower()))
+
+
+def no_split(column: str, cell: str) -> str:
+    """Say why a row is left out whose split `split_named` does not know."""
+    return f"{column} {shown(cell)} is none of train, valid and test"
 
 
 def split_of_folder(path: str) -> Split | None:

@@ -9,10 +9,9 @@ from functools import cached_property
 from itertools import chain
 from typing import IO
 
-from mien.data.formats.reading import shown, split_named
 from mien.data.source import FileTree
 from mien.errors import DatasetError
-from mien.records import Box, Split
+from mien.records import Box
 
 __all__ = ["Table", "box_of", "find_table", "header", "lines", "number", "numbers"]
 
@@ -73,19 +72,6 @@ class Table:
         for line, row in read:
             cells = [*row, *[""] * (lacking - len(row))][:lacking] + [""]
             yield line, tuple(cells[place].strip() for place in places)
-
-    def split(self, line: int, column: str, cell: str) -> Split | None:
-        """Return the split that a cell names; None where it is empty.
-
-        Raises:
-            DatasetError: it names none: left open, it might land in the wrong one.
-        """
-        split = split_named(cell)
-        if cell and split is None:
-            raise DatasetError(
-                f"{self.where} line {line}: {column} {shown(cell)}, expected train, valid or test"
-            )
-        return split
 
     def _read(self) -> Iterator[tuple[int, list[str]]]:
         with (
