@@ -262,6 +262,8 @@ def test_json_is_never_written_over_what_is_none(
         assert (ran.status, len(ran.err.splitlines())) == (2, 1)
         assert "that is there, holds no JSON and would be lost" in ran.err
         assert target.read_bytes() == before
+    ran = mien("eval", "no-model", "--data", "nowhere", "--json", photo)
+    assert "would be lost" in ran.err, "it is said before anything is done"
     for there in (b"", b' {"of": "before"}\n', b"[1]"):
         (tmp_path / "it.json").write_bytes(there)
         assert mien(command, *sources, "--json", tmp_path / "it.json").status == 0

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from filmed import Actor, film
+from mien import load
 from mien.cli.recognition import _Copies, _Reports
 from mien.images import write_image
 from mien.live import LiveResult
+from mien.progress import silent
 from mien.records import Prediction
 from mien.video import Frame, Video, VideoCopy
 from test_cli import Command
@@ -192,6 +194,20 @@ def test_who_interrupts_a_file_keeps_the_copy_of_before(
     assert mien("predict", clip, "--out", tmp_path).status == 130
     assert [*tmp_path.iterdir()] == [tmp_path / "clip.mp4"]
     assert (tmp_path / "clip.mp4").read_bytes() == b"yesterday's"
+
+
+def test_who_stops_to_listen_keeps_the_copy_of_before(clip: Path, tmp_path: Path) -> None:
+    class Closed(io.StringIO):
+        def flush(self) -> None:
+            if self.getvalue().count("\n") > 3:
+                raise BrokenPipeError
+
+    (before := tmp_path / "clip.mp4").write_text("whole")
+    report = _Reports(Closed(), _Copies(tmp_path, [str(clip)]), say=False)
+    with pytest.raises(BrokenPipeError):
+        report.video(load("nano", detector="none"), str(clip), silent)
+    assert before.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [before]
 
 
 def test_a_line_is_written_at_once() -> None:

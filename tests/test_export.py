@@ -288,12 +288,15 @@ def _answers(run: TorchModel, images: NDArray[np.float64]) -> NDArray[np.float32
 def test_what_is_measured_of_a_file_goes_onto_its_card(
     small_onnx: Path, tmp_path: Path, drawn_dataset: Dataset
 ) -> None:
-    before = OnnxModel(Path(shutil.copy(small_onnx, tmp_path)))
+    shutil.copy(small_onnx, tmp_path / "v3.onnx")
+    (tmp_path / "latest.onnx").symlink_to("v3.onnx")
+    before = OnnxModel(tmp_path / "latest.onnx")
     card = before.card
     crops = drawn_crops(card.spec, count=16, seed=3)
     report = evaluate(before, drawn_dataset, "test")
     note_figures(before.path, "test", report.to_json())
-    after = OnnxModel(before.path)
+    after = OnnxModel(tmp_path / "v3.onnx")
+    assert before.path.is_symlink()
     found = after.card.figures
     assert set(found) == {"test"}
     assert found["test"]["accuracy"] == report.evaluation.accuracy

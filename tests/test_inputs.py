@@ -64,6 +64,18 @@ def test_find(sources: list[str], expected: list[str]) -> None:
     assert find_inputs(sources) == (expected, {})
 
 
+@pytest.mark.usefixtures("here")
+def test_hidden_files_of_a_folder_are_not_read_unless_named() -> None:
+    for name in ("deep/._c.webp", "deep/.0a.partial.mp4", "deep/.trash/a.jpg"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"x")
+    assert find_inputs(["deep"]).paths == ["deep/c.webp", "deep/er/d.tif"]
+    assert find_inputs(["deep/.trash", "deep/._c.webp"]).paths == [
+        "deep/.trash/a.jpg",
+        "deep/._c.webp",
+    ]
+
+
 def test_absolute_pattern(here: Path) -> None:
     assert find_inputs([f"{here}/deep/*"]).paths == [f"{here}/deep/c.webp"]
 

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -310,6 +311,20 @@ def test_folders_behind_links_are_read(folder: Path, tmp_path: Path) -> None:
     (source / "faces").symlink_to(folder)
     (source / "nothing.png").symlink_to(tmp_path / "missing.png")
     assert plan_scores(job_of(source), str(tmp_path / "out")).images == 13
+
+
+def test_a_folder_is_read_once_however_many_links_lead_there(folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "round"
+    shutil.copytree(folder, source / "faces")
+    (source / "again").symlink_to(source / "faces")
+    (source / "faces" / "up").symlink_to(source)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "back").symlink_to(source)
+    (source / "faces" / "other").symlink_to(tmp_path / "other")
+    plan = plan_scores(job_of(source), str(tmp_path / "out"))
+    assert plan.images == 13
+    places = {path for number in plan.missing() for path, *_ in plan.part(number).pieces}
+    assert all(path.startswith(f"{source}/faces/") for path in places)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -919,6 +920,45 @@ def test_a_connection_that_never_asks_is_closed(
     config = config_of(monkeypatch, {"base": base})
     nothing, part, whole = asyncio.run(all_at_once())
     assert (nothing, part, whole[:15]) == (b"", b"", b"HTTP/1.1 200 OK")
+
+
+def test_a_body_that_is_refused_is_not_waited_for(
+    base: EmotionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.serve.connection.HEAD_S", 0.4)
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b"no"})
+
+    async def dribble(port: int, pause: float) -> bytes:
+        """Send a request byte by byte, and another one; return what came."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head)
+        said = await asyncio.wait_for(reader.read(500), 5)
+        for _ in range(9):
+            await asyncio.sleep(pause)
+            writer.write(b"x")
+        with suppress(TimeoutError, ConnectionError):
+            writer.write(head + b"123456789")
+            while more := await asyncio.wait_for(reader.read(500), 0.3):
+                said += more
+        writer.close()
+        return said
+
+    async def both() -> tuple[bytes, bytes]:
+        config.loaded_app = refuse
+        server = await asyncio.get_running_loop().create_server(
+            lambda: config.http_protocol_class(config, ServerState(), {}), "127.0.0.1", 0
+        )
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            return await asyncio.gather(dribble(port, 0.01), dribble(port, 0.1))
+
+    config = config_of(monkeypatch, {"base": base})
+    quick, slow = asyncio.run(both())
+    assert [said.count(b"HTTP/1.1 401") for said in (quick, slow)] == [2, 1]
 
 
 def test_a_connection_that_ended_has_no_deadline_left() -> None:

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 from mien.card import METADATA_KEY, ModelCard
 from mien.checkpoint import AVERAGE_NAME, BEST_NAME, read_weights, write_tensors
+from mien.cli import app
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset, replace_column
 from mien.data.stream import write_stream
@@ -99,6 +101,22 @@ def test_runs_around_one_place_are_averaged_to_something_better(
     assert _loss(tmp_path / "average", known_dataset) == pytest.approx(
         card.figures["valid"]["nll"], abs=1e-5
     )
+
+
+def test_the_command_tells_what_the_average_came_to(
+    tmp_path: Path,
+    known_dataset: Dataset,
+    learnt_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mien.data.stream.open_data", lambda _: known_dataset)
+    runs = [str(_changed(learnt_run, tmp_path / f"moved-{i}", 0.3, seed=i)) for i in range(4)]
+    place = ["--data", "faces", "--out", str(tmp_path / "average")]
+    ran = CliRunner().invoke(app, ["average", *runs, *place, "--device", "cpu"])
+    assert ran.exit_code == 0, ran.output
+    _, card = read_weights(tmp_path / "average" / BEST_NAME)
+    told = f"of 4 runs: validation loss {card.figures['valid']['nll']:.4f}, accuracy "
+    assert told in ran.stdout
 
 
 def test_a_run_that_does_not_help_is_left_out(

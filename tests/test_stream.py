@@ -273,6 +273,13 @@ def test_tar_files_of_others_are_not_touched(tmp_path: Path, ferplus_dataset: Da
     assert theirs.read_text() == "of somebody else"
 
 
+def test_one_emotion_makes_no_stream(tmp_path: Path, ferplus_dataset: Dataset) -> None:
+    rows = replace(ferplus_dataset, info={**ferplus_dataset.info, "labels": ["fear"]})
+    with pytest.raises(DatasetError, match=r"all its images are of fear; expected two or more"):
+        write_stream(rows, str(tmp_path / "stream"))
+    assert not list(tmp_path.rglob("*.tar"))
+
+
 def test_damage_is_said_in_one_line(tmp_path: Path, ferplus_dataset: Dataset) -> None:
     with pytest.raises(DatasetError, match=r"no stream\.json to be read there"):
         Stream(str(tmp_path))

@@ -272,6 +272,15 @@ def test_likeness_knows_the_same_person_with_another_expression() -> None:
     assert np.median(others) < 0.3
 
 
+def test_a_film_of_few_frames_is_of_one_scene() -> None:
+    """Where each comes seconds after the one before, only the first of these is a surprise."""
+    still = Actor(3, lambda t: (0.5, 0.5))
+    (shot,) = film([still], seconds=1, fps=1)
+    times = (0, 5, 10, 15, 21, 33)
+    run = Run([replace(shot, time_s=float(time_s)) for time_s in times])
+    assert run.numbers[0] == [1, 2, 2, 2, 2, 2]
+
+
 def test_a_face_in_sight_is_kept_however_seldom_it_is_looked_for() -> None:
     detector = TrueDetector()
     tracker = Tracker(FixedReader(detector), detect_every_s=4)

@@ -126,7 +126,7 @@ def note_figures(path: Path, split: Split, figures: Mapping[str, Any]) -> None:
     card = OnnxModel(path).card
     card = card.model_copy(update={"figures": {**card.figures, split: _for_card(figures)}})
     proto = onnx.load_model(str(path))
-    with replacing(path) as partial:
+    with replacing(path.resolve()) as partial:  # a link to it stays one
         _save(proto, card, partial)
 
 

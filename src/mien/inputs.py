@@ -30,8 +30,9 @@ class Inputs(NamedTuple):
 def find_inputs(sources: Iterable[str], *, without: Path | None = None) -> Inputs:
     """Find the images and videos that some names mean.
 
-    Folders are searched whole. A plain file is taken whatever its suffix, an address as it is; a
-    file that does not exist is kept, so that its absence is reported beside what was found.
+    Folders are searched whole, but for hidden files and folders. A plain file is taken whatever its
+    suffix, an address as it is; a file that does not exist is kept, so that its absence is reported
+    beside what was found.
 
     Args:
         sources: the names.
@@ -65,7 +66,12 @@ def _search(source: str) -> Iterator[str] | None:
     if is_address(source):
         return None
     if _is_folder(source):
-        return (str(file) for file in Path(source).rglob("*"))
+        # Hidden are what macOS leaves beside photos (._photo.jpg), and recordings that were killed.
+        return (
+            str(file)
+            for file in Path(source).rglob("*")
+            if not any(part.startswith(".") for part in file.relative_to(source).parts)
+        )
     if glob.has_magic(source) and not os.path.exists(source):  # noqa: PTH110, as in _is_folder
         # pathlib's glob takes no absolute patterns.
         return glob.iglob(source, recursive=True)  # noqa: PTH207

@@ -133,6 +133,7 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._last: Glance | None = None
         self._time = 0.0
+        self._gap = 0.0
         self._detected_at = 0.0
         self._given = 0
 
@@ -142,12 +143,15 @@ class Tracker:
         Args:
             image: RGB (H, W, 3) or grey (H, W), uint8, upright.
             time_s: seconds since any fixed moment. Time that runs backwards, or stands still for
-                longer than ``remember_s``, begins a new scene: everyone is forgotten.
+                longer than ``remember_s`` and twice as long as before, begins a new scene: everyone
+                is forgotten.
         """
         now, before = glance(image), self._last
-        if before is None or not 0 <= time_s - self._time <= self._remember:
+        gap = 0.0 if before is None else time_s - self._time
+        # Of a film with few frames a minute, each comes after a long time.
+        if not 0 <= gap <= max(self._remember, 2 * self._gap):
             self._tracks, before = [], None
-        self._last, self._time = now, time_s
+        self._last, self._time, self._gap = now, time_s, max(gap, 0.0)
         lost = self._moved(before, now, image.shape)
         if before is None or self._is_due(time_s, self._detect_every if not lost else 0.0):
             started = time.perf_counter()

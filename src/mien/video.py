@@ -4,8 +4,8 @@ One frame is in memory at a time, however long the video is. Sound is not read a
 Knows nothing of faces.
 """
 
-import hashlib
 import os
+import secrets
 import stat
 import sys
 from collections.abc import Iterator
@@ -230,8 +230,7 @@ class VideoCopy:
         self.rate = round(rate, 3 if rate < 65 else 2)
         self.frames = 0
         # OpenCV chooses the container by the suffix. Short, as a name may be as long as it can be.
-        told_apart = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-        self._partial = path.with_name(f".{told_apart}.partial{path.suffix}")
+        self._partial = path.with_name(f".{secrets.token_hex(4)}.partial{path.suffix}")
         self._most_repeats = most_repeats
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)

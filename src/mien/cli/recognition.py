@@ -377,7 +377,6 @@ class _Reports:
                             copy.add(prediction, pixels)
                 except KeyboardInterrupt:
                     if not is_address(path):
-                        copy.drop()
                         raise
                     interrupted = True
         except VideoError as error:
@@ -416,6 +415,8 @@ def _write_line(lines: IO[str] | None, prediction: Prediction) -> None:
 class _AnnotatedVideo:
     """A context manager that writes an annotated copy; where it cannot, reading goes on without.
 
+    Where the block ends by an error, nothing is left of it.
+
     Args:
         path: where to; None: nowhere.
         rate: frames a second.
@@ -433,17 +434,13 @@ class _AnnotatedVideo:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        self._try(lambda copy: copy.close())
+    def __exit__(self, kind: object, *raised: object) -> None:
+        self._try(lambda copy: copy.close() if kind is None else copy.drop())
 
     def add(self, prediction: Prediction, pixels: "NDArray[np.uint8]") -> None:
         from mien.annotate import annotate
 
         self._try(lambda copy: copy.add(annotate(pixels, prediction.faces), prediction.time_s))
-
-    def drop(self) -> None:
-        """Leave nothing of it."""
-        self._try(lambda copy: copy.drop())
 
     def _try(self, write: Callable[["VideoCopy"], None]) -> None:
         if self._copy is None:

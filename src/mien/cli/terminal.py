@@ -40,21 +40,49 @@ __all__ = [
 
 T = TypeVar("T")
 
-FiguresFile = Annotated[
-    str | None,
-    typer.Option("--json", help="The figures; - is standard output.", metavar="FILE"),
-]
-LinesFile = Annotated[
-    str | None,
-    typer.Option("--json", help="One JSON object a line; - is standard output.", metavar="FILE"),
-]
-"""What ``--json`` names, for `json_lines` and `hand_out`."""
-
 # Where several processes of a machine train together, only the first speaks, but for `complain`.
 _SILENT = os.environ.get("LOCAL_RANK", "0") != "0"
 
 out_console = Console(highlight=False, quiet=_SILENT)
 err_console = Console(stderr=True, highlight=False, quiet=_SILENT)
+
+
+def _expect_json(target: str | None) -> str | None:
+    """Refuse to write over what is no JSON: a photo, a film, a model that stood after ``--json``.
+
+    Raises:
+        UsageError: there is such a file.
+    """
+    if target and target != "-" and (path := Path(target)).is_file():
+        with path.open("rb") as file:
+            begins = file.read(64).lstrip()[:1]
+        if begins not in {b"", b"{", b"["}:
+            raise UsageError(
+                f"--json {path}: that is there, holds no JSON and would be lost; expected a new "
+                "file, one of JSON, or - for standard output"
+            )
+    return target
+
+
+FiguresFile = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        help="The figures; - is standard output.",
+        metavar="FILE",
+        callback=_expect_json,
+    ),
+]
+LinesFile = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        help="One JSON object a line; - is standard output.",
+        metavar="FILE",
+        callback=_expect_json,
+    ),
+]
+"""What ``--json`` names, for `json_lines` and `hand_out`."""
 
 
 @contextmanager
@@ -65,26 +93,10 @@ def json_lines(target: str | None) -> Iterator[IO[str] | None]:
     elif target == "-":
         yield sys.stdout
     else:
-        _expect_json(path := Path(target))
+        path = Path(target)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as file:
             yield file
-
-
-def _expect_json(path: Path) -> None:
-    """Refuse to write over what is no JSON: a photo, a film, a model that stood after ``--json``.
-
-    Raises:
-        UsageError: there is such a file.
-    """
-    if path.is_file():
-        with path.open("rb") as file:
-            begins = file.read(64).lstrip()[:1]
-        if begins not in {b"", b"{", b"["}:
-            raise UsageError(
-                f"--json {path}: that is there, holds no JSON and would be lost; expected a new "
-                "file, one of JSON, or - for standard output"
-            )
 
 
 def hand_out(target: str | None, text: str) -> None:
@@ -99,7 +111,6 @@ def hand_out(target: str | None, text: str) -> None:
         with path.open("w", encoding="utf-8") as file:
             file.write(text)
     else:
-        _expect_json(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
 

@@ -201,7 +201,7 @@ def average(
     figures = card.figures["valid"]
     taken = sum(run.taken for run in tried)
     out_console.print(
-        f"average of {taken} of {len(tried)} runs: validation loss {figures['loss']:.4f}, "
+        f"average of {taken} of {len(tried)} runs: validation loss {figures['nll']:.4f}, "
         f"accuracy {figures['accuracy']:.2%}, macro recall {figures['macro_recall']:.2%}"
         if taken > 1
         else f"no other run helps {shown(tried[0].run)}: the average is that run alone; expected "

@@ -226,6 +226,11 @@ def write_stream(
     rows = {split: chance.permutation(dataset.usable(split)) for split in STREAMED_SPLITS}
     if not all(len(of) for of in rows.values()):
         raise DatasetError(f"{dataset.path}: train and valid need usable images to make a stream")
+    if len(dataset.emotions) < 2:
+        raise DatasetError(
+            f"{dataset.path}: all its images are of {dataset.emotions[0]}; expected two or more "
+            "emotions"
+        )
     files.create_dir(root)
     begun = f"{root}/{_BEGUN}"
     with whole_file(files, begun) as file:

@@ -235,15 +235,26 @@ def _files(source: fs.FileSystem, root: str, name: str) -> list[str]:
 
 
 def _local_files(root: str) -> Iterator[str]:
-    """Yield the files of a folder and all below it; pyarrow lists none whose name is not UTF-8."""
+    """Yield the files of a folder and all below it, also behind links, each folder once.
+
+    pyarrow lists none whose name is not UTF-8.
+    """
 
     def refuse(error: OSError) -> NoReturn:
         raise error
 
-    for folder, _, names in os.walk(root, onerror=refuse, followlinks=True):
-        for name in names:
-            if (path := Path(folder, name)).is_file():
-                yield path.as_posix()
+    tops, entered = [Path(root)], set[tuple[int, int]]()
+    for top in tops:
+        for folder, inner, names in os.walk(top, onerror=refuse):
+            found = Path(folder).stat()
+            if (identity := (found.st_dev, found.st_ino)) in entered:
+                inner.clear()  # a link led here, perhaps from within
+                continue
+            entered.add(identity)
+            tops += sorted(path for name in inner if (path := Path(folder, name)).is_symlink())
+            for name in names:
+                if (path := Path(folder, name)).is_file():
+                    yield path.as_posix()
 
 
 def _wanted(paths: Iterable[str], root: str) -> list[str]:
