@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ImageColor
 
-from mien.annotate import COLOURS, annotate
+from mien.annotate import COLOURS, _labelled, _meet, annotate
 from mien.labels import EMOTIONS
 from mien.records import Box, Face
 
@@ -110,3 +110,26 @@ def test_a_model_with_fewer_emotions() -> None:
     face = Face(Box(10, 10, 150, 150), 0.8, "anger", 0.6, {"anger": 0.6, "fear": 0.4})
     pixels = np.zeros((300, 400, 3), dtype=np.uint8)
     assert _changed(pixels, annotate(pixels, [face])).any()
+
+
+@pytest.mark.parametrize("track", [None, 7], ids=["picture", "film"])
+def test_labels_of_a_crowd_do_not_hide_each_other(track: int | None) -> None:
+    faces = [
+        Face(Box(20.0 + 55 * i, 40.0 + 60 * j, 40, 50), 0.9, emotion, 0.9, EVEN, track)
+        for i in range(8)
+        for j, emotion in enumerate(("happiness", "surprise", "contempt", "disgust"))
+    ]
+    unit, labels = _labelled(faces, (800, 600))
+    assert 10 <= unit < 600 / 42
+    places = [label.place for label in labels]
+    assert not any(_meet(a, b) for i, a in enumerate(places) for b in places[:i])
+    assert all("90%" in label.text or label.text == "7" for label in labels)
+    one = _labelled(faces[:1], (800, 600))
+    assert one[0] == 600 / 42
+
+
+def test_where_no_label_fits_the_least_is_written() -> None:
+    faces = [_face(Box(100.0 + 9 * i, 100, 60, 60)) for i in range(9)]
+    unit, labels = _labelled(faces, (400, 400))
+    assert unit == 10
+    assert {label.text for label in labels} == {"fear 90%", "90%"}

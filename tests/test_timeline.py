@@ -54,7 +54,8 @@ def test_who_is_seen_in_every_frame_of_a_slow_film_is_not_out_of_sight(fps: floa
         now = number / fps
         timeline.add(Prediction("a", 1, 1, (_face(1, "fear"),), time_s=now), PIXELS)
     times, rows = timeline.series(timeline.people()[0])
-    assert len(times) == 40
+    assert len(times) == 41
+    assert times[-1] == timeline.duration_s, "the last frame stands until the end"
     assert not np.isnan(rows).any()
 
 
@@ -68,6 +69,7 @@ def test_series_hold_the_probabilities_and_gaps() -> None:
     gaps = np.isnan(rows).all(axis=1)
     assert np.count_nonzero(gaps) == 1
     assert 0.2 < times[gaps][0] < 2.0
+    assert times[-1] == timeline.duration_s
     assert rows[~gaps][:, EMOTIONS.index("fear")] == pytest.approx(0.86)
     assert np.nansum(rows, axis=1)[~gaps] == pytest.approx(1.0)
 
@@ -163,7 +165,8 @@ def test_the_portrait_is_the_clearest_view() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (7.9, "0:07"), (750, "12:30"), (3750, "1:02:30")]
+    ("seconds", "text"),
+    [(0, "0:00"), (7.9, "0:07"), (3.9999999999999996, "0:04"), (750, "12:30"), (3750, "1:02:30")],
 )
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text

@@ -1,10 +1,11 @@
 """Drawing what was recognised onto a copy of the picture."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -44,13 +45,26 @@ PRINT_COLOURS: Mapping[str, str] = MappingProxyType(
 _INK = "#14181d"
 _PANEL = (20, 24, 29, 205)
 _TEXT = "#f3f5f7"
+_SMALLEST = 10.0
+"""Size of the writing, pixels."""
+
 _BARS = 3
 _UNITS_FOR_BARS = 11.5
 """Narrower boxes, in the size of the writing, have no room for a name, a bar and a figure."""
 
 
+class _Label(NamedTuple):
+    """A few words, and where they stand."""
+
+    text: str
+    place: Box
+
+
 def annotate(pixels: NDArray[np.uint8], faces: Iterable[Face]) -> NDArray[np.uint8]:
     """Return a copy with each face's box, emotion and confidence, and bars where there is room.
+
+    Where faces are so close that their labels would hide each other, these are written smaller, or
+    without the emotion, whose colour the box has.
 
     Args:
         pixels: RGB (H, W, 3) or grey (H, W), uint8; left as it is.
@@ -64,32 +78,82 @@ def annotate(pixels: NDArray[np.uint8], faces: Iterable[Face]) -> NDArray[np.uin
         cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if grey else pixels.copy(), np.uint8
     )
     size = (colour.shape[1], colour.shape[0])
-    unit = max(10.0, min(size) / 42)
-    for face in faces:
-        _draw_face(colour, face, unit, size)
+    shown = list(faces)
+    unit, labels = _labelled(shown, size)
+    for face in shown:
+        _draw_face(colour, face, unit, size, [other.box for other in shown if other is not face])
+    for face, label in zip(shown, labels, strict=True):
+        _draw_label(colour, label, face.emotion, unit)
     return colour
 
 
-def _draw_face(pixels: NDArray[np.uint8], face: Face, unit: float, size: tuple[int, int]) -> None:
+def _labelled(faces: Sequence[Face], size: tuple[int, int]) -> tuple[float, list[_Label]]:
+    """Return the size of the writing, and each face's label: as large as they fit beside others."""
+    unit = max(_SMALLEST, min(size) / 42)
+    while True:
+        labels: list[_Label] = []
+        for face in faces:
+            labels.append(_label(face, unit, size, [label.place for label in labels]))
+        whole = all(
+            label.text == _words(face)[0] for label, face in zip(labels, faces, strict=True)
+        )
+        if whole or unit == _SMALLEST:
+            return unit, labels
+        unit = max(_SMALLEST, unit / 1.25)
+
+
+def _label(face: Face, unit: float, size: tuple[int, int], taken: Sequence[Box]) -> _Label:
+    """Write above a face, or inside its box where the edge or another label is in the way."""
+    height = unit * 1.7
+    inside = min(face.box.y + unit / 4, size[1] - height)
+    free = [y for y in (face.box.y - height - unit / 4, inside) if y >= 0] or [inside]
+    places = []
+    for text in _words(face):
+        width = _font(unit * 1.1).getlength(text) + unit
+        x = min(max(0.0, face.box.x), max(0.0, size[0] - width))
+        places += [_Label(text, Box(x, y, width, height)) for y in free]
+    clear = (label for label in places if not any(_meet(label.place, other) for other in taken))
+    return next(clear, places[-len(free)])
+
+
+def _meet(a: Box, b: Box) -> bool:
+    return (
+        a.x < b.x + b.width
+        and b.x < a.x + a.width
+        and a.y < b.y + b.height
+        and b.y < a.y + a.height
+    )
+
+
+def _draw_face(
+    pixels: NDArray[np.uint8],
+    face: Face,
+    unit: float,
+    size: tuple[int, int],
+    others: Sequence[Box],
+) -> None:
     """Draw on the face's surroundings only: Pillow would take long over a whole frame."""
     x, y, width, height = face.box
-    wide = max(width, _label_width(face, unit))
-    left, right = _within(min(x, size[0] - wide) - unit, x + wide + unit, size[0])
-    top, bottom = _within(y - 3 * unit, y + height + unit * (2 + 1.45 * _BARS), size[1])
-    if left >= right or top >= bottom:
+    tall = unit * (1 + 1.45 * _BARS)
+    surroundings = Box(x - unit, y - unit, width + 2 * unit, height + unit + tall + unit)
+    if (region := _within(surroundings, size)) is None:
         return
-    image = Image.fromarray(pixels[top:bottom, left:right])
+    image = Image.fromarray(pixels[region])
     draw = ImageDraw.Draw(image, "RGBA")
-    here = replace(face, box=Box(x - left, y - top, width, height))
+    here = replace(face, box=Box(x - region[1].start, y - region[0].start, width, height))
     _draw_box(draw, here, unit)
-    if width >= unit * _UNITS_FOR_BARS and y + height + unit * (1 + 1.45 * _BARS) <= size[1]:
+    below = Box(x, y + height, width, tall)
+    room = width >= unit * _UNITS_FOR_BARS and y + height + tall <= size[1]
+    if room and not any(_meet(below, other) for other in others):
         _draw_bars(draw, here, unit)
-    _draw_label(draw, here, unit, image.size)
-    pixels[top:bottom, left:right] = np.asarray(image)
+    pixels[region] = np.asarray(image)
 
 
-def _within(low: float, high: float, end: int) -> tuple[int, int]:
-    return max(0, math.floor(low)), min(end, math.ceil(high))
+def _within(box: Box, size: tuple[int, int]) -> tuple[slice, slice] | None:
+    """Return the rows and columns of a picture that a box touches; None: it lies outside."""
+    left, right = max(0, math.floor(box.x)), min(size[0], math.ceil(box.x + box.width))
+    top, bottom = max(0, math.floor(box.y)), min(size[1], math.ceil(box.y + box.height))
+    return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None
 
 
 @lru_cache(maxsize=32)
@@ -97,13 +161,12 @@ def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _label(face: Face) -> str:
-    number = "" if face.track is None else f"{face.track}  "
-    return f"{number}{face.emotion} {face.confidence:.0%}"
-
-
-def _label_width(face: Face, unit: float) -> float:
-    return _font(unit * 1.1).getlength(_label(face)) + unit
+def _words(face: Face) -> tuple[str, str]:
+    """Return what is written of a face, and the least that is, where there is no room."""
+    share = f"{face.confidence:.0%}"
+    if face.track is None:
+        return f"{face.emotion} {share}", share
+    return f"{face.track}  {face.emotion} {share}", str(face.track)
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, face: Face, unit: float) -> None:
@@ -115,14 +178,17 @@ def _draw_box(draw: ImageDraw.ImageDraw, face: Face, unit: float) -> None:
         draw.rounded_rectangle(corners, unit / 2, outline=colour, width=line + 2 * grow)
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, face: Face, unit: float, size: tuple[int, int]) -> None:
-    text, font = _label(face), _font(unit * 1.1)
-    width, height = _label_width(face, unit), unit * 1.7
-    x = min(max(0.0, face.box.x), max(0.0, size[0] - width))
-    above = face.box.y - height - unit / 4
-    y = above if above >= 0 else min(face.box.y + unit / 4, size[1] - height)
-    draw.rounded_rectangle((x, y, x + width, y + height), unit / 2, fill=_colour(face.emotion))
-    draw.text((x + width / 2, y + height / 2), text, fill=_INK, font=font, anchor="mm")
+def _draw_label(pixels: NDArray[np.uint8], label: _Label, emotion: str, unit: float) -> None:
+    if (region := _within(label.place, (pixels.shape[1], pixels.shape[0]))) is None:
+        return
+    image = Image.fromarray(pixels[region])
+    draw = ImageDraw.Draw(image)
+    x, y = label.place.x - region[1].start, label.place.y - region[0].start
+    width, height = label.place.width, label.place.height
+    draw.rounded_rectangle((x, y, x + width, y + height), unit / 2, fill=_colour(emotion))
+    middle = (x + width / 2, y + height / 2)
+    draw.text(middle, label.text, fill=_INK, font=_font(unit * 1.1), anchor="mm")
+    pixels[region] = np.asarray(image)
 
 
 def _draw_bars(draw: ImageDraw.ImageDraw, face: Face, unit: float) -> None:

@@ -17,7 +17,7 @@ from mien.preprocess import InputSpec, face_crop
 from mien.records import Face, Prediction
 from mien.track import DETECT_EVERY
 
-__all__ = ["Person", "Timeline", "clock", "ticks"]
+__all__ = ["Person", "Timeline", "clock", "moment", "ticks"]
 
 MAX_BINS: Final = 1024
 MAX_PEOPLE: Final = 500
@@ -115,7 +115,7 @@ class Timeline:
     def series(self, person: Person) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the times, (n,), seconds, and the mean probabilities, (n, labels), of a face.
 
-        Where it was out of sight stands one row of NaN.
+        A reading stands until the next one; where the face was out of sight stands one row of NaN.
         """
         empty = np.full(len(self.labels), np.nan)
         times: list[float] = []
@@ -124,14 +124,23 @@ class Timeline:
         # A low frame rate leaves bins empty; a gap is more than a quarter second, and than a frame.
         usual_s = self.duration_s / max(self.frames, 1)
         gap = max(2, round(max(0.25, 1.5 * usual_s) / self.bin_s) + 1)
+        lasts = max(usual_s, self.bin_s)
+
+        def end(at: float) -> None:
+            times.append(min(at, max(self.duration_s, _TOLERANCE)))
+            rows.append(rows[-1])
+
         for index in sorted(person.bins):
             if before is not None and index - before > gap:
-                times.append((before + 1) * self.bin_s)
+                end(times[-1] + lasts)
+                times.append(times[-1])
                 rows.append(empty)
             total, count = person.bins[index]
             times.append(index * self.bin_s)
             rows.append(total / count)
             before = index
+        if rows:
+            end(max(times[-1] + lasts, person.last_s + usual_s))
         return np.array(times), np.array(rows).reshape(len(rows), len(self.labels))
 
     def _note(
@@ -188,9 +197,14 @@ def _row(probabilities: Mapping[str, float]) -> NDArray[np.float64]:
 
 def clock(seconds: float) -> str:
     """Return seconds as people read them: 0:07, 12:30, 1:02:30."""
-    whole = int(seconds)
+    whole = int(seconds + _TOLERANCE)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def moment(seconds: float, duration_s: float) -> str:
+    """Return a moment of a duration as people read it: 2.5 s of a short one, else as a clock."""
+    return f"{seconds:.3g} s" if duration_s < _MOST_TICKS else clock(seconds)
 
 
 def ticks(duration_s: float) -> list[tuple[float, str]]:
@@ -198,4 +212,4 @@ def ticks(duration_s: float) -> list[tuple[float, str]]:
     fitting = (step for step in _TICKS if duration_s / step <= _MOST_TICKS)
     step = next(fitting, duration_s / _MOST_TICKS)
     moments = [number * step for number in range(int(duration_s / step) + 1)]
-    return [(s, f"{s:g} s" if duration_s < _MOST_TICKS else clock(s)) for s in moments]
+    return [(s, moment(s, duration_s)) for s in moments]

@@ -6,6 +6,7 @@ labels are taken for hostile: the template escapes them.
 
 import base64
 import io
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from mien.annotate import PRINT_COLOURS
 from mien.pages import render
 from mien.steady import WINDOW
-from mien.timeline import Person, Timeline, clock, ticks
+from mien.timeline import Person, Timeline, moment, ticks
 from mien.video import title
 
 __all__ = ["render_timeline"]
@@ -45,7 +46,7 @@ def render_timeline(timeline: Timeline) -> str:
     people, moments = timeline.people(), ticks(timeline.duration_s)
     return render(
         "timeline.html.j2",
-        {"clock": clock},
+        {"moment": partial(moment, duration_s=timeline.duration_s)},
         name=title(timeline.source),
         timeline=timeline,
         rows=[_row(timeline, person) for person in people[:MOST_PEOPLE]],
@@ -85,9 +86,6 @@ def _thinned(run: NDArray[np.int64], whole: int) -> NDArray[np.int64]:
 
 
 def _area(x: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any]) -> str:
-    # A face that was seen for one moment still has a width.
-    x = np.array([x[0], x[0] + 1.0]) if len(x) == 1 else x
-    upper, lower = np.resize(upper, len(x)), np.resize(lower, len(x))
     there = [f"{a:.1f},{b:.1f}" for a, b in zip(x, upper, strict=True)]
     back = [f"{a:.1f},{b:.1f}" for a, b in zip(x[::-1], lower[::-1], strict=True)]
     return f"M{' '.join(there + back)}Z"

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from mien.annotate import PRINT_COLOURS
 from mien.figure import save_figure
-from mien.timeline import Person, Timeline, clock, ticks
+from mien.timeline import Person, Timeline, moment, ticks
 from mien.video import title
 
 __all__ = ["MOST_ROWS", "save_timeline"]
@@ -23,7 +23,7 @@ _MUTED: Final = "#5c6873"
 _FAINT: Final = "#e6eaee"
 _ROW: Final = 1.25  # inches
 _HEAD: Final = 1.15
-_NAMED: Final = 3
+_NAMED: Final = 4
 
 
 def save_timeline(path: Path, timeline: Timeline) -> None:
@@ -54,10 +54,13 @@ def _write_head(figure: Figure, timeline: Timeline, height: float) -> None:
         faces += f", the {MOST_ROWS} longest in sight shown"
     name = "".join(c if c.isprintable() else "?" for c in title(timeline.source))
     figure.text(0.022, 1 - 0.36 / height, name[:80], color=_INK, fontsize=14, weight="bold")
-    line = f"{clock(timeline.duration_s)} · {timeline.frames:,} frames · {faces}"
+    line = (
+        f"{moment(timeline.duration_s, timeline.duration_s)} · {timeline.frames:,} frames · {faces}"
+    )
     figure.text(0.022, 1 - 0.62 / height, line, color=_MUTED, fontsize=9.5)
     patches = [Patch(color=_colour(label), label=label) for label in timeline.labels]
     if patches:
+        patches.append(Patch(color=_FAINT, label="not in sight"))
         legend = figure.legend(
             handles=patches,
             ncols=len(patches),
@@ -90,8 +93,7 @@ def _draw_row(axes: Axes, timeline: Timeline, person: Person) -> None:
     axes.set_facecolor(_FAINT)
     bottom = np.zeros(len(times))
     for label, share in zip(timeline.labels, rows.T, strict=True):
-        # With a line, as a face that was seen for one moment has no area.
-        axes.fill_between(times, bottom, bottom + share, color=_colour(label), linewidth=0.8)
+        axes.fill_between(times, bottom, bottom + share, color=_colour(label), linewidth=0)
         bottom = bottom + share
     axes.set_xlim(0, max(timeline.duration_s, 1e-3))
     axes.set_ylim(0, 1)

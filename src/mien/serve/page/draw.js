@@ -45,11 +45,9 @@ export function drawBoxes(canvas, reading, mirrored) {
   }
   const at = placed(reading, { width, height });
   const taken = [];
-  const names = reading.faces.map((face, i) => {
-    // As on the card; alone in a picture, a face needs no number.
-    const number = face.track ?? (reading.faces.length > 1 ? i + 1 : "");
-    return `${number}  ${face.emotion} ${percent(face.confidence)}`.trim();
-  });
+  // As on the cards; alone in a picture, a face needs no number.
+  const numbers = reading.faces.map((face, i) => `${face.track ?? (reading.faces.length > 1 ? i + 1 : "")}`);
+  const names = reading.faces.map((face, i) => `${numbers[i]}  ${face.emotion} ${percent(face.confidence)}`.trim());
   for (const [i, face] of reading.faces.entries()) {
     const [x, y, w, h] = face.box.map((value) => value * at.scale);
     const box = { x: at.left + (mirrored ? at.width - x - w : x), y: at.top + y, w, h };
@@ -61,30 +59,35 @@ export function drawBoxes(canvas, reading, mirrored) {
       context.roundRect(box.x, box.y, w, h, 8);
       context.stroke();
     }
-    taken.push(drawLabel(context, names[i], colour, box, taken, { width, height }));
+    taken.push(drawLabel(context, [names[i], numbers[i] || names[i]], colour, box, taken, { width, height }));
   }
   canvas.setAttribute("aria-label", names.join(", ") || "no face found");
 }
 
 const meet = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 
-// Write beside a box: above it, or below where the edge or another face's name is in the way.
-function drawLabel(context, text, colour, box, taken, { width, height }) {
+// Write the first text that has room beside a box: above it, or below where the edge or another face's name is
+// in the way. Where none has, the last is written inside.
+function drawLabel(context, texts, colour, box, taken, { width, height }) {
   const size = width < 520 ? 12 : 15;
   context.font = `600 ${size}px ui-sans-serif, system-ui, sans-serif`;
   context.textBaseline = "middle";
-  const w = context.measureText(text).width + 1.2 * size;
   const h = Math.round(1.75 * size);
-  const x = Math.max(2, Math.min(box.x, width - w - 2));
-  const above = { x, y: box.y - h - 4, w, h };
-  const below = { x, y: Math.min(box.y + box.h + 4, height - h - 2), w, h };
-  const label = above.y < 2 || taken.some((other) => meet(above, other)) ? below : above;
+  const places = texts.flatMap((text) => {
+    const w = context.measureText(text).width + 1.2 * size;
+    const x = Math.max(2, Math.min(box.x, width - w - 2));
+    const below = { text, x, y: Math.min(box.y + box.h + 4, height - h - 2), w, h };
+    return box.y - h - 4 < 2 ? [below] : [{ ...below, y: box.y - h - 4 }, below];
+  });
+  const free = places.find((place) => !taken.some((other) => meet(place, other)));
+  const label = free ?? { ...places.at(-1), y: box.y + 4 };
+  const w = label.w;
   context.fillStyle = "rgb(20 24 29 / .85)";
   context.beginPath();
   context.roundRect(label.x, label.y, w, h, 7);
   context.fill();
   context.fillStyle = colour;
-  context.fillText(text, label.x + 0.6 * size, label.y + h / 2 + 1);
+  context.fillText(label.text, label.x + 0.6 * size, label.y + h / 2 + 1);
   return label;
 }
 
