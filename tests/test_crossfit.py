@@ -1,6 +1,6 @@
 """Tests of cross-fitting: every image judged once, by a network that has not seen it or a twin."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,29 @@ def test_what_is_done_is_not_done_again(
     monkeypatch.setattr("mien.crossfit.train", None)
     again = cross_fit(dataset, QUICK, fit.folder, folds=2)
     np.testing.assert_array_equal(fit.found.probabilities, again.probabilities)
+
+
+@pytest.mark.parametrize("column", ["subject", "apart"])
+def test_answers_of_other_folds_are_not_taken(
+    dataset: Dataset, fit: Fit, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    """Folds are cut by people and copies, of which a fingerprint tells nothing."""
+    ids = dataset.column("id")
+    if column == "subject":
+        other = dataset.with_column("subject", ["A", *dataset.column("subject")[1:]])
+    else:
+        other = replace(dataset, info={**dataset.info, "apart": ids[:1]})
+
+    class CutAnewError(Exception):
+        pass
+
+    def cut(*_: Any, **__: Any) -> Any:
+        raise CutAnewError
+
+    monkeypatch.setattr("mien.crossfit.cut_folds", cut)
+    cross_fit(dataset, QUICK, fit.folder, folds=2)
+    with pytest.raises(CutAnewError):
+        cross_fit(other, QUICK, fit.folder, folds=2)
 
 
 def test_an_interrupted_fit_ends_the_same(dataset: Dataset, fit: Fit, tmp_path: Path) -> None:

@@ -277,6 +277,16 @@ def test_copies_of_these_kinds_go_whatever_was_decided(
     assert {"02.png", "03.png"} & names == {"03.png"}
 
 
+def test_of_copies_the_one_that_was_looked_at_stays(faces: Dataset, tmp_path: Path) -> None:
+    (shown,) = (path for path in faces.column("path") if path.endswith("07.png"))
+    seen = Decisions({_id(faces, "07.png"): "anger"})
+    clean_dataset(faces, tmp_path / "out", Rules(drop=("duplicate",)), decisions=seen)
+    cleaned = Dataset.open(tmp_path / "out")
+    labels = dict(zip(cleaned.column("path"), cleaned.column("label"), strict=True))
+    assert labels[shown] == "anger"
+    assert not any(path.endswith("copy.png") for path in labels)
+
+
 @pytest.fixture(scope="module")
 def alike(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """One picture three times, the middle one mirrored and in the test split, with a copy of it."""

@@ -291,8 +291,10 @@ def test_who_may_have_learnt_what_is_held_out_is_told(
 
     def made(of: str | dict[str, Any]) -> ModelCard:
         """The card of a model that learnt here or elsewhere, or here after others."""
-        at = of if isinstance(of, str) and of != "here" else ferplus_dataset.info["fingerprint"]
-        data = {"source_format": "ferplus", "fingerprint": at, "train": 9, "valid": 3}
+        here = isinstance(of, dict) or of == "here"
+        at = ferplus_dataset.info["fingerprint"] if here else of
+        known_by = {"source_format": "ferplus" if here else "folder", "fingerprint": at}
+        data = {**known_by, "train": 9, "valid": 3}
         ways = of.items() if isinstance(of, dict) else ()
         told = {way: [made(each).lineage() for each in others] for way, others in ways}
         return model.card.model_copy(update={"training": {"dataset": data, **told}})
@@ -342,8 +344,42 @@ def test_another_form_of_what_was_learnt_carries_a_word(
     info = {**ferplus_dataset.info, "fingerprint": "own", **judged}
     told = evaluate(model, replace(ferplus_dataset, info=info), "test").caveat
     assert "learnt from another form of this dataset" in told
+    # Also where it has gone on since, from or by such a model, with the dataset itself.
+    before = {"dataset": learnt}
+    own = {key: info[key] for key in ("fingerprint", "source_format")}
+    for way in ("started_from", "taught_by"):
+        lineage = model.card.model_copy(update={"training": before}).lineage()
+        card = model.card.model_copy(update={"training": {"dataset": own, way: [lineage]}})
+        of_both = Remembers(ferplus_dataset, EMOTIONS)
+        of_both.card = card
+        said = evaluate(of_both, replace(ferplus_dataset, info=info), "test").caveat
+        assert "learnt from another form of this dataset" in said
     other = replace(ferplus_dataset, info={**info, "fingerprint": "other", "cleaned": [], **FOLDER})
     assert "nobody has checked" in evaluate(model, other, "test").caveat
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ({"label_from": "model", "drop": []}, True),
+        ({"label_from": None, "drop": ["flat", "label_suspect"]}, True),
+        ({"label_from": "votes", "drop": ["flat"]}, False),
+    ],
+)
+@pytest.mark.parametrize("joined", [False, True])
+def test_labels_that_networks_chose_carry_a_word(
+    ferplus_dataset: Dataset, step: dict[str, Any], told: bool, joined: bool
+) -> None:
+    cleaned = {"cleaned": [{"from": "raw", **step}]}
+    parts = {"parts": [{"fingerprint": "a", **FOLDER, **cleaned}]}
+    dataset = replace(
+        ferplus_dataset, info={**ferplus_dataset.info, **(parts if joined else cleaned)}
+    )
+    model = Remembers(ferplus_dataset, EMOTIONS)
+    for split in ("valid", "test"):
+        said = evaluate(model, dataset, split).caveat
+        assert ("cleaned by what networks say" in said) == told
+    assert evaluate(model, dataset, "train").caveat == ""
 
 
 def test_the_model_card_tells_figures_and_limits(ferplus_dataset: Dataset) -> None:

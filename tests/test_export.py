@@ -295,10 +295,13 @@ def test_what_is_measured_of_a_file_goes_onto_its_card(
     crops = drawn_crops(card.spec, count=16, seed=3)
     report = evaluate(before, drawn_dataset, "test")
     note_figures(before.path, "test", report.to_json())
+    note_figures(before.path, "valid", report.to_json() | {"caveat": "It may flatter."})
     after = OnnxModel(tmp_path / "v3.onnx")
+    assert after.card.figures.pop("valid")["caveat"] == "It may flatter."
     assert before.path.is_symlink()
     found = after.card.figures
     assert set(found) == {"test"}
+    assert found["test"].get("caveat", "") == report.caveat
     assert found["test"]["accuracy"] == report.evaluation.accuracy
     assert found["test"]["n"] == report.evaluation.count
     assert after.card.model_copy(update={"figures": {}}) == card

@@ -592,6 +592,20 @@ def test_words_of_a_table_are_kept_and_are_conditions(tmp_path: Path) -> None:
             clean_dataset(dataset, tmp_path / "no", Rules(where=(condition,)))
 
 
+def test_a_number_that_is_not_known_may_be_said_to_be_none(tmp_path: Path) -> None:
+    cells = ("20", "n/a", "", "NaN", "-", "31.5", "null", "NA")
+    rows = [
+        f"{number}.png,{('happy', 'sad')[number % 2]},{cell}" for number, cell in enumerate(cells)
+    ]
+    dataset = _described(tmp_path / "s", "\n".join(["path,label,age", *rows]) + "\n")
+    assert (dataset.values, dataset.words) == (("age",), ())
+    ages = dict(zip(dataset.column("path"), dataset.column("age"), strict=True))
+    assert {path: age for path, age in ages.items() if age is not None} == {
+        "0.png": 20.0,
+        "5.png": 31.5,
+    }
+
+
 def test_a_row_whose_split_is_none_is_left_out(tmp_path: Path) -> None:
     """Left open, it might land in the wrong one."""
     rows = [

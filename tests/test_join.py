@@ -242,6 +242,19 @@ def test_the_first_person_of_two_parts_is_two_people(joined: Dataset, mine: Data
     assert found == {f"mine/{subject}" for subject in told}
 
 
+def test_names_of_people_that_parts_share_are_told(
+    mine: Dataset, ferplus_dataset: Dataset, tmp_path: Path
+) -> None:
+    told = {subject for subject in mine.column("subject") if subject}
+    shared = [*sorted(told)[:1], "nobody else"]
+    names = [shared[i % 2] for i in range(len(ferplus_dataset))]
+    info = join_datasets([mine, ferplus_dataset.with_column("subject", names)], tmp_path / "shared")
+    (note,) = (note for note in info["notes"] if note.startswith("Names of people"))
+    assert "several parts have: 1. They count as different people" in note
+    apart = join_datasets([mine, ferplus_dataset], tmp_path / "apart")
+    assert not any("Names of people" in note for note in apart["notes"])
+
+
 def test_ids_are_unique_and_follow_from_the_part(
     tmp_path: Path, joined: Dataset, ferplus_dataset: Dataset, mine: Dataset
 ) -> None:

@@ -15,7 +15,9 @@ from mien.cli.printing import print_runs
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import ModelError
+from mien.evaluate import evaluate
 from mien.history import read_history, write_history
+from mien.runs import open_run
 from mien.summary import RunSummary, find_runs, summarise
 from mien.train import train
 
@@ -113,18 +115,31 @@ def test_the_command_goes_on_after_a_broken_run(folder: Path, tmp_path: Path) ->
     (folder / "cut").mkdir()
     shutil.copy(folder / "whole" / BEST_NAME, folder / "cut")
     (folder / "cut" / "history.jsonl").write_text('{"epoch": 1, "valid_lo')
+    (folder / "killed").mkdir()
+    shutil.copy(folder / "whole" / BEST_NAME, folder / "killed")
     curves, lines = tmp_path / "runs.png", tmp_path / "runs.jsonl"
     call = CliRunner().invoke(
         app, ["runs", str(folder), "--out", str(curves), "--json", str(lines)]
     )
     assert call.exit_code == 1
     assert "cut/history.jsonl: damaged" in call.output
+    assert "killed: no finished epoch yet" in call.output
     assert "2/3" in call.output
     assert curves.read_bytes().startswith(b"\x89PNG")
     told = [json.loads(line) for line in lines.read_text().splitlines()]
     assert {entry["name"]: entry["epochs"] for entry in told} == {"whole": 3, "stopped": 2}
     losses = [entry["best_loss"] for entry in told]
     assert losses == sorted(losses)
+
+
+def test_an_unfinished_run_says_so_wherever_it_is_judged(
+    folder: Path, drawn_dataset: Dataset
+) -> None:
+    assert "epochs_done" not in open_run(folder / "whole").card.training
+    stopped = open_run(folder / "stopped")
+    assert stopped.card.training["epochs_done"] == 2
+    said = evaluate(stopped, drawn_dataset, "test").caveat
+    assert said.startswith("Its training is not finished: 2 of 3 epochs.")
 
 
 def test_the_lowest_loss_comes_first_and_other_data_stand_apart(

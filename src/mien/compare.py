@@ -189,7 +189,7 @@ def _by_seed(told: Sequence[tuple[Mapping[str, Any], ModelCard]]) -> list[dict[s
     groups: dict[str, dict[int, Mapping[str, Any]]] = {}
     for entry, card in told:
         recipe = card.training.get("recipe", {})
-        if "seed" in recipe:
+        if "seed" in recipe and "epochs_done" not in card.training:
             data = card.training.get("dataset", {}).get("fingerprint")
             # Of one run there may be an exact file and one of 8 bits.
             whole = entry["bytes"] is None or entry["bytes"] > 2 * card.parameters

@@ -7,6 +7,7 @@ this for the label audit (`cross_fit`) and for judging a recipe (`mien.crossval`
 """
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -94,6 +95,8 @@ def cross_fit(
         "recipe": config.model_dump(mode="json"),
         "weights": before.weights,
         "caveat": before.caveat,
+        # By these the folds are cut, and the fingerprint does not tell them.
+        "apart": _digest([dataset.column("subject"), sorted(dataset.apart)]),
     }
     written = folder / PREDICTIONS_NAME
     if written.exists() and (found := OutOfFold.open(written)).about == about:
@@ -118,6 +121,10 @@ def cross_fit(
     )
     found.save(written)
     return found
+
+
+def _digest(told: object) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
 
 
 def usable_rows(dataset: Dataset) -> NDArray[np.int64]:

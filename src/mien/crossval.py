@@ -26,7 +26,7 @@ from mien.config import TrainConfig
 from mien.crossfit import Fold, cut_folds, judge_fold, usable_rows
 from mien.data.dataset import Dataset
 from mien.errors import ModelError, UsageError
-from mien.evaluate import Report, report_on
+from mien.evaluate import Report, caveat_of_labels, report_on
 from mien.foreknowledge import check_foreknowledge
 from mien.lock import alone_in
 from mien.metrics import evaluate_probabilities
@@ -134,6 +134,7 @@ def cross_validate(
                 *_of_people(nameless, len(rows)),
                 *(_of_uneven(entries, len(rows)) if folds else ()),
                 *_of_emotions(dataset, cut),
+                *filter(None, [caveat_of_labels(dataset.info)]),
             ]
         )
         told = {

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mien import plots
 from mien.atomic import replacing, write_text
 from mien.card import ModelCard
-from mien.data.dataset import Dataset
+from mien.data.dataset import Dataset, with_parts
 from mien.errors import DatasetError, UsageError
 from mien.evaluation_page import render_evaluation
 from mien.labels import EMOTIONS
@@ -44,6 +44,7 @@ __all__ = [
     "answers_of",
     "ask_for_rows",
     "caveat_of",
+    "caveat_of_labels",
     "evaluate",
     "known_rows",
     "report_on",
@@ -314,8 +315,34 @@ def report_on(
 
 def caveat_of(card: ModelCard, dataset: Dataset, split: Split) -> str:
     """Return why figures on a split of a dataset may flatter a model; empty: nothing is known."""
-    caveats = (_of_images(card, dataset.info, split), _of_people(card, dataset, split))
+    caveats = (
+        _of_epochs(card),
+        _of_images(card, dataset.info, split),
+        _of_people(card, dataset, split),
+        "" if split == "train" else caveat_of_labels(dataset.info),
+    )
     return " ".join(filter(None, caveats))
+
+
+def caveat_of_labels(info: Mapping[str, Any]) -> str:
+    """Say where networks had a say in what labels a dataset has; empty: they had none."""
+    steps = [step for each in with_parts(info) for step in each.get("cleaned", ())]
+    if not any(
+        step.get("label_from") == "model" or "label_suspect" in step.get("drop", ())
+        for step in steps
+    ):
+        return ""
+    return (
+        "The data was cleaned by what networks say ('mien data clean'): images whose labels they "
+        "doubt are gone or have others, so figures may be better than on the data as it was."
+    )
+
+
+def _of_epochs(card: ModelCard) -> str:
+    done = card.training.get("epochs_done")
+    if done is None:
+        return ""
+    return f"Its training is not finished: {done} of {card.training['recipe']['epochs']} epochs."
 
 
 def _of_people(card: ModelCard, dataset: Dataset, split: Split) -> str:
@@ -335,7 +362,7 @@ def _of_people(card: ModelCard, dataset: Dataset, split: Split) -> str:
 
 def _of_images(card: ModelCard, info: Mapping[str, Any], split: Split) -> str:
     learnt_from = card.learnt_from
-    if info["fingerprint"] not in learnt_from and knows_pictures_of(info, card):
+    if knows_pictures_of(info, card, otherwise=True):
         return (
             "It, a model before it, or a teacher of it, learnt from another form of this dataset "
             "(cleaned, joined, or imported otherwise): unless all splits stayed as they were, it "

@@ -32,7 +32,7 @@ TOLERANCE = 1e-4
 _COMPARED = 512
 
 _ON_CARD = ("n", "accuracy", "macro_recall", "nll", "recall", "left_out", "dataset")
-"""What of an evaluation a card tells."""
+"""What of an evaluation a card tells, and the ``caveat`` where there is one."""
 
 
 def export_run(
@@ -183,6 +183,8 @@ def _reported_figures(run: Path, card: ModelCard) -> dict[str, Any]:
 
 def _for_card(report: Mapping[str, Any]) -> dict[str, Any]:
     told = {key: report[key] for key in _ON_CARD}
+    if caveat := report.get("caveat"):
+        told["caveat"] = caveat
     # What somebody's folder is called is nobody else's concern.
     told["dataset"] = {key: told["dataset"][key] for key in told["dataset"] if key != "name"}
     return told

@@ -12,7 +12,7 @@ _OWN: Final = frozenset({"folder", "csv", "parquet", "join"})
 """Formats that tell nothing of the pictures; of the others each is one public dataset."""
 
 
-def knows_pictures_of(info: Mapping[str, Any], card: ModelCard) -> bool:
+def knows_pictures_of(info: Mapping[str, Any], card: ModelCard, *, otherwise: bool = False) -> bool:
     """Whether a model tells that it has learnt from pictures of a dataset, of whatever split.
 
     That is where it, a model before it or a teacher of it learnt from the dataset, one that it was
@@ -21,10 +21,13 @@ def knows_pictures_of(info: Mapping[str, Any], card: ModelCard) -> bool:
     Args:
         info: the content of the dataset's ``dataset.json``.
         card: the model's.
+        otherwise: in another form than the dataset itself, so that its splits may be others.
     """
-    known = {fingerprint.partition(" ")[0] for fingerprint in card.learnt_from}  # also of a fold
-    known = known.union(*map(_fingerprints, card.datasets))
-    learnt = set[str]().union(*map(_public, card.datasets))
+    here = {info["fingerprint"]} if otherwise else set[str]()
+    datasets = [each for each in card.datasets if each["fingerprint"] not in here]
+    known = {told.partition(" ")[0] for told in card.learnt_from - here}  # also of a fold
+    known = known.union(*map(_fingerprints, datasets))
+    learnt = set[str]().union(*map(_public, datasets))
     return bool(_fingerprints(info) & known or _public(info) & learnt)
 
 

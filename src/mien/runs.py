@@ -11,6 +11,7 @@ from torch import nn
 from mien.card import ModelCard
 from mien.checkpoint import BEST_NAME, read_weights
 from mien.errors import ModelError
+from mien.history import read_history
 from mien.mirror import plain
 from mien.networks import Answers, Classifier, Views, build
 from mien.preprocess import to_batch
@@ -74,4 +75,16 @@ def open_network(run: Path) -> tuple[Classifier, ModelCard]:
         raise ModelError(
             f"{weights}: does not fit network {card.network!r} ({reason[:160]})"
         ) from None
-    return network, card
+    return network, _with_epochs(run, card)
+
+
+def _with_epochs(run: Path, card: ModelCard) -> ModelCard:
+    """Note on a run's card how many of its epochs there are, where some are still to come."""
+    planned = card.training.get("recipe", {}).get("epochs", 0)
+    try:
+        done = len(read_history(run))
+    except (OSError, ValueError):
+        return card
+    if not 0 < done < planned:
+        return card
+    return card.model_copy(update={"training": {**card.training, "epochs_done": done}})

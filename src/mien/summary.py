@@ -137,7 +137,8 @@ def summarise(run: Path) -> RunSummary:
     tensors, card = read_weights(run / BEST_NAME)
     try:
         recipe = card.training["recipe"]
-        history = read_history(run)
+        if not (history := read_history(run)):
+            raise ModelError(f"{run}: no finished epoch yet; --resume goes on with it")
         seconds = [float(entry["seconds"]) for entry in history]
         return RunSummary(
             name=run.name,

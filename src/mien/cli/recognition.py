@@ -295,6 +295,7 @@ def models(
         "name", "emotions", "input", "weights", "file", "accuracy", "measured on", box=None
     )
     table.columns[0].overflow = "fold"
+    caveats: dict[str, str] = {}
     with json_lines(json_file) as lines:
         for name in names or shipped_models():
             model = load_model(name)
@@ -302,7 +303,9 @@ def models(
             if lines:
                 told = {"fingerprint": model.fingerprint, **card.model_dump(mode="json")}
                 lines.write(json.dumps(told) + "\n")
-            accuracy, measured_on = _measured(card)
+            accuracy, measured_on, caveat = _measured(card)
+            if caveat:
+                caveats[name] = caveat
             table.add_row(
                 shown(name),
                 str(len(card.labels)),
@@ -314,18 +317,21 @@ def models(
             )
     if json_file != "-":
         out_console.print(table)
+        for name, caveat in caveats.items():
+            out_console.print(f"{shown(name)}: {shown(caveat)}", soft_wrap=True)
 
 
-def _measured(card: "ModelCard") -> tuple[str, str]:
-    """Return the accuracy that a card tells, and of what."""
+def _measured(card: "ModelCard") -> tuple[str, str, str]:
+    """Return the accuracy that a card tells, of what, and why it may flatter."""
     split = next((each for each in ("test", "valid") if each in card.figures), None)
     if split is None:
-        return "not measured", ""
+        return "not measured", "", ""
     figures = card.figures[split]
     # What a run notes of its own validation does not name the data.
     data = figures.get("dataset") or card.training["dataset"]
     of = f", n = {figures['n']:,}" if "n" in figures else ""
-    return f"{figures['accuracy']:.2%}", f"{data['source_format']} {split}{of}"
+    measured_on = f"{data['source_format']} {split}{of}"
+    return f"{figures['accuracy']:.2%}", measured_on, figures.get("caveat", "")
 
 
 def _interrupt() -> None:

@@ -305,10 +305,11 @@ class _Cleaning:
             else:
                 yield i, f"{finding.kind} of {self.rows[kept.get(label, first)]['path']}"
 
-    def _worth(self, i: int) -> tuple[int, bool, str]:
-        """Order rows of one picture: the held-out split first, then what is used, then by name."""
+    def _worth(self, i: int) -> tuple[int, bool, bool, str]:
+        """Order rows of one picture: held-out splits first, what is used, what was looked at."""
         row = self.rows[i]
-        return -SPLITS.index(row["split"]), row["excluded"] is not None, row["path"]
+        unused, unseen = row["excluded"] is not None, row["id"] not in self.decided
+        return -SPLITS.index(row["split"]), unused, unseen, row["path"]
 
     def _draw_splits(self, shares: tuple[float, float, float]) -> None:
         drawn = draw_splits(

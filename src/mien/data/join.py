@@ -112,6 +112,7 @@ def join_datasets(
                     *_notes_of_parts(parts),
                     *_notes_of_packing(parts, spec),
                     *_notes_of_emotions(parts),
+                    *_notes_of_people(parts),
                     *_notes_of_copies(before, manifest, parts),
                 ],
             },
@@ -276,6 +277,16 @@ def _notes_of_emotions(parts: Sequence[_Part]) -> Iterator[str]:
     partly = [f"{e} ({', '.join(of)})" for e, of in known.items() if 0 < len(of) < len(parts)]
     if partly:
         yield f"Not all parts had these emotions when they were joined: {', '.join(partly)}."
+
+
+def _notes_of_people(parts: Sequence[_Part]) -> Iterator[str]:
+    people = (name for part in parts for name in {*part.dataset.column("subject")} - {None})
+    if several := sum(count > 1 for count in Counter(people).values()):
+        yield (
+            f"Names of people that several parts have: {several:,}. They count as different people "
+            "in each; where they are the same, import both parts from one csv instead, so that "
+            "nobody is in several splits."
+        )
 
 
 def _notes_of_copies(before: pa.Table, after: pa.Table, parts: Sequence[_Part]) -> Iterator[str]:

@@ -45,6 +45,7 @@ _PATHS = (
     "img_path",
     "img",
 )
+_NO_NUMBER = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "none"})
 _LABELS = ("label", "emotion", "expression")
 _SPLITS = ("split", "subset", "usage")
 _BOXES: Sequence[tuple[str, ...]] = (
@@ -186,11 +187,11 @@ def _names_emotions(table: Table, column: str) -> bool:
 
 
 def _numeric(table: Table, columns: Sequence[str]) -> list[str]:
-    """Return the columns that hold numbers and nothing else, blanks aside."""
+    """Return the columns that hold numbers and nothing else, but for what stands for none."""
     filled, text = set(), set()
     for _, cells in table.rows(*columns):
         for name, cell in zip(columns, cells, strict=True):
-            if cell and name not in text:
+            if cell.lower() not in _NO_NUMBER and name not in text:
                 filled.add(name)
                 if not _is_number(cell):
                     text.add(name)
