@@ -314,7 +314,7 @@ def test_who_learnt_from_other_data_is_told(drawn_dataset: Dataset, tiny_onnx: P
     found = compare(models, {}, drawn_dataset, "test")
     assert found["models"][0]["caveat"] == ""
     assert "nobody has checked" in found["models"][1]["caveat"]
-    assert "<b>nano</b>: It, a model before it" in render_comparison(found)
+    assert "<b>nano</b>: It, a model that it started from" in render_comparison(found)
 
 
 def test_images_are_taken_a_batch_at_a_time(

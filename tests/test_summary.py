@@ -84,7 +84,7 @@ def test_runs_that_differ_by_their_seed_are_told_together(
         "epochs of the lowest loss, mean ± standard deviation: accuracy 35.00% ± 35.36%, "
         "macro recall 25.00% ± 21.21%, loss 0.4000 ± 0.1414" in said
     )
-    assert "s4: seed=4 learning_rate=1.0 s6: seed=6" in said.replace(" learning_rate=0.004", "")
+    assert "s4: seed=4 learning_rate=1 s6: seed=6" in said.replace(" learning_rate=0.004", "")
     assert "s5:" not in said  # alone on its data
     told = third.to_json()
     assert told["recipe"]["seed"] == 2

@@ -75,11 +75,12 @@ def demonstrate(
 
     say(f"2/4  drawing {FACES:,} labelled faces and importing them")
     draw_folder(out / "faces", count=FACES, size=48, seed=0, progress=progress)
-    import_dataset("folder", out / "faces", out / "dataset", size=48, channels=1, progress=progress)
+    packed = out / "drawn-faces"
+    import_dataset("folder", out / "faces", packed, size=48, channels=1, progress=progress)
 
     say("3/4  training a small network from scratch on 70 % of them")
-    dataset = Dataset.open(out / "dataset")
-    run = out / "run"
+    dataset = Dataset.open(packed)
+    run = out / "your-network"
     train(dataset, load_recipe("fast"), run, on_epoch=on_epoch)
 
     say("4/4  judging it on faces it has never seen, and exporting it")
@@ -97,7 +98,7 @@ def demonstrate(
             out / "scene.jpg": "drawn people, read by the shipped model",
             out / "scene-mine.jpg": "the same people, read by your network",
             run / "curves.png": "loss and accuracy of every epoch of your network",
-            run / "eval-test" / "confusion.png": "what it confuses with what",
+            run / "eval-test" / "evaluation.html": "how good it is: a page of figures",
             out / "mine.onnx": "your network in one file: mien predict --model ...",
         },
     )

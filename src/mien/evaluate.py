@@ -364,14 +364,14 @@ def _of_images(card: ModelCard, info: Mapping[str, Any], split: Split) -> str:
     learnt_from = card.learnt_from
     if knows_pictures_of(info, card, otherwise=True):
         return (
-            "It, a model before it, or a teacher of it, learnt from another form of this dataset "
-            "(cleaned, joined, or imported otherwise): unless all splits stayed as they were, it "
-            "may have learnt from these images."
+            "It, a model that it started from, or one that taught it, learnt from another form of "
+            "this dataset (cleaned, joined, or imported otherwise): unless all splits stayed as "
+            "they were, it may have learnt from these images."
         )
     if learnt_from - {info["fingerprint"]}:
         return (
-            "It, a model before it, or a teacher of it, learnt from other data: "
-            "nobody has checked whether these images were among that."
+            "It, a model that it started from, or one that taught it, learnt from other data: "
+            "nobody has checked whether these images were in that data."
         )
     if learnt_from and split != "test":
         return {

@@ -1,7 +1,9 @@
 """Pictures of figures: the curves of a run, a confusion matrix. Draws to files only."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,16 @@ _FAINT = "#c9d3dc"
 _FEW = 40
 """Fewer answers than these are drawn as dots, too."""
 _COLOURS = ("#0b7285", "#e8590c", "#5f3dc4")
-_STEPS = ("#8fd3df", "#2b9db0", "#0b4f5c")
+_STEPS = ("#63bfd0", "#1f8ca0", "#0b4f5c")
+_UNDER = "#8b99a6"
+"""Beside white as legible as `_COLOURS`, and no rival to them."""
+_PALE = "#a3c9d1"
+_FEW_OF_BIN = 10
+_LEAST_SPAN = 0.1
+"""Of accuracy: a closer look would make mountains of what one image more or less moves."""
+_LONGEST_LINE = 72
+_MARKERS = "osD^vPX*"
+"""Of the emotions, which colour alone does not tell apart for everybody."""
 _STRENGTHS = ("weak", "middle", "strong")
 
 
@@ -71,13 +82,14 @@ def save_emotions(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """Draw each emotion's way: recall, loss, and how much it counted where that was decided."""
     parts = {"valid_recall": "recall on validation", "valid_loss_of": "loss on validation"}
     if "emphasis" in history[-1]:
-        parts["emphasis"] = "how much it counts, against its number"
+        parts["emphasis"] = "weight in training, relative to its number of images"
     epochs = [entry["epoch"] for entry in history]
     figure = Figure(figsize=(5 * len(parts), 4), layout="constrained")
     for axes, (key, title) in zip(figure.subplots(1, len(parts)), parts.items(), strict=True):
-        for emotion in history[-1][key]:
+        for emotion, marker in zip(history[-1][key], cycle(_MARKERS), strict=False):
             values = [np.nan if (v := entry[key][emotion]) is None else v for entry in history]
-            axes.plot(epochs, values, ".-", color=PRINT_COLOURS[emotion], label=emotion)
+            look = {"color": PRINT_COLOURS[emotion], "marker": marker, "markersize": 4}
+            axes.plot(epochs, values, **look, label=emotion)
         axes.set_title(title, loc="left")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -112,11 +124,11 @@ def save_search(path: Path, trials: Sequence[Mapping[str, Any]]) -> None:
             if min(places.values()) > 0 and max(places.values()) >= 10 * min(places.values()):
                 axes.set_xscale("log")
         groups = (
-            (others, _FAINT, "given up or failed"),
-            (whole, _COLOURS[0], "whole"),
+            (others, _UNDER, "given up or failed"),
+            (whole, _COLOURS[0], "finished"),
             ([best], _COLOURS[1], "best"),
         )
-        for group, colour, label in groups:
+        for group, colour, label in (each for each in groups if each[0]):
             where = [places[trial["values"][name]] for trial in group]
             axes.plot(where, [trial["loss"] for trial in group], "o", color=colour, label=label)
         axes.set_xlabel(name)
@@ -161,13 +173,18 @@ def save_calibration(path: Path, evaluation: Evaluation, *, title: str) -> None:
     edges = np.linspace(0, 1, len(found.counts) + 1)
     heights = np.nan_to_num(found.accuracy)
     shares = found.counts / found.counts.sum()
-    sure.bar(edges[:-1], heights, np.diff(edges), align="edge", color=_COLOURS[0], edgecolor="w")
-    sure.bar(edges[:-1], -shares, np.diff(edges), align="edge", color=_FAINT, edgecolor="w")
+    # A few images tell little of how often such answers are right.
+    colours = [_COLOURS[0] if count >= _FEW_OF_BIN else _PALE for count in found.counts]
+    sure.bar(edges[:-1], heights, np.diff(edges), align="edge", color=colours, edgecolor="w")
+    sure.bar(edges[:-1], -shares, np.diff(edges), align="edge", color=_UNDER, edgecolor="w")
+    sure.plot([0, 1], [0, 1], "-", color="w", linewidth=2.5)
     sure.plot([0, 1], [0, 1], "--", color=_INK, linewidth=1)
     sure.axhline(0, color=_INK, linewidth=0.8)
     sure.set_ylim(-max(0.1, 1.15 * shares.max()), 1)
     sure.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):.0%}"))
-    sure.set_xlabel("how sure; dashed: as sure as right")
+    few_of_bin = bool(((found.counts > 0) & (found.counts < _FEW_OF_BIN)).any())
+    pale = f"; pale: fewer than {_FEW_OF_BIN} images" if few_of_bin else ""
+    sure.set_xlabel(f"how sure; dashed: as sure as right{pale}")
     sure.set_title(
         f"right (up), share of the images (down): error {evaluation.calibration_error:.1%}",
         loc="left",
@@ -182,6 +199,9 @@ def save_calibration(path: Path, evaluation: Evaluation, *, title: str) -> None:
     if few:
         coverage.set_xlim(-0.02, 1.02)
         coverage.set_ylim(-0.02, 1.02)
+    elif np.ptp(coverage.get_ylim()) < _LEAST_SPAN:
+        top = max(coverage.get_ylim())
+        coverage.set_ylim(top - _LEAST_SPAN, top)
     coverage.set_xlabel("share of the images that are answered, the surest first")
     coverage.set_title("accuracy where the unsure are left out", loc="left", fontsize=10)
     coverage.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -204,7 +224,7 @@ def save_confusion(path: Path, evaluation: Evaluation, *, title: str) -> None:
         axes.text(
             column,
             row,
-            f"{shares[row, column]:.0%}\n{counts[row, column]}",
+            f"{shares[row, column]:.0%}\n{counts[row, column]:,}",
             ha="center",
             va="center",
             fontsize=8,
@@ -212,11 +232,11 @@ def save_confusion(path: Path, evaluation: Evaluation, *, title: str) -> None:
         )
     names = list(evaluation.labels)
     axes.set_xticks(range(k), names, rotation=35, ha="right")
-    axes.set_yticks(range(k), [f"{n} ({evaluation.support[n]})" for n in names])
+    axes.set_yticks(range(k), [f"{n} ({evaluation.support[n]:,})" for n in names])
     axes.set_xlabel("answer")
     axes.set_ylabel("label")
-    axes.set_title(title, loc="left")
     _plain(axes)
+    figure.suptitle(fill(title, _LONGEST_LINE), x=0.01, ha="left", color=_INK)
     save_figure(figure, path)
 
 

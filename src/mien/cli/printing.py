@@ -25,6 +25,7 @@ _REASONS_TOLD = 10
 _GROUPS_TOLD = 12
 _FOLDS_TOLD = 12
 _PROBABILITY_FIGURES = ("nll", "calibration_error", "brier")
+_SMALLEST_P = 0.001
 _TIMED_AS_RUN = "timed as a run, by PyTorch; 'mien export' makes a file that is quicker"
 _OF_SEEDS = (
     ("accuracy", "accuracy", ".2%"),
@@ -171,7 +172,6 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
                 f"{run.best_loss:.4f}" + "*" * run.emotion_based,
             )
         out_console.print(table)
-        out_console.print("loss: of answers as trained; 'mien eval' tells that of calibrated ones")
         if any(run.emotion_based for run in members):
             out_console.print("* weighs images by their emotion: not to be compared with others")
         for run, settings in zip(members, differing(members), strict=True):
@@ -179,12 +179,16 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
                 out_console.print(f"{shown(run.name)}: {shown(told)}", soft_wrap=True)
         for alike in differ_by_seed(members):
             _print_seeds(alike)
+    if runs:
+        out_console.print("loss: before calibration; 'mien eval' tells that of calibrated answers")
 
 
 def _setting(value: Any) -> str:
-    """Write a setting as --set takes it."""
+    """Write a setting as --set takes it, numbers to four digits."""
     if value is None:
         return "none"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return json.dumps(value) if isinstance(value, list | tuple | bool) else str(value)
 
 
@@ -337,7 +341,7 @@ def print_comparison(found: dict[str, Any]) -> None:
             *("-" if whole[key] is None else f"{whole[key]:.3f}" for key in _PROBABILITY_FIGURES),
             f"{entry['milliseconds']:.2f}",
             "-" if entry["bytes"] is None else f"{entry['bytes'] / 1e6:.1f}",
-            "" if test is None else f"{test['mcnemar_p']:.2g}",
+            "" if test is None else _p(test["mcnemar_p"]),
         )
     out_console.print(table)
     for group in found["seeds"]:
@@ -368,12 +372,17 @@ def print_comparison(found: dict[str, Any]) -> None:
     for entry in found["models"]:
         if "environments" in entry:
             middle = entry["environments"]["middle"]
+            worst = middle["worst"].replace("_", " ")
             out_console.print(
                 f"{shown(entry['name'])}: in environments {middle['mean_share_of_clean']:.1%} of "
-                f"its accuracy, {middle['worst_share_of_clean']:.1%} with {middle['worst']}; "
+                f"its accuracy, {middle['worst_share_of_clean']:.1%} with {worst}; "
                 f"a trembling box changes {entry['environments']['flips']:.1%} of its answers",
                 soft_wrap=True,
             )
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= _SMALLEST_P else f"< {_SMALLEST_P:g}"
 
 
 def print_race(found: dict[str, Any]) -> None:

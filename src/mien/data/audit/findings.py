@@ -31,7 +31,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "take its folder's emotion as its label, or drop it",
         ),
         "bad_label": Kind(
-            "the label is none that this format knows, or its split, weight, votes or box are none",
+            "an unknown label, or an invalid split, weight, votes or box",
             "correct the table, or drop the rows",
         ),
         "folder_label_disagree": Kind(
