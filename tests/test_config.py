@@ -1,5 +1,6 @@
 """Tests of recipes and settings."""
 
+import json
 import math
 from pathlib import Path
 
@@ -147,7 +148,9 @@ def test_mixup_and_cutmix_share_their_probability() -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        pytest.param(None, "no recipe '.*': expected a TOML file or one of base, best", id="gone"),
+        pytest.param(
+            None, "no recipe '.*': expected a TOML file, a run folder or one of", id="gone"
+        ),
         pytest.param(b"epochs = ", "not readable as TOML", id="broken"),
         pytest.param(b"epochs = 1\nepochs = 2", "not readable as TOML", id="key-twice"),
         pytest.param(b"# \xff", "not readable as TOML", id="not-utf-8"),
@@ -160,6 +163,18 @@ def test_bad_recipe_file(tmp_path: Path, content: bytes | None, says: str) -> No
         file.write_bytes(content)
     with pytest.raises(ConfigError, match=says):
         load_recipe(str(file))
+
+
+def test_a_run_is_a_recipe(tmp_path: Path, tiny_run: Path, tiny_config: TrainConfig) -> None:
+    assert load_recipe(str(tiny_run)) == tiny_config
+    changed = load_recipe(str(tiny_run), ["seed=7", 'teachers=["nano"]'])
+    assert changed == tiny_config.model_copy(update={"seed": 7, "teachers": ("nano",)})
+    (tmp_path / "run.json").write_text(json.dumps({"recipe": changed.model_dump(mode="json")}))
+    assert load_recipe(str(tmp_path)) == changed
+    for text in ("{", "[]", '{"recipe": 3}', '{"recipe": {"epoch": 3}}'):
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(ConfigError, match=r"run\.json is damaged|unknown key 'epoch'"):
+            load_recipe(str(tmp_path))
 
 
 def test_folder_is_no_recipe(tmp_path: Path) -> None:

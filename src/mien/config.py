@@ -4,18 +4,30 @@ A recipe is a TOML file with any of the keys of `TrainConfig`; the package ships
 ``mien/recipes``. Knows nothing of torch.
 """
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mien.errors import ConfigError
 
-__all__ = ["TrainConfig", "checked", "load_recipe", "overridden", "recipe_names", "recipe_values"]
+__all__ = [
+    "RUN_NAME",
+    "TrainConfig",
+    "checked",
+    "load_recipe",
+    "overridden",
+    "recipe_names",
+    "recipe_values",
+]
+
+RUN_NAME: Final = "run.json"
+"""The file of a run folder that describes the run, its recipe among it."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -212,7 +224,7 @@ def recipe_values(name_or_path: str, overrides: Iterable[str] = ()) -> dict[str,
     Raises:
         ConfigError: no such recipe, or an override is no ``key=value``.
     """
-    return overridden(_read_toml(name_or_path), overrides)
+    return overridden(_read(name_or_path), overrides)
 
 
 def overridden(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -230,19 +242,29 @@ def overridden(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str,
     return values
 
 
-def _read_toml(name_or_path: str) -> dict[str, Any]:
+def _read(name_or_path: str) -> dict[str, Any]:
     if name_or_path in recipe_names():
         file = resources.files("mien") / "recipes" / f"{name_or_path}.toml"
         return tomllib.loads(file.read_text(encoding="utf-8"))
+    if (run := Path(name_or_path, RUN_NAME)).is_file():
+        return _of_run(run)
     try:
         return tomllib.loads(Path(name_or_path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
-            f"no recipe {name_or_path!r}: expected a TOML file or one of "
+            f"no recipe {name_or_path!r}: expected a TOML file, a run folder or one of "
             f"{', '.join(recipe_names())}"
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"recipe {name_or_path}: not readable as TOML ({error})") from None
+
+
+def _of_run(path: Path) -> dict[str, Any]:
+    try:
+        # JSON has lists where settings are tuples; TOML has them, too.
+        return dict(json.loads(path.read_text(encoding="utf-8"))["recipe"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"recipe {path.parent}: {path} is damaged ({error})") from None
 
 
 def _toml_value(text: str) -> Any:

@@ -48,7 +48,7 @@ from mien.checkpoint import (
     write_checkpoint,
     write_weights,
 )
-from mien.config import TrainConfig
+from mien.config import RUN_NAME, TrainConfig
 from mien.data.dataset import Dataset, origins
 from mien.data.stream import Stream
 from mien.emphasis import Emphasis
@@ -102,7 +102,6 @@ History = list[dict[str, Any]]
 _PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed"]] = MappingProxyType(
     {"float32": "32-true", "bfloat16": "bf16-mixed"}
 )
-_RUN_NAME: Final = "run.json"
 _BATCH: Final = 512
 _TO_SETTLE: Final = 1024
 """Pictures whose statistics norms begin with, where they had none."""
@@ -172,7 +171,7 @@ def train(
         progress = _heeding(heed, progress)
 
         def begin() -> Checkpoint | None:
-            held.enter_context(alone_in(run, kind="run", known_by=_RUN_NAME))
+            held.enter_context(alone_in(run, kind="run", known_by=RUN_NAME))
             return _begin(run, trainer.description(), resume=resume)
 
         last = from_first(fabric, begin)
@@ -244,28 +243,28 @@ def _telling_of_memory(config: TrainConfig) -> Iterator[None]:
 def _begin(run: Path, description: dict[str, Any], *, resume: bool) -> Checkpoint | None:
     """Describe the run in its folder; return the checkpoint to go on from, if there is one."""
     last = _checkpoint_to_resume(run, description, resume=resume)
-    write_text(run / _RUN_NAME, json.dumps(description, indent=2) + "\n")
+    write_text(run / RUN_NAME, json.dumps(description, indent=2) + "\n")
     return last
 
 
 def _checkpoint_to_resume(
     run: Path, description: dict[str, Any], *, resume: bool
 ) -> Checkpoint | None:
-    if not (run / _RUN_NAME).exists():
+    if not (run / RUN_NAME).exists():
         return None
     if not resume:
         raise UsageError(
             f"{run} holds a run: add --resume to go on with it, or choose another --out"
         )
     try:
-        told = json.loads((run / _RUN_NAME).read_text(encoding="utf-8"))
+        told = json.loads((run / RUN_NAME).read_text(encoding="utf-8"))
         # Runs of before weights of other models were noted go on with those that are there.
         others = ("teachers", "started_from")
         told = {key: description[key] for key in others} | told
         before = {key: dict(told[key] or {}) for key in ("recipe", "dataset", *others)}
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(
-            f"{run / _RUN_NAME}: damaged ({error}); choose another --out, or remove the run"
+            f"{run / RUN_NAME}: damaged ({error}); choose another --out, or remove the run"
         ) from None
     # What a setting does by default is what was done before there was such a setting.
     before["recipe"] = TrainConfig().model_dump(mode="json") | before["recipe"]

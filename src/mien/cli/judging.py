@@ -177,7 +177,7 @@ def compare(
 def cross_validate(
     data: Annotated[Path, typer.Option(help="A dataset folder.", metavar="DATASET")],
     out: Annotated[Path, typer.Option(help="Folder for the runs and the report.", metavar="DIR")],
-    recipe: Annotated[str, typer.Option(help="A shipped recipe or a TOML file.")] = "base",
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, a TOML file or a run.")] = "base",
     folds: Annotated[
         str,
         typer.Option(help="How many folds; people: each is left out once.", metavar="N|people"),

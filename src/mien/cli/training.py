@@ -47,7 +47,7 @@ def train(
             help="A dataset folder; or a stream, by path or address (s3://…).", metavar="DATASET"
         ),
     ],
-    recipe: Annotated[str, typer.Option(help="A shipped recipe or a TOML file.")] = "base",
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, a TOML file or a run.")] = "base",
     out: Annotated[
         Path | None, typer.Option(help="The run folder; runs/RECIPE if not given.", metavar="RUN")
     ] = None,
@@ -139,7 +139,7 @@ def search(
             help="A setting to vary: key=low..high or key=one,another.", metavar="KEY=VALUES"
         ),
     ],
-    recipe: Annotated[str, typer.Option(help="A shipped recipe or a TOML file.")] = "base",
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, a TOML file or a run.")] = "base",
     out: Annotated[
         Path | None,
         typer.Option(help="The search's folder; searches/RECIPE if not given.", metavar="DIR"),
