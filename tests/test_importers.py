@@ -592,6 +592,17 @@ def test_words_of_a_table_are_kept_and_are_conditions(tmp_path: Path) -> None:
             clean_dataset(dataset, tmp_path / "no", Rules(where=(condition,)))
 
 
+def test_labels_against_their_votes_are_told_until_they_agree(tmp_path: Path) -> None:
+    rows = [f"{n}.png,{('happy', 'sad')[n % 2]},{9 - n % 2 * 8},{1 + n % 2 * 8}" for n in range(7)]
+    text = "\n".join(["path,label,happiness,sadness", *rows, "7.png,sad,9,1"]) + "\n"
+    dataset = _described(tmp_path / "s", text)
+    (note,) = (note for note in dataset.info["notes"] if "most of their votes" in note)
+    assert note.startswith("Images whose label is not what most of their votes say: 1. Training")
+    clean_dataset(dataset, tmp_path / "agreed", Rules(label_from="votes"))
+    notes = Dataset.open(tmp_path / "agreed").info["notes"]
+    assert not any("most of their votes" in note for note in notes)
+
+
 def test_a_number_that_is_not_known_may_be_said_to_be_none(tmp_path: Path) -> None:
     cells = ("20", "n/a", "", "NaN", "-", "31.5", "null", "NA")
     rows = [

@@ -61,6 +61,7 @@ NO_IMAGE: Final[Mapping[Split, str]] = MappingProxyType(
 """What notes say where a split is empty."""
 
 _SHARED: Final = "People who are shown in several splits: "
+_AGAINST: Final = "Images whose label is not what most of their votes say: "
 
 TO_TRAIN: Final = "images went to train."
 """How a note ends of what was held out before."""
@@ -233,15 +234,18 @@ def of_splits(note: str) -> bool:
 
 def of_now(note: str) -> bool:
     """Whether a note says how the dataset is, not how it came to be."""
-    return note in NO_IMAGE.values() or note.startswith(_SHARED)
+    return note in NO_IMAGE.values() or note.startswith((_SHARED, _AGAINST))
 
 
 def _notes_of_now(manifest: pa.Table) -> Iterator[str]:
     splits_of: dict[str, set[str]] = defaultdict(set)
-    filled = set()
-    for row in manifest.select(["split", "subject", "excluded"]).to_pylist():
+    filled, against = set(), 0
+    columns = ["split", "subject", "excluded", "label", "votes"]
+    for row in manifest.select(columns).to_pylist():
         if row["excluded"] is None:
             filled.add(row["split"])
+            if votes := row["votes"]:
+                against += votes[EMOTIONS.index(row["label"])] < max(votes)
             if row["subject"] is not None:
                 splits_of[row["subject"]].add(row["split"])
     yield from (NO_IMAGE[split] for split in SPLITS if split not in filled)
@@ -250,6 +254,12 @@ def _notes_of_now(manifest: pa.Table) -> Iterator[str]:
             f"{_SHARED}{several:,} of {len(splits_of):,}. What is measured is then how well people "
             "are read who were learnt from; 'mien data clean --split 80/10/10' draws splits by "
             "people."
+        )
+    if against:
+        yield (
+            f"{_AGAINST}{against:,}. Training learns what the votes say (or the label, by --set "
+            "soft_labels=false), figures go by the label; 'mien data clean --label-from votes' "
+            "makes the two agree."
         )
 
 
