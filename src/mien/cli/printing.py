@@ -154,7 +154,7 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
     for title, members in groups.items():
         out_console.print(shown(title), soft_wrap=True)
         table = _figures_table("run", *headings, "accuracy", "macro recall", "loss")
-        table.collapse_padding = True  # So that it fits into 80 columns.
+        table.collapse_padding, table.pad_edge = True, False  # So that it fits into 80 columns.
         table.columns[0].overflow = "fold"  # Ends of names tell runs apart.
         table.columns[1].justify = "left"
         for run in members:
@@ -328,7 +328,7 @@ def print_comparison(found: dict[str, Any]) -> None:
         "p, shared" if several else "p",
     )
     table = _figures_table("model", *headings)
-    table.collapse_padding = True  # So that it fits into 80 columns.
+    table.collapse_padding, table.pad_edge = True, False  # So that it fits into 80 columns.
     table.columns[0].overflow = "fold"  # Ends of names tell models apart.
     for entry in found["models"]:
         whole, shared = entry["all"], entry["shared"]
