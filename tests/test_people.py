@@ -131,3 +131,15 @@ def test_a_difference_that_all_people_share_has_the_least_p(count: int) -> None:
 def test_one_person_decides_nothing() -> None:
     assert sign_flips(np.ones(50, dtype=np.int64), np.zeros(50, dtype=np.int64)) == 1.0
     assert sign_flips(np.zeros(5, dtype=np.int64), np.arange(5)) == 1.0
+
+
+def test_a_few_people_with_most_images_are_few_people() -> None:
+    """However many others have one image each."""
+    drawn = np.linspace(0, 1, 1001)
+    people = np.arange(26)
+    low, high = widened((0.5, 0.5), drawn, np.repeat(people, 2))
+    lower, higher = widened((0.5, 0.5), drawn, np.repeat(people, [15] * 3 + [1] * 23))
+    assert (low, high) == pytest.approx((0.0251, 0.9749), abs=0.006)
+    assert lower < low / 2 and higher > (1 + high) / 2
+    lowest, highest = widened((0.5, 0.5), drawn, np.repeat(people, [900] + [1] * 25))
+    assert 0 <= lowest < 0.001 and 0.999 < highest <= 1

@@ -103,19 +103,23 @@ def widened(
 
     A normal distribution is too narrow for the means of few people, and so are percentiles; these
     lie as far out as Student's does (expanded percentiles: Hesterberg 2015, What teachers should
-    know about the bootstrap, The American Statistician 69).
+    know about the bootstrap, The American Statistician 69). Where some have many more images than
+    others, these decide, so people count as if they were as many as of equal shares would be (Kish
+    1965, Survey sampling: the square of the sum over the sum of the squares).
 
     Args:
         ends: of the interval as it is where images are independent.
         drawn: (resamples,), the figure, computed of `sums_over_people`.
         people: (n,), who is shown, from 0; two or more.
     """
-    below = NormalDist().cdf(_student(0.025, int(people.max())))
+    images = np.bincount(people).astype(np.float64)
+    alike = float(images.sum() ** 2 / np.square(images).sum())
+    below = NormalDist().cdf(_student(0.025, max(1.0, alike - 1)))
     low, high = np.percentile(drawn, (100 * below, 100 * (1 - below)))
     return min(ends[0], float(low)), max(ends[1], float(high))
 
 
-def _student(below: float, freedom: int) -> float:
+def _student(below: float, freedom: float) -> float:
     """Return the quantile of Student's distribution (Abramowitz and Stegun 1964, 26.7.5)."""
     z = NormalDist().inv_cdf(below)
     terms = (
