@@ -78,6 +78,14 @@ def test_bars_are_drawn_below_where_there_is_room(box: Box, below: bool) -> None
     assert not changed[:, right + 4 :].any()
 
 
+def test_bars_do_not_cover_the_face_below() -> None:
+    pixels = np.full((400, 400, 3), 255, dtype=np.uint8)
+    upper, lower = _face(Box(50, 30, 150, 150)), _face(Box(50, 200, 150, 150))
+    assert _changed(pixels, annotate(pixels, [upper]))[200:240, 60:190].any()
+    both = _changed(pixels, annotate(pixels, [upper, lower]))
+    assert not both[206:340, 60:190].any()
+
+
 def test_bars_show_the_likeliest_emotions_in_their_colours() -> None:
     shares = {"fear": 0.5, "anger": 0.1, "neutral": 0.05, "disgust": 0.35}
     face = Face(Box(100, 50, 200, 200), 0.9, "fear", 0.5, shares)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from mien.bench import (
     race,
 )
 from mien.bench.race import _finish
+from mien.bench.speed import _in_turns
 from mien.data.dataset import Dataset
 from mien.errors import UsageError
 from mien.history import read_history
@@ -100,6 +102,19 @@ def test_work_takes_as_long_as_its_slower_half(work: Work, seconds: float, bound
     limit = MACHINE.limit(work, "float32", 1)
     assert limit.seconds == pytest.approx(seconds)
     assert limit.bound == bound
+
+
+def test_the_first_time_does_not_count() -> None:
+    seconds = {"a": iter([99.0, 3.0, 1.0, 2.0]), "b": iter([0.0, 5.0, 5.0, 7.0])}
+    timed = {name: partial(next, values) for name, values in seconds.items()}
+    told: list[object] = []
+
+    def progress(items: Iterable[T], *, total: int, doing: str) -> Iterator[T]:
+        told.extend((total, doing))
+        yield from items
+
+    assert _in_turns(timed, 3, progress, doing="timing") == {"a": 2.0, "b": 5.0}
+    assert told == [8, "timing"]
 
 
 def test_a_machine_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

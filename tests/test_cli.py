@@ -538,16 +538,20 @@ def test_bench_shows_and_keeps_the_speeds(
     machine = Machine("a made one", 2, {("float32", 1): 1e11, ("float32", 2): 2e11}, 1e10)
     figure = Figure("ours", 50.0, "faces/s", "theirs", 2.5, 200.0, "bytes")
     monkeypatch.setattr("mien.bench.measure_machine", lambda **_: machine)
-    monkeypatch.setattr("mien.bench.bench_recognition", lambda *_, **__: [figure])
     asked: list[int] = []
+
+    def bench_recognition(*_: object, turns: int, **__: object) -> list[Figure]:
+        asked.append(turns)
+        return [figure]
 
     def bench_training(*_: object, turns: int, **__: object) -> list[Figure]:
         asked.append(turns)
         return []
 
+    monkeypatch.setattr("mien.bench.bench_recognition", bench_recognition)
     monkeypatch.setattr("mien.bench.bench_training", bench_training)
     ran = mien("bench", "--out", tmp_path / "bench", "--turns", "2")
-    assert (ran.status, ran.err, asked) == (0, "", [2])
+    assert (ran.status, ran.err, asked) == (0, "", [2, 2])
     assert "a made one: float32, 1 thread 100 GFLOP/s, 2 threads 200 GFLOP/s; copies 10" in ran.out
     assert all(word in ran.out for word in ("50.00 faces/s", "2.5", "theirs", "25%, bytes"))
     kept = json.loads((tmp_path / "bench" / "speed.json").read_text())

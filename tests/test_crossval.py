@@ -286,6 +286,11 @@ def test_an_emotion_that_a_network_did_not_learn_is_told(
         changed = dataset.with_column("label", [called(*row) for row in rows])
         return _judged(monkeypatch, changed, tmp_path / chooser, folds=None)
 
+    suspect = {**dataset.info, "cleaned": [{"from": "raw", "drop": ["label_suspect"]}]}
+    cleaned = replace(dataset, info=suspect)
+    said = _judged(monkeypatch, cleaned, tmp_path / "cleaned", folds=None)[0].caveat
+    assert "cleaned by what networks say" in said
+
     report, cut = surprised("nobody")
     says = "1 image of surprise was judged by a network that had nobody's surprise to learn from."
     assert report.caveat == says

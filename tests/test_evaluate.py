@@ -13,10 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
 from mien import evaluate as module
+from mien import plots
 from mien.card import ModelCard
 from mien.cli.printing import print_report
 from mien.data.dataset import Dataset
@@ -26,7 +29,7 @@ from mien.errors import DatasetError, UsageError
 from mien.evaluate import REPORT_NAME, caveat_of, evaluate
 from mien.evaluation_page import render_evaluation
 from mien.labels import EMOTIONS
-from mien.metrics import confidence_intervals
+from mien.metrics import confidence_intervals, evaluate_probabilities
 from mien.model_card import render_model_card
 from mien.people import number_people
 from mien.records import SPLITS
@@ -633,3 +636,23 @@ def test_people_are_those_of_the_rows_and_whoever_is_not_named_does_not_count(
     named = ferplus_dataset.with_column("subject", names)
     report = evaluate(Remembers(named, EMOTIONS), named, "test")
     assert report.people == len({names[row] for row in rows[:4]})
+
+
+def test_a_picture_of_calibration_makes_no_mountains_of_few_images(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("mien.plots.save_figure", lambda figure, path: drawn.append(figure))
+    sure = np.array([0.98] * 500 + [0.7] * 4)
+    labels = np.zeros(504, dtype=np.int64)
+    labels[:5] = 1  # five are wrong
+    found = evaluate_probabilities(np.stack([sure, 1 - sure], axis=1), labels, EMOTIONS[:2])
+    plots.save_calibration(tmp_path / "c.png", found, title="a title")
+    (figure,) = drawn
+    right, coverage = figure.axes
+    assert "pale: fewer than 10 images" in right.get_xlabel()
+    bars = [bar for bar in right.patches if isinstance(bar, Rectangle) and bar.get_height() > 0]
+    pale, full = (bar.get_facecolor() for bar in bars)
+    assert pale != full
+    low, high = coverage.get_ylim()
+    assert high - low >= 0.1

@@ -250,6 +250,8 @@ def test_models_of_a_search_are_found_from_other_folders(tmp_path: Path, job: Jo
     assert there.teachers == ("nano", "/home/me/b.onnx", f"{tmp_path}/c.onnx")
     assert replace(here, home="/home/me").config({"start_from": "base"}).start_from == "base"
     assert replace(job, home="/home/me").config({}) == job.config({})
+    elsewhere = _State(replace(job, home="/home/me"), tmp_path, "data")
+    assert elsewhere.about == _State(job, tmp_path, "data").about, "it is the same search"
 
 
 @pytest.mark.parametrize("value", ["runs/\U0001f600", 'a\x7fb\t"\\\n', True, 1e-9, ("a", "b")])

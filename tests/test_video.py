@@ -42,6 +42,18 @@ def numbered(path: Path, count: int = 40, size: tuple[int, int] = (128, 96)) -> 
     return path
 
 
+def test_two_that_write_one_copy_do_not_write_into_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "copy.mp4"
+    with VideoCopy(path, rate=FPS) as one, VideoCopy(path, rate=FPS) as other:
+        for number in range(10):
+            for copy, level in ((one, 40), (other, 200)):
+                copy.add(np.full((96, 128, 3), level, np.uint8), number / FPS)
+        assert len(list(tmp_path.iterdir())) == 2
+    assert [*tmp_path.iterdir()] == [path]
+    with Video(path) as whole:
+        assert {round(float(frame.pixels.mean()), -1) for frame in whole} == {40.0}
+
+
 def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """The boxes of an MP4 between two places: name, begin, end."""
     while start < end:
