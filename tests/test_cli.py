@@ -262,8 +262,9 @@ def test_json_is_never_written_over_what_is_none(
         assert (ran.status, len(ran.err.splitlines())) == (2, 1)
         assert "that is there, holds no JSON and would be lost" in ran.err
         assert target.read_bytes() == before
-    ran = mien("eval", "no-model", "--data", "nowhere", "--json", photo)
-    assert "would be lost" in ran.err, "it is said before anything is done"
+    for early in (("eval", "no-model", "--data", "nowhere"), ("data", "audit", "nowhere")):
+        ran = mien(*early, "--json", photo)
+        assert "would be lost" in ran.err, "it is said before anything is done"
     for there in (b"", b' {"of": "before"}\n', b"[1]"):
         (tmp_path / "it.json").write_bytes(there)
         assert mien(command, *sources, "--json", tmp_path / "it.json").status == 0
@@ -527,6 +528,16 @@ def test_demo_goes_the_whole_way(
     assert all(Path(name).stat().st_size > 1000 for name in named)
     ran = mien("demo", "--out", tmp_path / "demo")
     assert ran.status == 2 and "exists already" in ran.err
+
+
+def test_a_run_as_a_recipe_needs_another_place(
+    mien: Command, tiny_run: Path, drawn_dataset: Dataset
+) -> None:
+    before = (tiny_run / "run.json").read_text()
+    ran = mien("train", "--data", drawn_dataset.path, "--recipe", tiny_run)
+    assert (ran.status, len(ran.err.splitlines())) == (2, 1)
+    assert "that is a run: say with --out" in ran.err
+    assert (tiny_run / "run.json").read_text() == before
 
 
 # --- bench --------------------------------------------------------------------------------------

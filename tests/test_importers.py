@@ -603,6 +603,14 @@ def test_labels_against_their_votes_are_told_until_they_agree(tmp_path: Path) ->
     assert not any("most of their votes" in note for note in notes)
 
 
+def test_columns_of_emotions_with_gaps_are_no_votes(tmp_path: Path) -> None:
+    rows = [f"{n}.png,{('happy', 'sad')[n % 2]},{9 - n},{'n/a' if n == 3 else n}" for n in range(8)]
+    text = "\n".join(["path,label,happiness,sadness", *rows]) + "\n"
+    dataset = _described(tmp_path / "s", text)
+    assert dataset.column("excluded") == [None] * 8
+    assert dataset.column("votes") == [None] * 8
+
+
 def test_a_number_that_is_not_known_may_be_said_to_be_none(tmp_path: Path) -> None:
     cells = ("20", "n/a", "", "NaN", "-", "31.5", "null", "NA")
     rows = [

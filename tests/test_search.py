@@ -241,19 +241,6 @@ def test_a_search_killed_as_it_wrote_its_first_file_goes_on(tmp_path: Path, job:
     assert len(search(job, tmp_path, trials=1)) == 1
 
 
-def test_models_of_a_search_are_found_from_other_folders(tmp_path: Path, job: Job) -> None:
-    settings = (*TINY, "start_from=runs/a", f'teachers=["nano","b.onnx","{tmp_path}/c.onnx"]')
-    here = replace(job, settings=settings)
-    assert here.config({}).start_from == "runs/a"
-    there = replace(here, home="/home/me").config({})
-    assert there.start_from == "/home/me/runs/a"
-    assert there.teachers == ("nano", "/home/me/b.onnx", f"{tmp_path}/c.onnx")
-    assert replace(here, home="/home/me").config({"start_from": "base"}).start_from == "base"
-    assert replace(job, home="/home/me").config({}) == job.config({})
-    elsewhere = _State(replace(job, home="/home/me"), tmp_path, "data")
-    assert elsewhere.about == _State(job, tmp_path, "data").about, "it is the same search"
-
-
 @pytest.mark.parametrize("value", ["runs/\U0001f600", 'a\x7fb\t"\\\n', True, 1e-9, ("a", "b")])
 def test_settings_are_read_back_as_they_were(value: object) -> None:
     read = tomllib.loads(f"value = {_as_toml(value)}")["value"]

@@ -136,6 +136,9 @@ def test_an_unfinished_run_says_so_wherever_it_is_judged(
     folder: Path, drawn_dataset: Dataset
 ) -> None:
     assert "epochs_done" not in open_run(folder / "whole").card.training
+    (folder / "stopped" / "history.jsonl").write_text('{"epoch": 1')
+    assert "epochs_done" not in open_run(folder / "stopped").card.training, "nothing is known"
+    write_history(folder / "stopped", read_history(folder / "whole")[:2])
     stopped = open_run(folder / "stopped")
     assert stopped.card.training["epochs_done"] == 2
     said = evaluate(stopped, drawn_dataset, "test").caveat

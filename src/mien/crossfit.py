@@ -99,8 +99,14 @@ def cross_fit(
         "apart": _digest([dataset.column("subject"), sorted(dataset.apart)]),
     }
     written = folder / PREDICTIONS_NAME
-    if written.exists() and (found := OutOfFold.open(written)).about == about:
-        return found
+    if written.exists():
+        if (found := OutOfFold.open(written)).about == about:
+            return found
+        if "apart" in found.about and {**found.about, "apart": about["apart"]} == about:
+            raise UsageError(
+                f"{folder}: its networks are of other folds: since then people were named, or "
+                "pictures told apart; remove it, or choose another --out"
+            )
     rows = usable_rows(dataset)
     if len(rows) < folds * _SMALLEST_FOLD:
         raise DatasetError(

@@ -83,7 +83,7 @@ def _with_epochs(run: Path, card: ModelCard) -> ModelCard:
     planned = card.training.get("recipe", {}).get("epochs", 0)
     try:
         done = len(read_history(run))
-    except (OSError, ValueError):
+    except (OSError, ModelError):
         return card
     if not 0 < done < planned:
         return card

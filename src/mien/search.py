@@ -38,7 +38,6 @@ from mien.data.stream import open_data
 from mien.errors import DataError, DatasetError, UsageError
 from mien.history import read_history
 from mien.lock import AtWorkError, alone_in
-from mien.model import shipped_models
 from mien.places import absolute
 from mien.train import train
 
@@ -151,8 +150,6 @@ class Job:
         settings: ``key=value`` that all trials share.
         varied: what differs.
         device: ``cpu``, ``cuda`` or ``auto``.
-        home: the folder that the paths of ``start_from`` and ``teachers`` are meant from; empty:
-            whichever a trial is run in.
         sets: what the recipe and the settings say, read once: whoever edits the file meanwhile
             does not change the trials that are still to come.
 
@@ -165,7 +162,6 @@ class Job:
     settings: tuple[str, ...]
     varied: tuple[Varied, ...]
     device: str = "auto"
-    home: str = ""
     sets: Mapping[str, Any] = field(init=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -179,16 +175,7 @@ class Job:
             ConfigError: a name or a value does not suit.
         """
         chosen = [f"{name}={value}" for name, value in values.items()]
-        config = checked(overridden(self.sets, chosen), self.recipe)
-
-        def found(model: str) -> str:
-            return model if model in shipped_models() else str(Path(self.home, model))
-
-        if not self.home:
-            return config
-        models = {"teachers": tuple(map(found, config.teachers))}
-        start = {"start_from": found(config.start_from)} if config.start_from else {}
-        return config.model_copy(update=models | start)
+        return checked(overridden(self.sets, chosen), self.recipe)
 
 
 class _WorseThanHalfError(Exception):
@@ -299,7 +286,7 @@ class _State:
     def about(self) -> dict[str, Any]:
         """What tells this search from others; a recipe that is changed meanwhile is another."""
         about: dict[str, Any] = json.loads(json.dumps(asdict(self.job)))
-        for name in ("data", "device", "home"):
+        for name in ("data", "device"):
             del about[name]
         return about | {"fingerprint": self.fingerprint}
 
@@ -426,12 +413,11 @@ def _ray(state: _State, trials: int, workers: int) -> Iterator[Trial]:
         cpus = max(1, int(min(there.get("CPU", 1) // workers, largest)))
         wanted = {"cpu": False, "cuda": True}.get(state.job.device, there.get("GPU", 0) >= 1)
         task: Any = ray.remote(num_cpus=cpus, num_gpus=int(wanted), max_retries=2)(_run)
-        job = replace(state.job, home=str(Path.cwd()))
         queue = state.to_do(trials)
         running: dict[Any, Trial] = {}
         while True:
             for trial in islice(queue, workers - len(running)):
-                running[task.remote(job, state.out.resolve(), trial, state.bar())] = trial
+                running[task.remote(state.job, state.out.resolve(), trial, state.bar())] = trial
             if not running:
                 return
             (done, *_), _ = ray.wait(list(running))

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from mien.cli.printing import print_dataset, print_epoch
 from mien.cli.terminal import (
+    FiguresFile,
     camera_or_place,
     err_console,
     hand_out,
@@ -100,10 +101,7 @@ def data_audit(
         Path | None,
         typer.Option(help="Folder for the pages, audit.html and review.html.", metavar="DIR"),
     ] = None,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", help="Every finding; - is standard output.", metavar="FILE"),
-    ] = None,
+    json_file: FiguresFile = None,
     suspects: Annotated[
         bool,
         typer.Option(

@@ -76,7 +76,7 @@ def train(
 
     config = load_recipe(recipe, settings or ())
     dataset = open_data(data)
-    run = out or Path("runs") / Path(recipe).stem
+    run = out or Path("runs") / _named_after(recipe)
     with show_progress() as show:
         result = run_training(
             dataset,
@@ -159,7 +159,7 @@ def search(
 
     varied = tuple(Varied.parse(text) for text in vary)
     job = Job(data, recipe, tuple(settings or ()), varied, device)
-    folder = out or Path("searches") / Path(recipe).stem
+    folder = out or Path("searches") / _named_after(recipe)
     ranked = run_search(
         job, folder, trials=trials, engine=engine, workers=workers, on_trial=print_trial
     )
@@ -209,6 +209,15 @@ def average(
         soft_wrap=True,
     )
     out_console.print(f"run: {shown(out)}", soft_wrap=True)
+
+
+def _named_after(recipe: str) -> str:
+    """Return what a recipe's run is called where nobody says; that of a run is taken."""
+    if Path(recipe).is_dir():
+        raise UsageError(
+            f"--recipe {recipe}: that is a run: say with --out where what it makes goes"
+        )
+    return Path(recipe).stem
 
 
 def export(

@@ -33,12 +33,6 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._mind()
 
-    def on_response_complete(self) -> None:
-        """Wait for the rest of a body that nobody reads, or no longer."""
-        super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY:
-            self._mind()
-
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline."""
         self._forget()

@@ -189,9 +189,11 @@ def _names_emotions(table: Table, column: str) -> bool:
 def _numeric(table: Table, columns: Sequence[str]) -> list[str]:
     """Return the columns that hold numbers and nothing else, but for what stands for none."""
     filled, text = set(), set()
+    # A column of votes has a number in every row, or it is none.
+    none = {name: {""} if find_alias(name) else _NO_NUMBER for name in columns}
     for _, cells in table.rows(*columns):
         for name, cell in zip(columns, cells, strict=True):
-            if cell.lower() not in _NO_NUMBER and name not in text:
+            if cell.lower() not in none[name] and name not in text:
                 filled.add(name)
                 if not _is_number(cell):
                     text.add(name)
