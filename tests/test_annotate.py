@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ImageColor
 
-from mien.annotate import COLOURS, _labelled, _meet, annotate
+from mien.annotate import COLOURS, _labelled, annotate
 from mien.labels import EMOTIONS
 from mien.records import Box, Face
 
@@ -130,7 +130,7 @@ def test_labels_of_a_crowd_do_not_hide_each_other(track: int | None) -> None:
     unit, labels = _labelled(faces, (800, 600))
     assert 10 <= unit < 600 / 42
     places = [label.place for label in labels]
-    assert not any(_meet(a, b) for i, a in enumerate(places) for b in places[:i])
+    assert not any(a.overlap(b) for i, a in enumerate(places) for b in places[:i])
     assert all("90%" in label.text or label.text == "7" for label in labels)
     one = _labelled(faces[:1], (800, 600))
     assert one[0] == 600 / 42

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -799,6 +799,17 @@ class running:  # noqa: N801
         self.process.communicate()
 
 
+@contextmanager
+def begun_upload(address: str) -> Iterator[socket.socket]:
+    """A connection over which the first of a picture has gone to a server."""
+    port = int(address.rstrip("/").rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as upload:
+        head = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+        upload.sendall(head.encode() + bytes(1000))
+        time.sleep(0.3)
+        yield upload
+
+
 @pytest.mark.slow
 def test_the_command_serves_until_interrupted_and_stores_nothing(
     tmp_path: Path, photo: bytes
@@ -820,12 +831,9 @@ def test_clients_that_leave_early_are_not_told_as_failures(tmp_path: Path) -> No
     import httpx2 as httpx
 
     with running(tmp_path, "--port", "0") as (address, process):
-        port = int(address.rstrip("/").rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as upload:
-            head = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
-            upload.sendall(head.encode() + bytes(1000))
-            time.sleep(0.3)
-        with connect(f"ws://127.0.0.1:{port}/v1/stream") as stream:
+        with begun_upload(address):
+            pass
+        with connect(f"{address.replace('http', 'ws')}v1/stream") as stream:
             # What is refused, and the end of the connection, before the refusal can be told.
             stream.send("hello")
             stream.socket.shutdown(socket.SHUT_RDWR)
@@ -838,11 +846,7 @@ def test_clients_that_leave_early_are_not_told_as_failures(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_picture_under_way_is_answered_where_the_server_is_stopped(tmp_path: Path) -> None:
     with running(tmp_path, "--port", "0") as (address, process):
-        port = int(address.rstrip("/").rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as upload:
-            head = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
-            upload.sendall(head.encode() + bytes(1000))
-            time.sleep(0.3)
+        with begun_upload(address) as upload:
             process.send_signal(signal.SIGTERM)
             answer = b"".join(iter(lambda: upload.recv(1 << 16), b"")).decode()
         _, said = process.communicate(timeout=10)
@@ -883,6 +887,17 @@ def test_only_this_machines_addresses_are_loopback(host: str, loopback: bool) ->
     assert is_loopback(host) is loopback
 
 
+@asynccontextmanager
+async def serving(config: Any, app: Any) -> AsyncIterator[int]:
+    """Give the port on which connections as `config_of` has them lead to an application."""
+    config.loaded_app = app
+    server = await asyncio.get_running_loop().create_server(
+        lambda: config.http_protocol_class(config, ServerState(), {}), "127.0.0.1", 0
+    )
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
 def test_a_connection_that_never_asks_is_closed(
     base: EmotionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -909,12 +924,7 @@ def test_a_connection_that_never_asks_is_closed(
         return said
 
     async def all_at_once() -> tuple[bytes, bytes, bytes]:
-        config.loaded_app = answer
-        server = await asyncio.get_running_loop().create_server(
-            lambda: config.http_protocol_class(config, ServerState(), {}), "127.0.0.1", 0
-        )
-        async with server:
-            port = server.sockets[0].getsockname()[1]
+        async with serving(config, answer) as port:
             return await asyncio.gather(ask(port), ask(port, begun), ask(port, begun, b"\r\n"))
 
     config = config_of(monkeypatch, {"base": base})
@@ -948,12 +958,7 @@ def test_a_body_that_is_refused_is_not_waited_for(
         return said
 
     async def both() -> tuple[bytes, bytes]:
-        config.loaded_app = refuse
-        server = await asyncio.get_running_loop().create_server(
-            lambda: config.http_protocol_class(config, ServerState(), {}), "127.0.0.1", 0
-        )
-        async with server:
-            port = server.sockets[0].getsockname()[1]
+        async with serving(config, refuse) as port:
             return await asyncio.gather(dribble(port, 0.01), dribble(port, 0.1))
 
     config = config_of(monkeypatch, {"base": base})

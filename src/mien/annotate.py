@@ -112,17 +112,8 @@ def _label(face: Face, unit: float, size: tuple[int, int], taken: Sequence[Box])
         width = _font(unit * 1.1).getlength(text) + unit
         x = min(max(0.0, face.box.x), max(0.0, size[0] - width))
         places += [_Label(text, Box(x, y, width, height)) for y in free]
-    clear = (label for label in places if not any(_meet(label.place, other) for other in taken))
+    clear = (label for label in places if not any(map(label.place.overlap, taken)))
     return next(clear, places[-len(free)])
-
-
-def _meet(a: Box, b: Box) -> bool:
-    return (
-        a.x < b.x + b.width
-        and b.x < a.x + a.width
-        and a.y < b.y + b.height
-        and b.y < a.y + a.height
-    )
 
 
 def _draw_face(
@@ -144,7 +135,7 @@ def _draw_face(
     _draw_box(draw, here, unit)
     below = Box(x, y + height, width, tall)
     room = width >= unit * _UNITS_FOR_BARS and y + height + tall <= size[1]
-    if room and not any(_meet(below, other) for other in others):
+    if room and not any(map(below.overlap, others)):
         _draw_bars(draw, here, unit)
     pixels[region] = np.asarray(image)
 

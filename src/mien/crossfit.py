@@ -96,7 +96,7 @@ def cross_fit(
         "weights": before.weights,
         "caveat": before.caveat,
         # By these the folds are cut, and the fingerprint does not tell them.
-        "apart": _digest([dataset.column("subject"), sorted(dataset.apart)]),
+        "apart": _digest(json.dumps([dataset.column("subject"), sorted(dataset.apart)])),
     }
     written = folder / PREDICTIONS_NAME
     if written.exists():
@@ -129,8 +129,8 @@ def cross_fit(
     return found
 
 
-def _digest(told: object) -> str:
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def usable_rows(dataset: Dataset) -> NDArray[np.int64]:
@@ -182,8 +182,7 @@ def cut_folds(
         ):
             splits[row] = split
         # A run that is resumed must be of the same fold, cut in the same way.
-        digest = hashlib.sha256(" ".join(splits).encode()).hexdigest()[:8]
-        name = f"{dataset.info['fingerprint']} fold {fold + 1}/{count} {digest}"
+        name = f"{dataset.info['fingerprint']} fold {fold + 1}/{count} {_digest(' '.join(splits))}"
         others = replace(
             dataset.with_column("split", splits), info={**dataset.info, "fingerprint": name}
         )

@@ -33,18 +33,19 @@ _DARK = 0.76
 _FAINT = "#c9d3dc"
 _FEW = 40
 """Fewer answers than these are drawn as dots, too."""
-_COLOURS = ("#0b7285", "#e8590c", "#5f3dc4")
-_STEPS = ("#63bfd0", "#1f8ca0", "#0b4f5c")
-_UNDER = "#8b99a6"
-"""Beside white as legible as `_COLOURS`, and no rival to them."""
-_PALE = "#a3c9d1"
 _FEW_OF_BIN = 10
+"""Fewer answers than these are drawn pale."""
 _LEAST_SPAN = 0.1
 """Of accuracy: a closer look would make mountains of what one image more or less moves."""
 _LONGEST_LINE = 72
+_COLOURS = ("#0b7285", "#e8590c", "#5f3dc4")
+_PALE = "#a3c9d1"
+_UNDER = "#8b99a6"
+"""Of what stands beside the point: plain on white, and no rival to `_COLOURS`."""
+_STEPS = ("#63bfd0", "#1f8ca0", "#0b4f5c")
+_STRENGTHS = ("weak", "middle", "strong")
 _MARKERS = "osD^vPX*"
 """Of the emotions, which colour alone does not tell apart for everybody."""
-_STRENGTHS = ("weak", "middle", "strong")
 
 
 def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, TypeVar
 
@@ -64,23 +65,11 @@ def _expect_json(target: str | None) -> str | None:
     return target
 
 
-FiguresFile = Annotated[
-    str | None,
-    typer.Option(
-        "--json",
-        help="The figures; - is standard output.",
-        metavar="FILE",
-        callback=_expect_json,
-    ),
-]
+_json_option = partial(typer.Option, "--json", metavar="FILE", callback=_expect_json)
+
+FiguresFile = Annotated[str | None, _json_option(help="The figures; - is standard output.")]
 LinesFile = Annotated[
-    str | None,
-    typer.Option(
-        "--json",
-        help="One JSON object a line; - is standard output.",
-        metavar="FILE",
-        callback=_expect_json,
-    ),
+    str | None, _json_option(help="One JSON object a line; - is standard output.")
 ]
 """What ``--json`` names, for `json_lines` and `hand_out`."""
 
