@@ -17,8 +17,11 @@ from mien.metrics import (
     negative_log_likelihood,
 )
 
-SIZES = ((10, 20), (30, 20), (120, 8), (300, 3))
-"""People, and images of each."""
+SIZES: tuple[tuple[int, int | tuple[int, ...]], ...] = (
+    *((10, 20), (30, 20), (120, 8), (300, 3)),
+    *((26, (15,) * 3 + (1,) * 23), (23, (50,) * 3 + (1,) * 20)),
+)
+"""People, and images of each; in the end a few have most of the images."""
 
 DRAWS = 300
 RESAMPLES = 400
@@ -28,7 +31,7 @@ CROWD = 200_000
 Answers = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
 
 
-def _drawn(random: np.random.Generator, people: int, each: int) -> Answers:
+def _drawn(random: np.random.Generator, people: int, each: int | tuple[int, ...]) -> Answers:
     """Return probabilities, labels and who is shown."""
     shown = np.repeat(np.arange(people), each)
     labels = random.integers(0, 3, len(shown))
@@ -41,7 +44,8 @@ def _drawn(random: np.random.Generator, people: int, each: int) -> Answers:
 def main() -> None:
     random = np.random.default_rng(1)
     for people, each in SIZES:
-        found, labels, _ = _drawn(random, CROWD // each, each)
+        alike = each if isinstance(each, int) else 1
+        found, labels, _ = _drawn(random, CROWD // alike, alike)
         truth = {
             "accuracy": accuracy(found, labels),
             "macro_recall": macro_recall(confusion_matrix(found, labels)),
@@ -59,7 +63,8 @@ def main() -> None:
             f"{name} {apart:.0%} and {together:.0%}"
             for name, (apart, together) in zip(truth, held / DRAWS, strict=True)
         )
-        print(f"{people} people of {each} images, by images and by people: {told}", flush=True)
+        images = each if isinstance(each, int) else f"{min(each)} to {max(each)}"
+        print(f"{people} people of {images} images, by images and by people: {told}", flush=True)
 
 
 if __name__ == "__main__":
