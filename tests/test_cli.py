@@ -25,6 +25,8 @@ from mien.data.audit.findings import Audit
 from mien.data.audit.suspects import SUSPECT, OutOfFold
 from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
+from mien.evaluate import evaluate
+from mien.export import note_figures
 from mien.labels import EMOTIONS
 from mien.model import load_model
 from mien.records import SPLITS
@@ -485,6 +487,17 @@ def test_models_shows_the_card_of_any_file(mien: Command, tiny_onnx: Path) -> No
     lines = mien("models", "nano", tiny_onnx).out.splitlines()
     assert any("nano" in line and "ferplus test" in line for line in lines)
     assert mien("models", "huge").status == 2
+
+
+def test_models_says_why_figures_may_flatter(
+    mien: Command, tiny_onnx: Path, tmp_path: Path, drawn_dataset: Dataset
+) -> None:
+    file = Path(shutil.copy(tiny_onnx, tmp_path / "m.onnx"))
+    told = evaluate(load_model(file), drawn_dataset, "test").to_json() | {"caveat": "It may not."}
+    note_figures(file, "test", told)
+    ran = mien("models", "nano", file)
+    assert ran.out.splitlines()[-1] == f"{file}: It may not."
+    assert "nano: " not in ran.out
 
 
 def test_models_lists_what_is_shipped(mien: Command) -> None:
