@@ -1,7 +1,7 @@
-"""The version of the package, read from what was installed."""
+"""The version of the package; pyproject.toml reads it here."""
 
-from importlib.metadata import version
+from typing import Final
 
 __all__ = ["__version__"]
 
-__version__ = version("mien")
+__version__: Final = "0.1.0"
