@@ -1,10 +1,10 @@
 """Run every benchmark that takes minutes, not hours: python -m benchmarks.
 
 The others are run by themselves: `benchmarks.leak`, `benchmarks.suspects` and `benchmarks.recipes`,
-which train for hours; `benchmarks.peers` and `benchmarks.performance`, which install other
-packages; `benchmarks.load`, `benchmarks.score` and `benchmarks.stream`, which want the machine for
-themselves; `benchmarks.full_disk` and `benchmarks.hosts`, which need root; and
-`benchmarks.object_store`, which needs a server.
+which train for hours; `benchmarks.lineages`, which needs a GPU; `benchmarks.peers` and
+`benchmarks.performance`, which install other packages; `benchmarks.load`, `benchmarks.score` and
+`benchmarks.stream`, which want the machine for themselves; `benchmarks.full_disk` and
+`benchmarks.hosts`, which need root; and `benchmarks.object_store`, which needs a server.
 """
 
 from benchmarks import (
