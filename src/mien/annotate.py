@@ -18,29 +18,31 @@ __all__ = ["COLOURS", "PRINT_COLOURS", "annotate"]
 
 COLOURS: Mapping[str, str] = MappingProxyType(
     {
-        "neutral": "#dfe4ea",
-        "happiness": "#ffd43b",
-        "sadness": "#74a9ff",
-        "surprise": "#63e6be",
-        "fear": "#d0a2f7",
-        "disgust": "#a9e34b",
-        "anger": "#ff7b72",
-        "contempt": "#ffb26b",
+        "neutral": "#f4f9ff",
+        "happiness": "#ffe66c",
+        "sadness": "#9eb4ff",
+        "surprise": "#74dfc8",
+        "fear": "#ac7dcc",
+        "disgust": "#6f9d04",
+        "anger": "#ea8088",
+        "contempt": "#f7af64",
     }
 )
+"""For boxes, bars and dark pages. Who sees no red or no green tells them apart by lightness."""
+
 PRINT_COLOURS: Mapping[str, str] = MappingProxyType(
     {
-        "neutral": "#7d8b99",
-        "happiness": "#d49a00",
-        "sadness": "#3f7fe0",
-        "surprise": "#12a182",
-        "fear": "#9a5fd6",
-        "disgust": "#75a01f",
-        "anger": "#dc4a42",
-        "contempt": "#dd7c26",
+        "neutral": "#6e7c8a",
+        "happiness": "#be8c07",
+        "sadness": "#4a7ce7",
+        "surprise": "#15a97c",
+        "fear": "#8855af",
+        "disgust": "#195b02",
+        "anger": "#b50038",
+        "contempt": "#b56533",
     }
 )
-"""The same hues, dark enough for a light page."""
+"""About the same hues, dark enough for a light page."""
 
 _INK = "#14181d"
 _PANEL = (20, 24, 29, 205)
