@@ -1,6 +1,6 @@
 """Tests of drawing onto a copy of a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -26,8 +26,8 @@ def _changed(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.
 
 # What is seen of linear red, green and blue by whom no red or no green cells serve (Machado et al.
 # 2009, A physiologically-based model for simulation of color vision deficiency, severity 1).
-SIGHT = {
-    "all": np.eye(3),
+SIGHT: Mapping[str, Sequence[Sequence[float]]] = {
+    "all": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
     "no red": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
     "no green": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
     "no blue": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
@@ -46,7 +46,7 @@ def _oklab(linear: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ottosson 2020, bottosson.github.io/posts/oklab: differences are as large as they look."""
     cones = [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
     axes = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
-    found: NDArray[np.float64] = np.cbrt(linear @ np.transpose(cones)) @ np.transpose(axes)
+    found: NDArray[np.float64] = np.cbrt(linear @ np.array(cones).T) @ np.array(axes).T
     return found
 
 
@@ -56,7 +56,7 @@ def test_emotions_have_colours_that_everybody_tells_apart(
     colours: Mapping[str, str], sight: str
 ) -> None:
     assert tuple(colours) == EMOTIONS
-    seen = _oklab((_linear(colours) @ np.transpose(SIGHT[sight])).clip(0, 1))
+    seen = _oklab((_linear(colours) @ np.array(SIGHT[sight]).T).clip(0, 1))
     apart = np.linalg.norm(seen[:, None] - seen, axis=2)
     closest = apart[np.triu_indices(len(seen), 1)].min()
     assert closest > (0.06 if sight == "no blue" else 0.08)

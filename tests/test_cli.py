@@ -123,6 +123,8 @@ def test_predict_reads_folders_and_globs_and_keeps_copies_apart(
     )
     assert (ran.status, len(ran.out.splitlines())) == (0, 2)
     assert sorted(path.name for path in copies.iterdir()) == ["same-2.jpg", "same.jpg"]
+    (told,) = ran.err.splitlines()
+    assert told == f"{tmp_path / 'two' / 'same.png'}: drawn on {copies / 'same-2.jpg'}"
 
 
 def test_predict_goes_on_after_what_names_nothing(

@@ -625,6 +625,23 @@ def test_a_number_that_is_not_known_may_be_said_to_be_none(tmp_path: Path) -> No
     }
 
 
+def test_a_column_that_a_few_cells_keep_from_being_numbers_is_told(tmp_path: Path) -> None:
+    rows = [
+        f"{n}.png,{('happy', 'sad')[n % 2]},{age},{n or 'n/a'},{n if n % 3 else 'x'}"
+        for n in range(20)
+        for age in ("old" if n in (4, 9) else n,)
+    ]
+    text = "\n".join(["path,label,age,fear,mixed", *rows]) + "\n"
+    dataset = _described(tmp_path / "s", text, count=20)
+    assert (dataset.values, dataset.column("votes")) == ((), [None] * 20)
+    end = ": so it is not read as numbers."
+    told = [note for note in dataset.info["notes"] if note.endswith(end)]
+    assert told == [
+        f"Column 'fear' holds numbers but for 'n/a' in line 2{end}",
+        f"Column 'age' holds numbers but for 'old' in line 6 and 1 more{end}",
+    ]
+
+
 def test_a_row_whose_split_is_none_is_left_out(tmp_path: Path) -> None:
     """Left open, it might land in the wrong one."""
     rows = [

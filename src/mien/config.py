@@ -48,7 +48,7 @@ class TrainConfig(BaseModel):
         None,
         min_length=1,
         description="a run or a model file of the same network, of any data, to go on from; None: "
-        "from chance",
+        "random weights",
     )
 
     epochs: int = Field(12, ge=1, le=10_000)

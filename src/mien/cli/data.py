@@ -170,7 +170,7 @@ def data_audit(
 
 
 def _may_learn_more(config: "TrainConfig", dataset: "Dataset") -> bool:
-    """Whether networks begin from chance on images that no shipped model has learnt from."""
+    """Whether networks begin at random on images that no shipped model has learnt from."""
     from mien.config import load_recipe
     from mien.lineage import knows_pictures_of
     from mien.model import load_model

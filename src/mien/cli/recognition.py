@@ -508,7 +508,10 @@ class _Copies:
             number += 1
             name = f"{stem}-{number}{suffix}"
         self._taken.add(name.casefold())
-        return self._folder / name
+        path = self._folder / name
+        if number > 1:
+            err_console.print(f"{shown(source)}: drawn on {shown(path)}", soft_wrap=True)
+        return path
 
 
 def _written(write: Callable[[], None]) -> bool:

@@ -69,6 +69,8 @@ _CORNERS: Sequence[tuple[str, ...]] = (
 _MOST_WORDS: Final = 50
 """More different words than these are names or remarks, and make no groups."""
 _LONGEST_WORD: Final = 60
+_FEW: Final = 0.1
+"""The largest share of cells without a number that look like a slip."""
 _LEFT_OUT: Final = (
     f"Columns left out: {{}}. Kept are numbers, and words where there are at most {_MOST_WORDS} "
     "different ones, but none that is called as the manifest's own columns."
@@ -90,6 +92,7 @@ class _Columns:
     values: tuple[str, ...]
     words: tuple[str, ...]
     left_out: tuple[str, ...]
+    almost: tuple[str, ...]  # what to say of those that hold numbers but for a few cells
 
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
@@ -129,6 +132,7 @@ def _named(images: Images, table: Table, column: str) -> Counter[str]:
 def _notes(columns: _Columns, named: Counter[str]) -> Iterator[str]:
     if columns.left_out:
         yield _LEFT_OUT.format(", ".join(columns.left_out))
+    yield from columns.almost
     if several := sum(rows > 1 for rows in named.values()):
         yield (
             f"Files that several rows name: {several:,}; 'mien data audit' shows them as "
@@ -170,7 +174,7 @@ def _columns(table: Table) -> _Columns:
     box, corners = tuple(own[name] for name in known), known in _CORNERS
     told = {path, label, split, subject, weight, first("votes"), *box}
     rest = [name for name in own.values() if name not in told]
-    numeric = _numeric(table, rest)
+    numeric, almost = _numeric(table, rest)
     votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric)
     values = [n for n in numeric if n not in votes and n not in MANIFEST_SCHEMA.names]
     others = [name for name in rest if name not in votes and name not in values]
@@ -178,7 +182,7 @@ def _columns(table: Table) -> _Columns:
     left_out = [name for name in others if name not in words]
     return _Columns(
         path, label, split, subject, weight, votes, box, corners,
-        tuple(values), tuple(words), tuple(left_out),
+        tuple(values), tuple(words), tuple(left_out), tuple(almost),
     )  # fmt: skip
 
 
@@ -186,18 +190,32 @@ def _names_emotions(table: Table, column: str) -> bool:
     return any(find_alias(cell) for _, (cell,) in table.rows(column))
 
 
-def _numeric(table: Table, columns: Sequence[str]) -> list[str]:
-    """Return the columns that hold numbers and nothing else, but for what stands for none."""
-    filled, text = set(), set()
+def _numeric(table: Table, columns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the columns that hold numbers and nothing else, but for what stands for none.
+
+    And what to say of those that only a few cells keep from it.
+    """
+    filled: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    first: dict[str, str] = {}
     # A column of votes has a number in every row, or it is none.
     none = {name: {""} if find_alias(name) else _NO_NUMBER for name in columns}
-    for _, cells in table.rows(*columns):
+    for line, cells in table.rows(*columns):
         for name, cell in zip(columns, cells, strict=True):
-            if cell.lower() not in none[name] and name not in text:
-                filled.add(name)
-                if not _is_number(cell):
-                    text.add(name)
-    return [name for name in columns if name in filled - text]
+            if cell.lower() in none[name]:
+                continue
+            filled[name] += 1
+            if not _is_number(cell):
+                others[name] += 1
+                first.setdefault(name, f"{shown(cell)} in line {line}")
+    almost = [
+        f"Column {shown(name)} holds numbers but for {first[name]}"
+        + (f" and {count - 1:,} more" if count > 1 else "")
+        + ": so it is not read as numbers."
+        for name, count in others.items()
+        if count <= _FEW * filled[name]
+    ]
+    return [name for name in columns if filled[name] and name not in others], almost
 
 
 def _of_few_words(table: Table, columns: Sequence[str]) -> list[str]:
