@@ -173,6 +173,13 @@ def test_a_found_face_is_turned_upright_as_in_recognition(
     np.testing.assert_array_equal(_picture(dataset, "one.png"), turned)
 
 
+def test_found_faces_are_not_enlarged_either(photos: Path) -> None:
+    (photos / "boxed.png").unlink()  # Its box of 60 pixels is no found one.
+    dataset = _import("csv", photos, detector="auto")
+    assert dataset.spec.size == 48
+    assert any("packed as 48x48, not 96x96" in note for note in dataset.info["notes"])
+
+
 def test_what_a_detector_takes_whole_has_no_box(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

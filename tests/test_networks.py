@@ -105,6 +105,13 @@ def test_modern_networks_take_any_size_and_colour(name: str, side: int) -> None:
     assert model(torch.rand(2, 3, side, side)).shape == (2, 8)
 
 
+def test_counting_multiply_adds_compiles_nothing() -> None:
+    model = build("mini", spec=GREY48, emotions=8)
+    expected = multiply_adds(model, GREY48)
+    model.compile(backend=lambda graph, pictures: pytest.fail("compiled"))
+    assert multiply_adds(model, GREY48) == expected
+
+
 def test_residual_costs_a_fraction_of_classic7() -> None:
     residual, classic7 = (build(n, spec=GREY48, emotions=8) for n in ("residual", "classic7"))
     assert multiply_adds(residual, GREY48) < multiply_adds(classic7, GREY48) / 6

@@ -44,6 +44,7 @@ def untimed(out: Path) -> list[dict[str, Any]]:
         ("ema=0.9..0.99", Varied("ema", low=0.9, high=0.99)),
         ("batch_size=32..256", Varied("batch_size", low=32, high=256)),
         (" optimizer = adamw, sgd ", Varied("optimizer", choices=("adamw", "sgd"))),
+        ("start_from=../a,../b", Varied("start_from", choices=("../a", "../b"))),
     ],
 )
 def test_what_is_varied(text: str, expected: Varied) -> None:
@@ -257,6 +258,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, job: Job) -> None:
         search(replace(job, varied=(Varied.parse("learning_speed=1,2"),)), tmp_path, trials=1)
     with pytest.raises(UsageError, match=r"emotion_worth: .* cannot be compared"):
         search(replace(job, varied=(Varied.parse("emotion_worth=1,2"),)), tmp_path, trials=1)
+    by_age = replace(job, varied=(Varied.parse("where=age<30,age<60"),))
+    with pytest.raises(UsageError, match=r"where: .* cannot be compared"):
+        search(replace(by_age, settings=("emotion_based=true",)), tmp_path, trials=1)
     with pytest.raises(ConfigError, match="optimizer"):
         search(replace(job, varied=(Varied.parse("optimizer=sgd,slow"),)), tmp_path, trials=1)
     (tmp_path / "thesis.tex").write_text("dear")

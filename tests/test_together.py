@@ -24,7 +24,7 @@ from mien.checkpoint import BEST_NAME, write_weights
 from mien.cli import main
 from mien.config import TrainConfig, load_recipe
 from mien.data.dataset import Dataset
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, DatasetError, UsageError
 from mien.export import export_run
 from mien.history import read_history
 from mien.networks import build
@@ -231,6 +231,21 @@ def test_a_batch_that_cannot_be_shared_is_refused(
     monkeypatch.setattr("mien.train.together", lambda *_: two)
     with pytest.raises(UsageError, match="batch_size 31 cannot be shared by 2 processes"):
         train(drawn_dataset, TrainConfig(batch_size=31), tmp_path / "run", devices=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_images_than_processes_are_refused(
+    tmp_path: Path,
+    drawn_dataset: Dataset,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = len(drawn_dataset.usable("train"))
+    many = SimpleNamespace(world_size=count + 1, device=torch.device("cpu"))
+    monkeypatch.setattr("mien.train.together", lambda *_: nullcontext(many))
+    config = tiny_config.model_copy(update={"batch_size": count + 1})
+    with pytest.raises(DatasetError, match=f"{count} training images for {count + 1} processes"):
+        train(drawn_dataset, config, tmp_path / "run", devices=count + 1)
     assert not (tmp_path / "run").exists()
 
 

@@ -83,8 +83,8 @@ class TrainConfig(BaseModel):
     plateau_patience: int = Field(
         3,
         ge=0,
-        description="epochs without a better validation loss that are let pass; after one more the "
-        "rate is cut",
+        description="epochs without a validation loss that is better by a ten-thousandth that are "
+        "let pass; after one more the rate is cut",
     )
 
     soft_labels: bool = Field(True, description="learn the votes rather than the one label")

@@ -160,7 +160,9 @@ def multiply_adds(model: nn.Module, spec: InputSpec) -> int:
     try:
         parameter = next(model.parameters())
         with torch.no_grad():
-            model(torch.zeros(1, spec.channels, spec.size, spec.size, device=parameter.device))
+            # Not by calling it: a model that is to be compiled would be, once more, for this.
+            picture = (1, spec.channels, spec.size, spec.size)
+            model.forward(torch.zeros(picture, device=parameter.device))
     finally:
         model.train(was_training)
         for hook in hooks:

@@ -49,6 +49,8 @@ _JUDGED_AFTER: Final = 4
 """So many whole trials before any is given up."""
 
 _NOT_COMPARED: Final = frozenset({"emotion_based", "emotion_worth"})
+_NOT_COMPARED_IF_EMOTION_BASED: Final = _NOT_COMPARED | {"where"}
+"""What an emotion is worth there goes by the numbers of images that are learnt from."""
 
 _GRACE: Final = 0.25
 """Share of the epochs in which no trial is given up."""
@@ -79,6 +81,8 @@ class Varied:
         """
         name, separator, values = text.partition("=")
         name, values = name.strip(), values.strip()
+        if separator and "," in values:
+            return cls(name, choices=tuple(part.strip() for part in values.split(",")))
         if separator and ".." in values:
             low, _, high = values.partition("..")
             with suppress(ValueError):
@@ -86,8 +90,6 @@ class Varied:
                 ends = [int(end) if end.strip().isdigit() else float(end) for end in (low, high)]
                 if all(map(math.isfinite, ends)) and ends[0] < ends[1]:
                     return cls(name, low=ends[0], high=ends[1])
-        elif separator and "," in values:
-            return cls(name, choices=tuple(part.strip() for part in values.split(",")))
         raise UsageError(
             f"--vary {text!r}: expected key=low..high or key=one,another (learning_rate=1e-4..1e-2)"
         )
@@ -216,8 +218,9 @@ def search(
     twice = [name for name, n in Counter(varied.name for varied in job.varied).items() if n > 1]
     if twice:
         raise UsageError(f"--vary {twice[0]}: given twice; expected each setting once")
+    emotion_based = job.config({}).emotion_based
     for varied in job.varied:
-        if varied.name in _NOT_COMPARED:
+        if varied.name in (_NOT_COMPARED_IF_EMOTION_BASED if emotion_based else _NOT_COMPARED):
             raise UsageError(
                 f"--vary {varied.name}: the validation losses of such trials weigh images "
                 "differently, so they cannot be compared; --set it, and vary others"

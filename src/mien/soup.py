@@ -92,7 +92,8 @@ def average_runs(
         DatasetError: there is no usable image in validation.
         DataError: what a run answers is not a number.
     """
-    if len(set(runs)) < 2:
+    runs = list({run.resolve(): run for run in runs}.values())
+    if len(runs) < 2:
         raise UsageError("one run is its own average: name two or more")
     # One that was killed before it had written the weights is made anew.
     if not is_free(out, but=AVERAGE_NAME):

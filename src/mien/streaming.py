@@ -72,16 +72,12 @@ class StreamedSplit:
             seed: another one gives another order.
             first: the batch to begin with; what comes before is not read.
             part: this process's number.
-            parts: how many processes there are.
+            parts: how many processes there are; at most as many as images.
 
         Raises:
-            DatasetError: a file is missing or damaged, or there are fewer images than processes.
+            DatasetError: a file is missing or damaged.
         """
         size = min(size, len(self) // parts * parts)
-        if not size:
-            raise DatasetError(
-                f"{self.stream.place}: {len(self)} training images for {parts} processes"
-            )
         windows = self._windows(seed, range(first * size, steps * size), part, parts)
         share = size // parts
         held: list[tuple[int, Streamed]] = []

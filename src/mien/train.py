@@ -344,6 +344,10 @@ class _Trainer:
         with _telling_of_size(dataset, spec):
             train_data = _to_train_on(dataset, config, spec, fabric.device)
             _expect_two(train_data.counts, emotions, config.where, place)
+            if len(train_data) < fabric.world_size:
+                raise DatasetError(
+                    f"{place}: {len(train_data)} training images for {fabric.world_size} processes"
+                )
             valid_data = Labelled.of_validation(dataset, spec, emotions, device=fabric.device)
         teachers = [open_teacher(name, spec, emotions, fabric.device) for name in config.teachers]
         return cls(
@@ -745,20 +749,17 @@ class _Trainer:
         offsets: tuple[float, ...] = ()
         tilt: tuple[float, ...] = ()
         untilted = None
-        answers = Answers(nn.Identity())
         if emphasis is None:
             temperature = fit_temperature(logits.numpy(), data.labels)
             added = self.objective.tilt.cpu().double().numpy()
             if np.ptp(added) > 0:
-                share, untilted = fit_tilt(logits.numpy(), data.labels, added)
-                tilt = tuple((share * added).tolist())
+                part, untilted = fit_tilt(logits.numpy(), data.labels, added)
+                tilt = tuple((part * added).tolist())
         else:
             worth = emphasis.worth
             temperature, offsets = emphasis.decide(logits.numpy(), data.labels)
-            answers = Answers(nn.Identity(), temperature=temperature, offsets=offsets)
-        found = answers(logits).numpy()
-        calibrated = Answers(nn.Identity(), temperature=temperature, offsets=offsets)
-        nll = negative_log_likelihood(calibrated(logits).numpy(), data.labels)
+        decided = Answers(nn.Identity(), temperature=temperature, offsets=offsets)(logits).numpy()
+        found = logits.softmax(dim=1).numpy() if emphasis is None else decided
         loss_of = {
             emotion: negative_log_likelihood(found[of], data.labels[of]) if of.any() else None
             for i, emotion in enumerate(self.emotions)
@@ -770,7 +771,7 @@ class _Trainer:
             figures=evaluate_probabilities(found, data.labels, self.emotions),
             loss=float(counted @ lost / counted.sum()),
             loss_of=loss_of,
-            nll=nll,
+            nll=negative_log_likelihood(decided, data.labels),
             logits=logits,
             temperature=temperature,
             offsets=offsets,

@@ -4,7 +4,7 @@ A format's reader gives samples without opening an image; decoding, hashing, pac
 splits and keeping them apart happen here, once, for all formats.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -87,9 +87,9 @@ def import_dataset(
     faces = _Faces(detector)
     reading_of = partial(chosen.read, codes=codes) if codes else chosen.read
     own, small = chosen.spec.size, None
-    if size is None and detector == "none":
+    if size is None:
         with reading_of(source) as reading:
-            small = _largest_below(own, reading)
+            small = _largest_below(own, reading, faces)
         size = small or own
     spec = replace(
         chosen.spec,
@@ -142,6 +142,11 @@ class _Faces:
         found = self.look(image)
         self.several += len(found) > 1
         self.without += not found
+        return self.largest(found)
+
+    @staticmethod
+    def largest(found: Sequence[Detection]) -> Detection | None:
+        """Return the largest face; None where there is none."""
         return max(found, key=lambda face: face.box.area, default=None)
 
     def notes(self) -> list[str]:
@@ -177,11 +182,11 @@ def recognise(source: Path) -> tuple[str, str]:
     )
 
 
-def _largest_below(size: int, reading: Reading) -> int | None:
+def _largest_below(size: int, reading: Reading, faces: _Faces) -> int | None:
     """Return the side of the largest face, pixels; None where one fills the size, or none is read.
 
-    An image without a box is a face; it is stretched to a square, so its longer side counts. What
-    is left out is no face, or a box with a wrong digit.
+    A face is stretched to a square, so its longer side counts. What is left out is no face, or a
+    box with a wrong digit.
     """
     largest = 0
     step = max(1, reading.total // _LOOKED_AT)
@@ -189,16 +194,19 @@ def _largest_below(size: int, reading: Reading) -> int | None:
         if sample.excluded:
             continue
         try:
-            height, width = load().shape[:2]
+            image = load()
         except ImageError:
             continue
+        height, width = image.shape[:2]
         box = sample.box
-        if box is not None and reading.relative_boxes:
+        if box is None:
+            face = faces.largest(faces.look(image))
+            box = face.box if face else None
+        elif reading.relative_boxes:
             box = _in_pixels(box, width, height)
-        if box is not None and _misplaced(box, width, height):
+        if box is None or _misplaced(box, width, height):
             continue
-        side = max(width, height) if box is None else round(max(box.width, box.height))
-        largest = max(largest, side, InputSpec().size)
+        largest = max(largest, round(max(box.width, box.height)), InputSpec().size)
         if largest >= size:
             return None
     return largest or None
