@@ -28,7 +28,7 @@ from mien.data.writer import sample_id
 from mien.detect import Whole
 from mien.errors import ConfigError, DatasetError, UsageError
 from mien.images import read_image, write_image
-from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
+from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS, read_codes
 from mien.preprocess import InputSpec, face_crop, fit
 from mien.records import Box, Detection
 from test_formats import YOLO_ORDER
@@ -860,7 +860,34 @@ def test_folder_with_splits(tmp_path: Path, path: str, split: str, label: str) -
     with FORMATS["folder"].read(source) as reading:
         assert {sample.path: sample.split for sample, _ in reading.items}[path] == split
     outside = rows["readme/a.png"]
-    assert (outside["label"], outside["excluded"]) == (None, "not in an emotion's folder")
+    assert (outside["label"], outside["excluded"], outside["problem"]) == (
+        None,
+        "folder 'readme' names no emotion",
+        "bad_label",
+    )
+
+
+def test_folders_with_names_of_ones_own(tmp_path: Path) -> None:
+    names = [f"{folder}/{n}.png" for folder in ("wütend", "FROH", "calm", "x/2021") for n in "ab"]
+    source = _faces(tmp_path / "s", [*names, "happy/a.png", "top.png"])
+    dataset = _import("folder", source)
+    assert set(dataset.column("label")) == {"neutral", "happiness", None}
+    (note,) = (n for n in dataset.info["notes"] if n.startswith("Folders that name no emotion: "))
+    assert all(f"{name!r} (2)" in note for name in ("wütend", "FROH", "2021"))
+    assert _rows(dataset)["top.png"]["excluded"] == "in no emotion's folder"
+    codes = read_codes("Wütend=anger,froh=happy,calm=sad,x=fear")
+    import_dataset("folder", source, tmp_path / "d", codes=codes)
+    found = Dataset.open(tmp_path / "d")
+    told = dict(zip(found.column("path"), found.column("label"), strict=True))
+    assert [
+        told[f"{folder}/a.png"] for folder in ("wütend", "FROH", "calm", "x/2021", "happy")
+    ] == [
+        "anger",
+        "happiness",
+        "sadness",
+        "fear",
+        "happiness",
+    ]
 
 
 def test_folder_without_splits_is_split_80_10_10(tmp_path: Path) -> None:

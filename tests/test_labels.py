@@ -99,13 +99,17 @@ def test_no_alias(name: str) -> None:
         pytest.param("1=happy", "1.5", None, id="no-whole-number"),
         pytest.param("1=happy", "one", None, id="no-number"),
         pytest.param("1=happy", "inf", None, id="infinite"),
+        pytest.param("w\u00fctend=anger", "Wu\u0308tend ", "anger", id="word-as-a-mac-writes-it"),
+        pytest.param("sehr_froh=happy", "Sehr froh", "happiness", id="words"),
     ],
 )
 def test_codes(text: str, given: str, emotion: str | None) -> None:
     assert find_code(given, read_codes(text)) == emotion
 
 
-@pytest.mark.parametrize("text", ["", "ferplus", "0=anger,0=happy", "a=anger", "0=anger,"])
+@pytest.mark.parametrize(
+    "text", ["", "ferplus", "0=anger,0=happy", "=anger", "a=anger,A=happy", "0=anger,"]
+)
 def test_no_codes(text: str) -> None:
     with pytest.raises(UsageError, match="expected fer2013, rafdb, affectnet, or each number"):
         read_codes(text)

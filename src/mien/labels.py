@@ -4,6 +4,7 @@ This module knows names and numbers only. It refuses to guess: a bare number mea
 the table of the format it came from, because the common data sets use incompatible orders.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -23,6 +24,7 @@ __all__ = [
     "canonical",
     "find_alias",
     "find_code",
+    "find_meaning",
     "read_codes",
     "whole",
 ]
@@ -133,10 +135,10 @@ _TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 
 def read_codes(text: str) -> Mapping[str, str]:
-    """Return the emotion of each code that a user's text gives.
+    """Return the emotion of each number or word that a user's text gives.
 
     Args:
-        text: a data set (``fer2013``, ``rafdb``, ``affectnet``), or ``0=anger,1=happy``.
+        text: a data set (``fer2013``, ``rafdb``, ``affectnet``), or ``0=anger,froh=happy``.
 
     Raises:
         UsageError: it is neither, gives a code twice, or no emotion goes by a name in it.
@@ -146,20 +148,33 @@ def read_codes(text: str) -> Mapping[str, str]:
     codes: dict[str, str] = {}
     for part in text.split(","):
         code, is_there, name = part.partition("=")
-        number = whole(code)
-        if not is_there or number is None or number in codes:
+        key = _key(code)
+        if not is_there or not key or key in codes:
             raise UsageError(
-                f"codes {text!r}: expected {', '.join(_TABLES)}, or each number once as in "
-                "0=anger,1=happy"
+                f"codes {text!r}: expected {', '.join(_TABLES)}, or each number or word once as in "
+                "0=anger,1=happy or wut=anger,froh=happy"
             )
-        codes[number] = canonical(name)
+        codes[key] = canonical(name)
     return MappingProxyType(codes)
 
 
 def find_code(given: str, codes: Mapping[str, str]) -> str | None:
-    """Return the emotion of a whole number, however it is written (``3``, ``3.0``), or None."""
-    number = whole(given)
-    return None if number is None else codes.get(number)
+    """Return the emotion of a number or word, however it is written (``3.0``, ``Joy``), or None."""
+    return codes.get(_key(given))
+
+
+def find_meaning(given: str, codes: Mapping[str, str]) -> str | None:
+    """Return the emotion that a label means by its codes, or else as a name, or None."""
+    return find_code(given, codes) or find_alias(given)
+
+
+def _key(code: str) -> str:
+    """Return what is the same for all ways to write a number or a word."""
+    return whole(code) or _folded(unicodedata.normalize("NFC", code))
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold().replace("_", " ").replace("-", " ")
 
 
 def whole(text: str) -> str | None:
@@ -177,7 +192,7 @@ def find_alias(name: str) -> str | None:
     Case, surrounding blanks, and ``_`` or ``-`` for a blank do not matter. A number is never an
     alias.
     """
-    return ALIASES.get(name.strip().lower().replace("_", " ").replace("-", " "))
+    return ALIASES.get(_folded(name))
 
 
 def canonical(name: str) -> str:

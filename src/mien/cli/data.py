@@ -57,8 +57,8 @@ def data_import(
     codes: Annotated[
         str | None,
         typer.Option(
-            help="Of folder, csv or parquet, what numeric labels mean: fer2013, rafdb, affectnet, "
-            "or 0=anger,1=happy.",
+            help="Of folder, csv or parquet, what numbers and other words mean: fer2013, rafdb, "
+            "affectnet, or 0=anger,1=happy or wut=anger,froh=happy.",
             metavar="CODES",
         ),
     ] = None,

@@ -1,6 +1,7 @@
 """Results in words and tables, on standard output."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -72,12 +73,17 @@ def print_dataset(path: Path, info: dict[str, Any]) -> None:
         table.add_row(emotion, *(f"{info['counts'][s].get(emotion, 0):,}" for s in SPLITS))
     table.add_row("all", *(f"{sum(info['counts'][s].values()):,}" for s in SPLITS), style="bold")
     out_console.print(table)
+    counts: Counter[str] = Counter()
+    of: dict[str, list[str]] = {}
     for split in SPLITS:
-        reasons = sorted(info["excluded"][split].items(), key=lambda item: -item[1])
-        for reason, count in reasons[:_REASONS_TOLD]:
-            out_console.print(f"left out of {split}: {count:,} {shown(reason)}", soft_wrap=True)
-        if more := sum(count for _, count in reasons[_REASONS_TOLD:]):
-            out_console.print(f"left out of {split}: {more:,} for other reasons (dataset.json)")
+        counts.update(info["excluded"][split])
+        for reason in info["excluded"][split]:
+            of.setdefault(reason, []).append(split)
+    for reason, count in counts.most_common(_REASONS_TOLD):
+        splits = ", ".join(of[reason])
+        out_console.print(f"left out of {splits}: {count:,} {shown(reason)}", soft_wrap=True)
+    if more := counts.total() - sum(count for _, count in counts.most_common(_REASONS_TOLD)):
+        out_console.print(f"left out: {more:,} for other reasons (dataset.json)")
     for note in info["notes"]:
         out_console.print(f"note: {shown(note)}", soft_wrap=True)
     out_console.print(f"dataset: {shown(path)}", soft_wrap=True)

@@ -63,7 +63,8 @@ def import_dataset(
             are smaller, that of the largest, but not under 48: enlarged here and reduced again by a
             network that takes 48, they would be blurred as recognition never sees them.
         channels: 1 grey, 3 RGB; the format's own where None.
-        codes: the emotion of each numeric label, for the formats that have no table of their own.
+        codes: the emotion of labels that are numbers or no English names, for the formats that have
+            no table of their own, see `mien.labels.read_codes`.
         detector: finds the face where the source gives no box, `mien.detect.make_detector`; of
             several the largest counts, and an image without any is left out. ``none``: an image
             without a box is the face.

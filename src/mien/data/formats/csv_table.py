@@ -25,7 +25,7 @@ from mien.data.formats.reading import (
 from mien.data.formats.tables import Table, box_of, header, number, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError
-from mien.labels import EMOTIONS, find_alias, find_code
+from mien.labels import EMOTIONS, find_alias, find_meaning
 from mien.preprocess import InputSpec
 from mien.records import Box, Sample
 
@@ -267,7 +267,7 @@ def _items(
     for _, cells in table.rows(*wanted):
         path, given, split, subject, weighs = cells[: len(one)]
         place = images.at(path, folder)
-        label = find_alias(given) or find_code(given, codes)
+        label = find_meaning(given, codes)
         votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
         box_cells = _parts(cells[boxes:values])
         box = _box(numbers(box_cells), corners=columns.corners)
@@ -371,7 +371,6 @@ CSV = Format(
     InputSpec(size=96, channels=3),
     _read,
     _recognise,
-    notes=("Labels are names; numbers mean nothing without their table (--codes).",),
     alone=True,
     coded=True,
 )

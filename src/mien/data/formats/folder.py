@@ -1,8 +1,10 @@
 """One folder an emotion, with or without split folders around them."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from mien.data.formats.face_names import subject_in, subjects_by_name
 from mien.data.formats.finding import folder_of
@@ -12,6 +14,7 @@ from mien.data.formats.reading import (
     Reading,
     emotion_of_folder,
     image_loader,
+    shown,
     split_of,
 )
 from mien.data.source import FileTree
@@ -20,6 +23,9 @@ from mien.preprocess import InputSpec
 from mien.records import Sample
 
 __all__ = ["FOLDER", "sample_in_folder"]
+
+_TOLD: Final = 8
+"""So many folders that mean nothing are named."""
 
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
@@ -30,23 +36,46 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     if not any(sample.label for sample in samples):
         raise DatasetError(
             f"{source}: {len(samples)} images, none in a folder named after an emotion; expected "
-            "EMOTION/x.jpg or SPLIT/EMOTION/x.jpg (emotions: happy, sad, ..., or numbers that "
-            "--codes explains; splits: train, valid, test)"
+            "EMOTION/x.jpg or SPLIT/EMOTION/x.jpg (emotions: happy, sad, ..., or names and numbers "
+            "that --codes explains; splits: train, valid, test)"
         )
-    return Reading(len(samples), ((s, load(s.path)) for s in samples), tree)
+    items = ((s, load(s.path)) for s in samples)
+    return Reading(len(samples), items, tree, notes=tuple(_notes(samples, naming)))
+
+
+def _notes(samples: Sequence[Sample], naming: re.Pattern[str] | None) -> Iterator[str]:
+    """Tell which folders mean nothing, and whether names tell people."""
+    unnamed = Counter(_folder(sample.path) for sample in samples if not sample.label)
+    del unnamed[""]
+    if unnamed:
+        told = ", ".join(f"{shown(name)} ({n:,})" for name, n in unnamed.most_common(_TOLD))
+        more = f" and {len(unnamed) - _TOLD:,} more" if len(unnamed) > _TOLD else ""
+        yield (
+            f"Folders that name no emotion: {told}{more}. --codes 'NAME=anger,...' says what they "
+            "mean."
+        )
+    if naming:
+        yield "By the names of the files each person stays in one split."
+
+
+def _folder(path: str) -> str:
+    """Return the name of the folder that an image lies in, empty at the top."""
+    return f"/{path}".split("/")[-2]
 
 
 def sample_in_folder(
     tree: FileTree, path: str, codes: Mapping[str, str], naming: re.Pattern[str] | None
 ) -> Sample:
     """Return an image whose emotion its folder names, and whose person its name, if any does."""
-    emotion = emotion_of_folder(path, codes)
+    emotion, folder = emotion_of_folder(path, codes), _folder(path)
+    why = f"folder {shown(folder)} names no emotion" if folder else "in no emotion's folder"
     return Sample(
         path,
         split_of(tree, path),
         emotion,
-        excluded=None if emotion else "not in an emotion's folder",
+        excluded=None if emotion else why,
         subject=subject_in(path, naming),
+        problem=None if emotion else "bad_label",
     )
 
 
@@ -63,8 +92,5 @@ FOLDER = Format(
     InputSpec(size=96, channels=3),
     _read,
     _recognise,
-    notes=(
-        "Where the files are named as those of CK+, KDEF or JAFFE, each person stays in one split.",
-    ),
     coded=True,
 )

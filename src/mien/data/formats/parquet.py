@@ -25,7 +25,7 @@ from mien.data.formats.reading import (
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.images import read_image
-from mien.labels import find_alias, find_code
+from mien.labels import find_meaning
 from mien.preprocess import InputSpec
 from mien.records import Sample, Split
 
@@ -169,7 +169,7 @@ def _emotion(
         if not isinstance(given, int) or not 0 <= given < len(names):
             return None, f"label {given} is none of 0 to {len(names) - 1}"
         given = names[given]
-    label = find_alias(str(given)) or find_code(str(given), codes)
+    label = find_meaning(str(given), codes)
     return label, None if label else f"label {shown(str(given))} names no emotion"
 
 

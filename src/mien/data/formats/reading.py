@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.data.source import FileTree, MissingImageError
 from mien.errors import ImageError
 from mien.images import read_image
-from mien.labels import find_alias, find_code
+from mien.labels import find_meaning, whole
 from mien.preprocess import InputSpec
 from mien.records import Sample, Split
 
@@ -192,9 +192,8 @@ def emotion_of_folder(path: str, codes: Mapping[str, str] = NO_CODES) -> str | N
 
     Numbers tell only where there are codes for them, and no folder has a name that tells.
     """
-    folders = path.split("/")[-2::-1]
-    named = (*map(find_alias, folders), *(find_code(folder, codes) for folder in folders))
-    return next(filter(None, named), None)
+    folders = sorted(path.split("/")[-2::-1], key=lambda folder: whole(folder) is not None)
+    return next(filter(None, (find_meaning(folder, codes) for folder in folders)), None)
 
 
 def mostly(pattern: re.Pattern[str], names: Collection[str]) -> bool:
