@@ -275,6 +275,13 @@ def test_auto_recognises_what_it_can_import(tmp_path: Path, name: str) -> None:
     assert info["source_format"] == name
 
 
+def test_auto_says_where_several_tables_lie(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("path,label\n0.png,happy\n")
+    with pytest.raises(DatasetError, match=r"2 csv files \(a\.csv, b\.csv\): name the one"):
+        recognise(tmp_path)
+
+
 def test_auto_knows_nothing_of_strange_folders(tmp_path: Path) -> None:
     _image(tmp_path / "holiday/beach.png", 1)
     with pytest.raises(DatasetError, match="no layout that mien knows"):
@@ -478,7 +485,7 @@ def test_rafdb_in_folders(tmp_path: Path) -> None:
 def test_numbered_folders_of_other_names_are_not_rafdbs(tmp_path: Path) -> None:
     for code in range(1, 8):
         _image(tmp_path / f"s/train/{code}/{code}.jpg", code)
-    with pytest.raises(DatasetError, match="no layout that mien knows"):
+    with pytest.raises(DatasetError, match=r"its folders are numbers \(1, 2, 3, 4, 5, 6, 7\)"):
         recognise(tmp_path / "s")
     with pytest.raises(DatasetError, match=r"no list_patition_label\.txt here"):
         import_dataset("rafdb", tmp_path / "s", tmp_path / "d")

@@ -632,6 +632,40 @@ def test_a_number_that_is_not_known_may_be_said_to_be_none(tmp_path: Path) -> No
     }
 
 
+@pytest.mark.parametrize("head", ["path;label", "sep=;\npath;label", '"sep=;"\r\nImage Path;Label'])
+def test_a_table_as_excel_writes_it(tmp_path: Path, head: str) -> None:
+    rows = "\n".join(f"{n}.png;{('happy', 'sad')[n % 2]}" for n in range(4))
+    source = tmp_path / "s"
+    source.mkdir()
+    for number in range(4):
+        write_image(source / f"{number}.png", _image(number))
+    (source / "faces.txt").write_text(f"{head}\n{rows}\n")
+    import_dataset("csv", source / "faces.txt", tmp_path / "d")
+    assert Dataset.open(tmp_path / "d").column("label") == ["happiness", "sadness"] * 2
+
+
+def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
+    rows = "\n".join(f"{n}.png;happy;{'old' if n == 2 else n}" for n in range(20))
+    dataset = _described(tmp_path / "s", f"sep=;\npath;label;age\n{rows}\n", count=20)
+    assert any("'old' in line 5:" in note for note in dataset.info["notes"])
+
+
+def test_a_path_from_another_machine_means_the_image_that_it_ends_in(tmp_path: Path) -> None:
+    source = _faces(tmp_path / "s", ["imgs/a.png", "more/a.png", "imgs/b.png", "c.png"])
+    rows = ("C:\\Users\\L\\imgs\\a.png,happy", "/home/l/b.png,sad", "/x/a.png,sad", "no/c.png,sad")
+    (source / "t.csv").write_text("\n".join(("path,label", *rows)))
+    dataset = _import("csv", source)
+    found = [row for row in dataset.manifest.to_pylist() if row["problem"] != "unlisted"]
+    assert [(row["path"], row["located"], row["problem"]) for row in found] == [
+        ("imgs/a.png", "name", None),
+        ("imgs/b.png", "name", None),
+        ("a.png", None, "missing"),  # of which there are two
+        ("no/c.png", None, "missing"),
+    ]
+    (note,) = (note for note in dataset.info["notes"] if note.startswith("Paths at which"))
+    assert note.startswith("Paths at which there is no image: 2, the first 'a.png'. ")
+
+
 def test_a_column_that_a_few_cells_keep_from_being_numbers_is_told(tmp_path: Path) -> None:
     rows = [
         f"{n}.png,{('happy', 'sad')[n % 2]},{age},{n or 'n/a'},{n if n % 3 else 'x'}"

@@ -150,6 +150,11 @@ class ModelCard(BaseModel):
         before = (each for told in self._before().values() for each in told)
         return own.union(*(each["learnt_from"] for each in before))
 
+    @property
+    def has_others(self) -> bool:
+        """Whether other models went before it or taught it."""
+        return bool(self._before())
+
     def _before(self) -> dict[str, list[dict[str, Any]]]:
         """Return the lineages of the models before it, by the way in which they served it."""
         return {way: self.training[way] for way in _BEFORE if way in self.training}

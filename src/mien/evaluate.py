@@ -260,12 +260,6 @@ def evaluate(
             f"--by {missing[0]!r}: expected a column of the manifest, one of {', '.join(known)}"
         )
     rows, left_out = known_rows(dataset, split, labels)
-    if len(rows) == 0:
-        raise DatasetError(
-            f"{dataset.path}: split {split!r} has no usable image with a label among "
-            f"{', '.join(labels)}; of such images there are "
-            + ", ".join(f"{len(known_rows(dataset, s, labels)[0]):,} in {s}" for s in SPLITS)
-        )
     found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec, progress=progress)
     caveat = caveat_of(model.card, dataset, split)
     report = report_on(found, model.card, dataset, rows, split, caveat)
@@ -362,16 +356,17 @@ def _of_people(card: ModelCard, dataset: Dataset, split: Split) -> str:
 
 def _of_images(card: ModelCard, info: Mapping[str, Any], split: Split) -> str:
     learnt_from = card.learnt_from
+    who = "It, a model that it started from, or one that taught it," if card.has_others else "It"
     if knows_pictures_of(info, card, otherwise=True):
         return (
-            "It, a model that it started from, or one that taught it, learnt from another form of "
-            "this dataset (cleaned, joined, or imported otherwise): unless all splits stayed as "
-            "they were, it may have learnt from these images."
+            f"{who} learnt from another form of this dataset (cleaned, joined, or imported "
+            "otherwise): unless all splits stayed as they were, it may have learnt from these "
+            "images."
         )
     if learnt_from - {info["fingerprint"]}:
         return (
-            "It, a model that it started from, or one that taught it, learnt from other data: "
-            "nobody has checked whether these images were in that data."
+            f"{who} learnt from other data: nobody has checked whether these images were in that "
+            "data."
         )
     if learnt_from and split != "test":
         return {
@@ -423,12 +418,22 @@ def ask_for_rows(
 def known_rows(
     dataset: Dataset, split: Split, labels: tuple[str, ...]
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
-    """Return the usable rows of a split with one of some labels, and how many have another."""
+    """Return the usable rows of a split with one of some labels, and how many have another.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    known = {of: np.isin(dataset.column("label", dataset.usable(of)), labels) for of in SPLITS}
+    if not known[split].any():
+        raise DatasetError(
+            f"{dataset.path}: split {split!r} has no usable image with a label among "
+            f"{', '.join(labels)}; of such images there are "
+            + ", ".join(f"{np.count_nonzero(of):,} in {name}" for name, of in known.items())
+            + ": ask --split valid, or draw splits anew by 'mien data clean --split 70/15/15'"
+        )
     rows = dataset.usable(split)
-    names = np.array(dataset.column("label", rows), dtype=object)
-    known = np.isin(names.astype(str), labels)
-    unknown, counts = np.unique(names[~known].astype(str), return_counts=True)
-    return rows[known], {str(n): int(c) for n, c in zip(unknown, counts, strict=True)}
+    others = Counter(dataset.column("label", rows[~known[split]]))
+    return rows[known[split]], dict(sorted(others.items()))
 
 
 def _agreement(dataset: Dataset, rows: NDArray[np.int64]) -> float | None:

@@ -177,7 +177,8 @@ def load_model(
     if not path.exists() and not path.suffix:
         raise UsageError(
             f"no model {str(name_or_path)!r}: expected an ONNX file, one of "
-            f"{', '.join(shipped) or '(none shipped)'}, or, to judge it, a folder of 'mien train'"
+            f"{', '.join(shipped) or '(none shipped)'}; 'mien eval' and 'mien compare' take a run, "
+            "too, and 'mien export' makes a file of one"
         )
     return OnnxModel(path, device=device, threads=threads)
 

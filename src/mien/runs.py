@@ -61,6 +61,9 @@ def open_network(run: Path) -> tuple[Classifier, ModelCard]:
         ModelError: it is no run folder, it has no finished epoch, or its weights do not fit.
     """
     weights = run / BEST_NAME
+    if not run.is_dir():
+        kind = "a file" if run.exists() else "not there"
+        raise ModelError(f"{run}: {kind}; expected a run folder of 'mien train'")
     if not weights.exists():
         raise ModelError(
             f"{run}: no {BEST_NAME} here; expected a run folder of 'mien train' with at least one "

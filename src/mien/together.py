@@ -98,14 +98,14 @@ def together(
             strategy=strategy,
             precision=precision,
         )
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        if device not in {"auto", "cpu", "cuda"}:
-            reason += "; expected auto, cpu or cuda"
-        raise UsageError(f"--device {device} --devices {devices}: {reason}") from None
-    except MisconfigurationException as error:
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"--device {device} --devices {devices}: {reason}") from None
+        if device == "cuda" and not torch.cuda.is_available():
+            reason = "there is no CUDA device here; expected auto or cpu"
+        elif device not in {"auto", "cpu", "cuda"}:
+            reason += "; expected auto, cpu or cuda"
+        asked = f" --devices {devices}" if devices > 1 else ""
+        raise UsageError(f"--device {device}{asked}: {reason}") from None
     # It would tell each process's number and backend; what matters stands in run.json.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with ExitStack() as stack:

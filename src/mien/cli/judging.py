@@ -68,6 +68,7 @@ def evaluate(
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
     dataset = Dataset.open(data)
     opened = _open_model(model)
+    rows, _ = known_rows(dataset, split, opened.card.labels)
     run = Path(model) if is_run(model) else None
     if onto_card and (run or model in shipped_models()):
         raise UsageError(
@@ -85,7 +86,6 @@ def evaluate(
     with show_progress() as show:
         report = run_evaluation(opened, dataset, split, by=by or (), progress=show)
         if environments:
-            rows, _ = known_rows(dataset, split, opened.card.labels)
             found = judge_environments(
                 answers_of(opened), dataset, rows, opened.card.labels, progress=show
             )

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,7 +37,15 @@ from mien.errors import ModelError, UsageError
 from mien.records import Prediction
 from mien.version import __version__
 
+if TYPE_CHECKING:
+    from mien.config import TrainConfig
+    from mien.data.dataset import Dataset
+    from mien.data.stream import Stream
+
 __all__ = ["average", "bench", "demo", "export", "runs", "search", "train"]
+
+_FEW_STEPS = 2
+"""So many times the steps over which weights are averaged: in fewer they hardly leave the start."""
 
 
 def train(
@@ -77,6 +85,12 @@ def train(
     config = load_recipe(recipe, settings or ())
     dataset = open_data(data)
     run = out or Path("runs") / _named_after(recipe)
+
+    def tell(entry: dict[str, Any]) -> None:
+        print_epoch(entry)
+        if entry["epoch"] == 1 and (note := _of_few_steps(recipe, config, dataset)):
+            err_console.print(f"note: {note}", soft_wrap=True)
+
     with show_progress() as show:
         result = run_training(
             dataset,
@@ -87,7 +101,7 @@ def train(
             devices=devices,
             nodes=nodes,
             progress=show,
-            on_epoch=print_epoch,
+            on_epoch=tell,
         )
     best = result.history[result.best_epoch - 1]
     out_console.print(
@@ -95,6 +109,24 @@ def train(
         f"accuracy {best['valid_accuracy']:.2%}, macro recall {best['valid_macro_recall']:.2%}"
     )
     out_console.print(f"run: {shown(run)} (curves: {shown(run / 'curves.png')})", soft_wrap=True)
+
+
+def _of_few_steps(recipe: str, config: "TrainConfig", dataset: "Dataset | Stream") -> str:
+    """Say where there is little to learn from for a recipe that begins with random weights."""
+    from mien.data.dataset import Dataset
+
+    images = (
+        len(dataset.usable("train"))
+        if isinstance(dataset, Dataset)
+        else sum(dataset.counts("train"))
+    )
+    steps = config.epochs * max(1, images // config.batch_size)
+    if config.start_from or steps * (1 - config.ema) >= _FEW_STEPS:
+        return ""
+    return (
+        f"{images:,} images make {steps:,} steps of recipe {shown(recipe)}, which are few: 'few', "
+        "which goes on from a shipped model, or 'fast' may do better"
+    )
 
 
 def runs(
@@ -248,6 +280,7 @@ def export(
     from mien.export import export_int8, export_run
 
     started = time.perf_counter()
+    replaces = ", in place of the file of before" if out.exists() else ""
     if int8:
         card, agreement = export_int8(run, out, worth=worth, views=views)
         compared = f"answers as the run does for {agreement:.1%} of drawn faces"
@@ -256,7 +289,8 @@ def export(
         compared = f"differs from the run by at most {difference:.1e}"
     out_console.print(
         f"{shown(out)}: {card.network}, {card.parameters:,} weights, "
-        f"{out.stat().st_size / 1e6:.2f} MB; {compared} ({time.perf_counter() - started:.1f} s)",
+        f"{out.stat().st_size / 1e6:.2f} MB{replaces}; {compared} "
+        f"({time.perf_counter() - started:.1f} s)",
         soft_wrap=True,
     )
     if not card.figures:

@@ -407,6 +407,11 @@ def replace_column(manifest: pa.Table, name: str, values: Sequence[Any]) -> pa.T
 def _read_info(folder: Path) -> dict[str, Any]:
     try:
         info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    except NotADirectoryError:
+        raise DatasetError(
+            f"{folder}: a file; expected a dataset folder: 'mien data import auto "
+            f"{folder} --out DATASET' makes one of it"
+        ) from None
     except FileNotFoundError:
         raise DatasetError(
             f"{folder}: no dataset.json here; expected a dataset folder made by "

@@ -21,6 +21,7 @@ from mien.data.source import FileTree, MissingImageError
 from mien.data.writer import DatasetWriter, content_hash, new_folder
 from mien.detect import Detector, detector_identity, make_detector
 from mien.errors import DatasetError, ImageError, UsageError
+from mien.labels import whole
 from mien.preprocess import InputSpec, face_crop
 from mien.progress import Progress, silent
 from mien.records import Box, Detection, Sample, show_path
@@ -177,6 +178,19 @@ def recognise(source: Path) -> tuple[str, str]:
         for name, known in FORMATS.items():
             if why := known.recognise(tree):
                 return name, why
+        tables = [path for path in tree.others if path.lower().endswith(".csv")]
+        numbered = {name for path in tree.images for name in path.split("/")[:-1] if whole(name)}
+    if len(tables) > 1:
+        raise DatasetError(
+            f"{source}: {len(tables)} csv files ({', '.join(tables[:5])}): name the one to import, "
+            "'mien data import auto FILE.csv --out DATASET'"
+        )
+    if numbered:
+        raise DatasetError(
+            f"{source}: its folders are numbers ({', '.join(sorted(numbered)[:8])}), and mien does "
+            "not guess: 'mien data import folder SRC --codes 0=anger,1=happy,...' says what they "
+            "mean"
+        )
     raise DatasetError(
         f"{source}: no layout that mien knows ({', '.join(FORMATS)}); a csv of path and label "
         "takes any other"

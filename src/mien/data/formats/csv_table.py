@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -107,7 +107,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         columns = _columns(table)
         images = Images(tree)
         named = _named(images, table, columns.path)
-        notes = tuple(_notes(columns, named))
+        notes = tuple(_notes(columns, named, frozenset(tree.images)))
         # Beside a csv that was named by itself may lie anything.
         others = [] if given else [path for path in tree.images if path not in named]
         items = chain(_items(images, table, columns, codes), unlisted(tree, others))
@@ -129,10 +129,15 @@ def _named(images: Images, table: Table, column: str) -> Counter[str]:
     return Counter(images.at(cell, folder).path for _, (cell,) in table.rows(column))
 
 
-def _notes(columns: _Columns, named: Counter[str]) -> Iterator[str]:
+def _notes(columns: _Columns, named: Counter[str], images: Collection[str]) -> Iterator[str]:
     if columns.left_out:
         yield _LEFT_OUT.format(", ".join(columns.left_out))
     yield from columns.almost
+    if lost := [path for path in named if path not in images]:
+        yield (
+            f"Paths at which there is no image: {len(lost):,}, the first {shown(lost[0])}. They go "
+            "from the folder of the table."
+        )
     if several := sum(rows > 1 for rows in named.values()):
         yield (
             f"Files that several rows name: {several:,}; 'mien data audit' shows them as "
@@ -151,10 +156,10 @@ def _only_csv(tree: FileTree) -> str | None:
 
 
 def _columns(table: Table) -> _Columns:
-    twice = [name for name, n in Counter(map(str.lower, table.columns)).items() if name and n > 1]
+    twice = [name for name, n in Counter(map(_plain, table.columns)).items() if name and n > 1]
     if twice:
         raise DatasetError(f"{table.where}: column {twice[0]!r} is there twice; rename one")
-    own = {name.lower(): name for name in table.columns if name}
+    own = {_plain(name): name for name in table.columns if name}
 
     def first(*names: str) -> str:
         return next((own[name] for name in names if name in own), "")
@@ -166,8 +171,8 @@ def _columns(table: Table) -> _Columns:
     for names, found in ((_PATHS, path), (_LABELS, label)):
         if not found:
             raise DatasetError(
-                f"{table.where}: column {names[0]!r} is missing (or {', '.join(names[1:])}); found "
-                f"{shown(', '.join(table.columns))}"
+                f"{table.where}: column {names[0]!r} is missing (or {', '.join(names[1:])}); the "
+                f"first line, which names the columns, has {shown(', '.join(table.columns))}"
             )
     split, subject, weight = first(*_SPLITS), first("subject"), first("weight")
     known = next((names for names in (*_BOXES, *_CORNERS) if own.keys() >= set(names)), ())
@@ -184,6 +189,11 @@ def _columns(table: Table) -> _Columns:
         path, label, split, subject, weight, votes, box, corners,
         tuple(values), tuple(words), tuple(left_out), tuple(almost),
     )  # fmt: skip
+
+
+def _plain(column: str) -> str:
+    """Return a column's name as those that are looked for are written: ``Image Path``."""
+    return re.sub(r"[\s_-]+", "_", column.lower())
 
 
 def _names_emotions(table: Table, column: str) -> bool:
@@ -344,7 +354,7 @@ def _recognise(tree: FileTree) -> str | None:
     path = _only_csv(tree)
     if path is None:
         return None
-    names = {name.lower(): name for name in header(tree, path)}
+    names = {_plain(name): name for name in header(tree, path)}
     named, label = (
         next((names[n] for n in known if n in names), "") for known in (_PATHS, _LABELS)
     )

@@ -124,15 +124,28 @@ class Images:
     def at(self, name: str, folder: str) -> Place:
         """Return the image at a path relative to a folder, which ends with ``/`` or is empty.
 
-        A bare name that no image there has means the only image of that name, wherever it is.
+        A bare name that no image there has means the only image of that name, wherever it is. So
+        does a path from the root of some machine: as much of its end as there is an image of.
         """
         named = inside(name, folder)
         if named is None:
-            return self._nowhere(name)
+            return self._by_end(name)
         found, bare = self._finder.at(named), name.strip()
         if not found and not {"/", "\\"} & {*bare}:
             return self._place(named, self._finder.ending(bare), located="name")
         return self._place(named, found)
+
+    def _by_end(self, name: str) -> Place:
+        path = name.strip().replace("\\", "/")
+        root, _, rest = path.partition("/")
+        parts = rest.split("/")
+        if root in {".", ".."} or ".." in parts:
+            return self._nowhere(name)
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        for end in filter(None, ends):
+            if found := self._finder.ending(end):
+                return self._place(end, found, located="name")
+        return self._nowhere(name)
 
     def _place(
         self, named: str, found: Sequence[str], located: Literal["path", "name"] = "path"

@@ -44,7 +44,9 @@ __all__ = [
 Load = Callable[[], NDArray[np.uint8]]
 Item = tuple[Sample, Load]
 
-TABLE_SUFFIXES: Final = frozenset({".csv", ".txt", ".lst", ".npy", ".yaml", ".yml", ".parquet"})
+TABLE_SUFFIXES: Final = frozenset(
+    {".csv", ".tsv", ".txt", ".lst", ".npy", ".yaml", ".yml", ".parquet"}
+)
 """The files beside images that some format reads."""
 
 NO_CODES: Mapping[str, str] = MappingProxyType({})
@@ -139,11 +141,11 @@ def open_tree(source: Path) -> Iterator[FileTree]:
 
 @contextmanager
 def open_around(source: Path) -> Iterator[tuple[FileTree, str | None]]:
-    """Open a source as `open_tree` does, where a csv by itself stands for its folder.
+    """Open a source as `open_tree` does, where a table by itself stands for its folder.
 
-    Gives the files, and the path of the csv where one was named.
+    Gives the files, and the path of the table where one was named.
     """
-    named = source.is_file() and source.suffix.lower() == ".csv"
+    named = source.is_file() and source.suffix.lower() in {".csv", ".tsv", ".txt"}
     with open_tree(source.parent if named else source) as tree:
         yield tree, source.name if named else None
 

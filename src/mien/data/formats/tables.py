@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
@@ -17,6 +18,8 @@ __all__ = ["Table", "box_of", "find_table", "header", "lines", "number", "number
 
 _FAR = 1e6  # No image is that wide.
 _END = "\x03"
+_SEPARATOR = re.compile(r'"?sep=(?P<sign>.)"?', re.IGNORECASE)
+"""A first line by which Excel is told what separates cells."""
 """Put after a csv's last line, so that a quote that is left open there spans two lines, too."""
 
 
@@ -79,18 +82,21 @@ class Table:
             io.TextIOWrapper(file, _encoding(file), newline="") as text,
         ):
             read: list[str] = []  # the lines of the row in hand
-            begins = 1
+            begins, before = 1, 0
             try:
                 first = list(_to_first_words(text))
                 delimiter = _delimiter("".join(first))
+                if first and (told := _SEPARATOR.fullmatch(first[-1].strip("\r\n "))):
+                    before, delimiter = len(first), told["sign"]
+                    first = list(_to_first_words(text))
                 rest = chain(first, text, (_END,))
                 reader = csv.reader(_noted(rest, read), delimiter=delimiter)
                 for row in reader:
                     if len(read) > 1:
                         _expect_closed_quotes(read, delimiter)
                     if any(map(str.strip, row)) and row != [_END]:
-                        yield reader.line_num, row
-                    begins = reader.line_num + 1
+                        yield before + reader.line_num, row
+                    begins = before + reader.line_num + 1
                     read.clear()
             except UnicodeDecodeError as error:
                 raise _no_text(self.where, error) from None
