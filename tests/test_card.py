@@ -51,6 +51,8 @@ def test_card_is_frozen() -> None:
         pytest.param({"labels": "REMOVE"}, "labels", id="no-labels"),
         pytest.param({"labels": ["fear"]}, "labels", id="one-label"),
         pytest.param({"labels": ["fear", "fear"]}, "labels", id="label-twice"),
+        pytest.param({"labels": ["fear", "\x1b[2J"]}, "labels", id="label-that-steers"),
+        pytest.param({"figures": {"test": 5}}, "figures.test", id="no-figures"),
         pytest.param({"offsets": [0.0, -1.0]}, "offsets", id="an-offset-too-few"),
         pytest.param({"offsets": [0.0, -1.0, "NaN"]}, "offsets.2", id="no-number"),
         pytest.param({"channels": 2}, "channels", id="two-channels"),

@@ -18,6 +18,7 @@ from skimage import data
 
 from mien.bench import Figure, Machine
 from mien.cli import main
+from mien.cli.printing import print_prediction
 from mien.cli.terminal import hand_out
 from mien.config import load_recipe
 from mien.data.audit.auditor import audit_dataset
@@ -29,7 +30,7 @@ from mien.evaluate import evaluate
 from mien.export import note_figures
 from mien.labels import EMOTIONS
 from mien.model import load_model
-from mien.records import SPLITS
+from mien.records import SPLITS, Box, Face, Prediction
 from mien.serve import Limits
 
 
@@ -125,6 +126,23 @@ def test_predict_reads_folders_and_globs_and_keeps_copies_apart(
     assert sorted(path.name for path in copies.iterdir()) == ["same-2.jpg", "same.jpg"]
     (told,) = ran.err.splitlines()
     assert told == f"{tmp_path / 'two' / 'same.png'}: drawn on {copies / 'same-2.jpg'}"
+
+
+def test_names_and_labels_steer_no_terminal(
+    mien: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a\x1b]0;mine\x07\x1b[31m[bold].png"
+    face = draw_face(sample_parameters("anger", seed=1), size=48)
+    Image.fromarray(face).save(file)
+    ran = mien("predict", file, "--detector", "none")
+    assert ran.status == 0
+    assert r"a\x1b]0;mine\x07\x1b[31m[bold].png: " in ran.out
+    ran = mien("predict", tmp_path / "\x1b[2J[/x].png")
+    assert ran.status == 1
+    assert r"\x1b[2J[/x].png" in ran.err
+    face_of = Face(Box(0, 0, 1, 1), None, "[/x]", 1.0, {"[/x]": 1.0})
+    print_prediction(Prediction("a.png", 1, 1, (face_of,)))
+    assert capsys.readouterr().out == "a.png: [/x] 100%\n"
 
 
 def test_predict_goes_on_after_what_names_nothing(

@@ -314,6 +314,27 @@ def test_odd_metadata_is_no_warning() -> None:
     np.testing.assert_array_equal(read_image(bytes(data)), RGB)
 
 
+def _tiff(tags: dict[int, tuple[int, int, int]]) -> bytes:
+    """Return a grey TIFF of 8x8 pixels with some of its tags replaced: type, count and value."""
+    own = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 134, 277: 1, 278: 8, 279: 64}
+    entries = {tag: (4, 1, value) for tag, value in own.items()} | tags
+    head = b"II*\0" + struct.pack("<LH", 8, len(entries))
+    body = b"".join(struct.pack("<HHLL", tag, *entries[tag]) for tag in sorted(entries))
+    return (head + body + bytes(4)).ljust(134, b"\0") + bytes(64)
+
+
+def test_tiffs_that_would_do_harm(capfd: pytest.CaptureFixture[str]) -> None:
+    assert read_image(_tiff({})).shape == (8, 8)
+    for packing in (2, 3, 4):  # whose decoders write to standard error without end
+        with pytest.raises(ImageError, match=f"compression {packing}, as faxes have"):
+            read_image(_tiff({259: (4, 1, packing)}))
+    with pytest.raises(ImageError, match="tiles of 40000x40000 pixels: expected at most 64"):
+        read_image(_tiff({322: (4, 1, 40_000), 323: (4, 1, 40_000)}))
+    with pytest.raises(ImageError, match="not a readable image: the data "):
+        read_image(_tiff({273: (2, 4, 6_513_249)}))  # Where its pixels lie is a text.
+    assert capfd.readouterr() == ("", "")
+
+
 AVIF = pytest.param(
     "AVIF", marks=pytest.mark.skipif(not features.check("avif"), reason="Pillow lacks AVIF")
 )

@@ -644,6 +644,13 @@ def test_a_table_as_excel_writes_it(tmp_path: Path, head: str) -> None:
     assert Dataset.open(tmp_path / "d").column("label") == ["happiness", "sadness"] * 2
 
 
+def test_a_line_without_an_end_is_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.data.formats.tables._LONGEST_LINE", 100)
+    (tmp_path / "t.csv").write_text("path,label\n" + "x" * 200)
+    with pytest.raises(DatasetError, match=r"t\.csv: a line of over 100 characters: no table"):
+        import_dataset("csv", tmp_path / "t.csv", tmp_path / "d")
+
+
 def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
     rows = "\n".join(f"{n}.png;happy;{'old' if n == 2 else n}" for n in range(20))
     dataset = _described(tmp_path / "s", f"sep=;\npath;label;age\n{rows}\n", count=20)

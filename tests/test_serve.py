@@ -891,8 +891,9 @@ def test_only_this_machines_addresses_are_loopback(host: str, loopback: bool) ->
 async def serving(config: Any, app: Any) -> AsyncIterator[int]:
     """Give the port on which connections as `config_of` has them lead to an application."""
     config.loaded_app = app
+    state = ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: config.http_protocol_class(config, ServerState(), {}), "127.0.0.1", 0
+        lambda: config.http_protocol_class(config, state, {}), "127.0.0.1", 0
     )
     async with server:
         yield server.sockets[0].getsockname()[1]
@@ -964,6 +965,93 @@ def test_a_body_that_is_refused_is_not_waited_for(
     config = config_of(monkeypatch, {"base": base})
     quick, slow = asyncio.run(both())
     assert [said.count(b"HTTP/1.1 401") for said in (quick, slow)] == [2, 1]
+
+
+def test_a_client_that_takes_no_answer_is_not_waited_for(
+    base: EmotionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.serve.connection.HEAD_S", 0.4)
+    ended = asyncio.Event()
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(1000):
+            await send({"type": "http.response.body", "body": bytes(65_536), "more_body": True})
+        ended.set()
+
+    async def never_read() -> None:
+        async with serving(config, answer) as port:
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                await asyncio.wait_for(ended.wait(), 5)
+
+    config = config_of(monkeypatch, {"base": base})
+    asyncio.run(never_read())
+
+
+def test_what_nobody_takes_does_not_keep_a_connection_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.serve.connection.HEAD_S", 0.05)
+    transport = Mock(is_closing=lambda: False)
+
+    async def end() -> None:
+        config = uvicorn.Config(lambda: None)
+        config.load()
+        connection = Connection(config, ServerState(), {})
+        connection.connection_made(transport)
+        connection.timeout_keep_alive_handler()
+        transport.close.assert_called()
+        transport.abort.assert_not_called()
+        await asyncio.sleep(0.2)
+
+    asyncio.run(end())
+    transport.abort.assert_called()
+
+
+def test_more_connections_than_there_may_be_are_hung_up_on(
+    base: EmotionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.serve.connection.MOST", 1)
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"well"})
+
+    async def connect() -> bytes:
+        async with serving(config, answer) as port:
+            first, second = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            with suppress(ConnectionError):
+                assert await asyncio.wait_for(second[0].read(), 5) == b""
+            first[1].write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            said = await asyncio.wait_for(first[0].read(500), 5)
+            for _, writer in (first, second):
+                writer.close()
+        return said
+
+    config = config_of(monkeypatch, {"base": base})
+    assert asyncio.run(connect()).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_one_refusal_ends_a_connection(base: EmotionModel) -> None:
+    with client_of(base, token="secret") as client:
+        for path, status in (("/v1/models", 401), ("/v1/health", 401)):
+            answer = client.get(path)
+            assert (answer.status_code, answer.headers["connection"]) == (status, "close")
+
+
+def test_only_so_many_streams_are_told_why_they_are_refused(
+    base: EmotionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.serve.app._Reasons.MOST", 2)
+    reasons = []
+    with client_of(base, Limits()) as client:
+        for _ in range(4):
+            with (
+                pytest.raises(WebSocketDisconnect) as closed,
+                client.websocket_connect("ws://127.0.0.1/v1/stream?model=none") as stream,
+            ):
+                stream.receive_json()
+            reasons.append(closed.value.reason)
+    assert reasons == [*["no model 'none', see /v1/models"] * 2, "", ""]
 
 
 def test_a_connection_that_ended_has_no_deadline_left() -> None:

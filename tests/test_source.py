@@ -54,10 +54,13 @@ def test_links_that_lead_out_and_pipes_are_not_read(tmp_path: Path) -> None:
     (root / "out.png").symlink_to(tmp_path / "secret.png")
     (root / "out.csv").symlink_to("../secret.csv")
     (root / "in.png").symlink_to("1.png")
+    _zip(tmp_path / "secret.zip", {"2.png": b"secret"})
+    (root / "out.zip").symlink_to(tmp_path / "secret.zip")
     (root / "far").symlink_to(tmp_path)
     os.mkfifo(root / "pipe.png")
     with FileTree(root, also=[".csv"]) as tree:
         assert tree.images == ["1.png", "in.png", "out.png", "pipe.png"]
+        assert any("out.zip: a link that leads out" in note for note in tree.notes)
         assert tree.read("in.png") == b"one"
         with pytest.raises(ImageError, match="leads out"):
             tree.read("out.png")

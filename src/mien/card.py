@@ -3,7 +3,7 @@
 JSON under the key ``mien`` of an ONNX file's metadata and of a safetensors header. Needs no torch.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -37,7 +37,9 @@ class ModelCard(BaseModel):
     format_version: Literal[1] = 1
     name: str
     network: str
-    labels: tuple[str, ...] = Field(min_length=2, description="in the order of the outputs")
+    labels: tuple[Annotated[str, Field(max_length=64)], ...] = Field(
+        min_length=2, description="in the order of the outputs"
+    )
     size: int = Field(ge=16, le=512, description="side of the input, pixels")
     channels: Literal[1, 3]
     margin: float = Field(
@@ -74,7 +76,9 @@ class ModelCard(BaseModel):
     )
     parameters: int = Field(description="trained weights")
     training: dict[str, Any] = Field(default_factory=dict, description="data, recipe, epochs")
-    figures: dict[str, Any] = Field(default_factory=dict, description="by split, as measured")
+    figures: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="by split, as measured"
+    )
     mien_version: str = ""
 
     @field_validator("labels")
@@ -82,6 +86,8 @@ class ModelCard(BaseModel):
     def _distinct(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(labels)) < len(labels):
             raise ValueError("expected each label once")
+        if not all(label and label.isprintable() for label in labels):
+            raise ValueError("expected labels that can be printed")
         return labels
 
     @field_validator("offsets", "tilt")

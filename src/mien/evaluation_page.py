@@ -18,6 +18,7 @@ from mien.data.dataset import PART, Dataset
 from mien.metrics import BINS
 from mien.pages import render
 from mien.people import images_of_people, who_is_shown
+from mien.records import printable
 
 if TYPE_CHECKING:
     from mien.evaluate import Report
@@ -88,5 +89,5 @@ def _png(content: bytes) -> str:
 
 
 def _short(name: str) -> str:
-    name = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    name = printable(name)
     return name if len(name) <= 22 else f"{name[:10]}…{name[-11:]}"

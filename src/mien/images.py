@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,12 @@ _DEEP_TO_GREY: Final = np.rint(np.arange(65536) / 257).astype(int).tolist()
 """The 8 bits of each value of 16."""
 _ORIENTATION: Final = 0x0112
 _BITS: Final = 258
+_COMPRESSION: Final = 259
+_TIFF_COMPRESSIONS: Final = frozenset({1, 5, 7, 8, 32773, 32946, 34925, 50000, 50001})
+"""None, LZW, JPEG, deflate (two numbers), PackBits, LZMA, Zstandard and WebP. For each bad line of
+a fax its decoder writes a line, not to be stopped, to standard error: a small file fills a disk.
+"""
+_TILE: Final = (322, 323)
 _PHOTOMETRIC: Final = 262
 _TURNS: Mapping[int, Image.Transpose] = MappingProxyType(
     {
@@ -88,8 +94,8 @@ def read_image(
     to 8 bits.
 
     Raises:
-        ImageError: the file is missing, is no image, is damaged, has over ``max_pixels``, or is a
-            JPEG made to take minutes.
+        ImageError: the file is missing, is no image, is damaged, has over ``max_pixels``, or is
+            made to take minutes or gigabytes.
     """
     name = "the data" if isinstance(source, bytes | Image.Image) else os.fspath(source)
     try:
@@ -110,15 +116,8 @@ def read_image(
     except UnidentifiedImageError:
         # Pillow's own wording holds an address in memory, another one on every run.
         raise ImageError(f"not a readable image: {name} (of no known image format)") from None
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        RuntimeError,
-        Image.DecompressionBombError,
-    ) as error:
-        # Pillow raises all of these for damaged files, each with its own wording.
+    except Exception as error:
+        # Pillow raises nearly anything for damaged files, a TypeError for odd tags among it.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"not a readable image: {name} ({reason})") from None
 
@@ -146,6 +145,8 @@ def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
     if isinstance(image, JpegImageFile) and image.fp is not None:
         _check_scans(image.fp)
     tiff = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    if tiff:
+        _check_tiff(tiff, max_pixels)
     if image.mode == "F" or 32 in tiff.get(_BITS, ()):
         # What is black and what is white in them, only whoever made them knows.
         raise ImageError(
@@ -173,6 +174,21 @@ def _check_scans(file: IO[bytes]) -> None:
     if scans > _MOST_SCANS:
         raise ImageError(
             f"a JPEG of {scans:,} scans: expected at most {_MOST_SCANS}; save the image anew"
+        )
+
+
+def _check_tiff(tags: Mapping[int, Any], max_pixels: int) -> None:
+    if (packing := tags.get(_COMPRESSION, 1)) not in _TIFF_COMPRESSIONS:
+        raise ImageError(
+            f"a TIFF of compression {packing}, as faxes have: expected an ordinary one, such as "
+            "LZW; save the image anew"
+        )
+    # A tile is unpacked whole, however little of it the picture shows.
+    across, down = (tags.get(tag, 0) for tag in _TILE)
+    if across * down > max_pixels:
+        raise ImageError(
+            f"a TIFF of tiles of {across}x{down} pixels: expected at most {max_pixels / 1e6:g} "
+            "million; save the image anew"
         )
 
 

@@ -33,6 +33,13 @@ def show_path(path: str) -> str:
     return path.encode("utf-8", "replace").decode()
 
 
+def printable(text: str) -> str:
+    """Spell out what cannot be printed: line ends, what steers terminals, lone surrogates."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 Point = tuple[float, float]
 
 

@@ -8,6 +8,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 from mien.people import images_of_people, who_is_shown
 from mien.records import SPLITS, Prediction
@@ -221,7 +222,8 @@ def print_report(report: "Report") -> None:
     """Show the figures of an evaluation."""
     figures = report.evaluation
     out_console.print(
-        f"[bold]{shown(report.model)}[/] on {shown(report.dataset['name'])} {report.split}, "
+        Text(shown(report.model), "bold"),
+        f"on {shown(report.dataset['name'])} {report.split}, "
         f"n = {figures.count:,}: accuracy {figures.accuracy:.2%}, "
         f"macro recall {figures.macro_recall:.2%}, NLL {figures.nll:.4f}, calibration error "
         f"{figures.calibration_error:.2%}, Brier {figures.brier:.4f}",

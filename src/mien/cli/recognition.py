@@ -328,9 +328,9 @@ def _measured(card: "ModelCard") -> tuple[str, str, str]:
         return "not measured", "", ""
     figures = card.figures[split]
     # What a run notes of its own validation does not name the data.
-    data = figures.get("dataset") or card.training["dataset"]
+    data = figures.get("dataset") or card.training.get("dataset", {})
     of = f", n = {figures['n']:,}" if "n" in figures else ""
-    measured_on = f"{data['source_format']} {split}{of}"
+    measured_on = f"{data.get('source_format', '')} {split}{of}"
     return f"{figures['accuracy']:.2%}", measured_on, figures.get("caveat", "")
 
 

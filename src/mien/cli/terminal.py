@@ -11,16 +11,17 @@ from typing import IO, TYPE_CHECKING, Annotated, TypeVar
 import rich.progress
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from mien.atomic import write_text
 from mien.errors import UsageError
+from mien.records import printable, show_path
 
 if TYPE_CHECKING:
     from mien.progress import Progress
@@ -44,8 +45,9 @@ T = TypeVar("T")
 # Where several processes of a machine train together, only the first speaks, but for `complain`.
 _SILENT = os.environ.get("LOCAL_RANK", "0") != "0"
 
-out_console = Console(highlight=False, quiet=_SILENT)
-err_console = Console(stderr=True, highlight=False, quiet=_SILENT)
+# Without markup, names and labels that hold brackets are printed as they are.
+out_console = Console(highlight=False, markup=False, quiet=_SILENT)
+err_console = Console(stderr=True, highlight=False, markup=False, quiet=_SILENT)
 
 
 def _expect_json(target: str | None) -> str | None:
@@ -121,7 +123,7 @@ def pair(text: str, expected: str = "merge: expected OLD=NEW, contempt=disgust")
 def show_progress() -> Iterator["Progress"]:
     """Give a function that shows how far something is, on a terminal only."""
     with rich.progress.Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -148,7 +150,7 @@ def complain(text: str, *, by_all: bool = False) -> None:
         by_all: every process that trains together says it, so the first is enough.
     """
     if not _SILENT:
-        err_console.print(f"[bold red]mien:[/] {shown(text)}", soft_wrap=True)
+        err_console.print(Text("mien:", "bold red"), shown(text), soft_wrap=True)
     elif not by_all:
         number = os.environ.get("RANK", os.environ["LOCAL_RANK"])
         print(f"mien: process {number}: {' '.join(text.split())}", file=sys.stderr)
@@ -156,5 +158,4 @@ def complain(text: str, *, by_all: bool = False) -> None:
 
 def shown(text: object) -> str:
     """Make one printable line of a path or message, whatever bytes and breaks a name holds."""
-    line = " ".join(str(text).split())
-    return escape(line.encode("utf-8", "replace").decode())
+    return printable(show_path(" ".join(str(text).split())))

@@ -417,7 +417,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
             f"{folder}: no dataset.json here; expected a dataset folder made by "
             "'mien data import FORMAT SRC --out DATASET'"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{folder}: dataset.json cannot be read ({error})") from None
     version = info.get("format_version") if isinstance(info, dict) else None
     if version != FORMAT_VERSION:

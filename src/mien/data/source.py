@@ -27,7 +27,7 @@ _BAD_MEMBER = (
     NotImplementedError,
 )
 # No image or label file is larger; a small archive can claim to hold terabytes.
-_MAX_BYTES: Final = 1 << 30
+_MAX_BYTES: Final = 1 << 28
 
 
 class MissingImageError(ImageError):
@@ -117,7 +117,7 @@ class FileTree:
                 return self._inside(path).read_bytes()
             archive, info = member
             if info.file_size > _MAX_BYTES:
-                raise ImageError("too large: over 1 GiB in its archive")
+                raise ImageError("too large: over 256 MiB in its archive")
             return archive.read(info)
         except OSError as error:
             raise ImageError(f"cannot be read ({error.strerror or error})") from None
@@ -194,8 +194,12 @@ class FileTree:
             before = "" if inner == "." else f"{inner}/"
             for name in names:
                 self._take(before + name, None)
-                if _shown_to_all(before + name) and _is_archive(Path(folder, name)):
-                    archives.append((before, Path(folder, name)))
+                if not (_shown_to_all(before + name) and _is_archive(Path(folder, name))):
+                    continue
+                try:
+                    archives.append((before, self._inside(before + name)))
+                except ImageError as error:
+                    self.notes.append(f"{self.where(before + name)}: {error}")
             for name in sorted(inner_folders):
                 if (link := Path(folder, name)).is_symlink():
                     self.notes.append(f"{link}: a link to a folder, which is not followed")

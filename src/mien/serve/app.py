@@ -1,6 +1,8 @@
 """The routes: the page, pictures in one request, the webcam as a stream."""
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -141,6 +143,7 @@ def create_app(
 
 def _add_api(app: FastAPI, house: _House, *, asks_for_token: bool) -> None:
     streams: set[WebSocket] = set()
+    reasons = _Reasons()
     refused = _NO_TOKEN | _REFUSED if asks_for_token else _REFUSED
     # It is the guard that asks; here it is only described.
     token = [Security(HTTPBearer(auto_error=False))] if asks_for_token else []
@@ -205,20 +208,46 @@ def _add_api(app: FastAPI, house: _House, *, asks_for_token: bool) -> None:
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket, model: str | None = None) -> None:
-        await socket.accept()
+        refusal: tuple[int, str] | None = None
         if len(streams) >= house.limits.streams:
-            await socket.close(TRY_LATER, f"{len(streams)} streams are open: try again later")
-            return
-        if model is not None and model not in house.models:
+            refusal = TRY_LATER, f"{len(streams)} streams are open: try again later"
+        elif model is not None and model not in house.models:
             # Control frames hold 123 bytes.
-            await socket.close(1008, f"no model {model[:20]!r}, see /v1/models")
+            refusal = 1008, f"no model {model[:20]!r}, see /v1/models"
+        if refusal:
+            # To be told why, a client must be let in, and may go on sending for a while. Most of
+            # those that do not stop asking are turned away before, by a status alone.
+            if reasons.one_more():
+                await socket.accept()
+                await socket.close(*refusal)
+            else:
+                await socket.close()
             return
         streams.add(socket)
         try:
+            await socket.accept()
             recogniser = Recogniser(house.model(model), house.frames)
             await Stream(socket, recogniser, house.workers, house.limits).run()
         finally:
             streams.discard(socket)
+
+
+class _Reasons:
+    """Counts refused streams that are told why: `MOST` within `SECONDS`, and no more."""
+
+    MOST: Final = 16
+    SECONDS: Final = 20.0
+
+    def __init__(self) -> None:
+        self._told: deque[float] = deque(maxlen=self.MOST)
+
+    def one_more(self) -> bool:
+        """Whether one more may be told; if so, it counts."""
+        now = time.monotonic()
+        if len(self._told) == self.MOST and now - self._told[0] < self.SECONDS:
+            return False
+        self._told.append(now)
+        return True
 
 
 def _add_page(app: FastAPI) -> None:

@@ -227,6 +227,9 @@ async def _answer(
 ) -> None:
     body = json.dumps({"error": text}).encode() if text else b""
     lines = [("content-type", "application/json"), ("content-length", str(len(body))), *headers]
+    if status >= 400:
+        # What else was sent along, hundreds of requests perhaps, need not be answered.
+        lines.append(("connection", "close"))
     raw = [(name.encode(), value.encode()) for name, value in lines]
     await send({"type": f"{kind}.start", "status": status, "headers": raw})
     await send({"type": f"{kind}.body", "body": body})

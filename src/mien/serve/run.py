@@ -79,6 +79,8 @@ def serve(
         proxy_headers=proxy,
         forwarded_allow_ips=["127.0.0.1", "::1"],
         http=Connection,
+        # So many are accepted before those that are too many are hung up on.
+        backlog=100,
         ws="websockets-sansio",
         # What is just too large is refused with a reason; uvicorn would give none.
         ws_max_size=2 * limits.frame_bytes,

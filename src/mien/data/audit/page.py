@@ -22,7 +22,7 @@ from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
 from mien.data.dataset import PART, Dataset
 from mien.labels import EMOTIONS
 from mien.pages import render
-from mien.records import SPLITS
+from mien.records import SPLITS, printable
 
 __all__ = ["FILTERS", "picture_uri", "render_page", "text_of", "title_of"]
 
@@ -193,16 +193,9 @@ def render_page(audit: Audit, dataset: Dataset, *, per_kind: int = 48) -> str:
 # Texts
 
 
-def _plain(text: str) -> str:
-    """Spell out what cannot be printed: line ends, marks that turn the writing, lone surrogates."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
 def _shorten(text: str, length: int = _LONGEST_TEXT) -> str:
     """Leave out the middle: names of files differ at their ends."""
-    text = _plain(text)
+    text = printable(text)
     head = (length - 1) // 2
     return text if len(text) <= length else f"{text[:head]}…{text[head + 1 - length :]}"
 
@@ -265,7 +258,7 @@ FILTERS: Final[Mapping[str, Callable[..., str]]] = MappingProxyType(
     {
         "number": lambda count: f"{count:,}",
         "percent": _percent,
-        "plain": _plain,
+        "plain": printable,
         "shorten": _shorten,
     }
 )
@@ -334,7 +327,7 @@ def _shot(
     # One row at a time: all of them at once would hold every full-size image in memory.
     image = None if shard is None else dataset.images(np.array([row], dtype=np.int64))[0]
     return _Shot(
-        path=_plain(path),
+        path=printable(path),
         name=_shorten(PurePosixPath(path).name, _LONGEST_NAME),
         part=part and _shorten(part, _LONGEST_NAME),
         split=_shorten(split, _LONGEST_NAME),

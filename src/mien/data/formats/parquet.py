@@ -33,7 +33,8 @@ __all__ = ["PARQUET"]
 
 _IMAGES = ("image", "img", "img_bytes", "image_bytes")
 _LABELS = ("label", "labels", "emotion")
-_BATCH_ROWS: Final = 64
+_BATCH_ROWS: Final = 8
+"""A file of a kilobyte may hold one image of megabytes for each of its rows."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _class_names(schema: pa.Schema, label: str) -> Sequence[str] | None:
     try:
         about = json.loads((schema.metadata or {})[b"huggingface"])
         names = about["info"]["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     return names if isinstance(names, list) and all(isinstance(n, str) for n in names) else None
 

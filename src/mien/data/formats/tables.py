@@ -17,6 +17,8 @@ from mien.records import Box
 __all__ = ["Table", "box_of", "find_table", "header", "lines", "number", "numbers"]
 
 _FAR = 1e6  # No image is that wide.
+_LONGEST_LINE = 1 << 24
+"""The pixels of a face as numbers are some ten thousand characters."""
 _END = "\x03"
 _SEPARATOR = re.compile(r'"?sep=(?P<sign>.)"?', re.IGNORECASE)
 """A first line by which Excel is told what separates cells."""
@@ -79,8 +81,9 @@ class Table:
     def _read(self) -> Iterator[tuple[int, list[str]]]:
         with (
             self._tree.open(self.path) as file,
-            io.TextIOWrapper(file, _encoding(file), newline="") as text,
+            io.TextIOWrapper(file, _encoding(file), newline="") as whole,
         ):
+            text = _short_lines(whole, self.where)
             read: list[str] = []  # the lines of the row in hand
             begins, before = 1, 0
             try:
@@ -105,6 +108,14 @@ class Table:
                     f"{self.where}: broken csv in the row that begins at line {begins} ({error}): "
                     "check its quotes"
                 ) from None
+
+
+def _short_lines(text: IO[str], where: str) -> Iterator[str]:
+    """Give the lines of a text: a small archive may hold one of gigabytes."""
+    while line := text.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise DatasetError(f"{where}: a line of over {_LONGEST_LINE:,} characters: no table")
+        yield line
 
 
 def _encoding(file: IO[bytes]) -> str:
@@ -146,7 +157,7 @@ def lines(tree: FileTree, path: str) -> Iterator[tuple[int, list[str]]]:
     """
     with tree.open(path) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
         try:
-            for number_, line in enumerate(text, start=1):
+            for number_, line in enumerate(_short_lines(text, tree.where(path)), start=1):
                 if words := line.split():
                     yield number_, words
         except UnicodeDecodeError as error:
