@@ -423,7 +423,12 @@ def known_rows(
     Raises:
         DatasetError: there is none.
     """
-    known = {of: np.isin(dataset.column("label", dataset.usable(of)), labels) for of in SPLITS}
+    known = {
+        of: np.array(
+            [label in labels for label in dataset.column("label", dataset.usable(of))], bool
+        )
+        for of in SPLITS
+    }
     if not known[split].any():
         raise DatasetError(
             f"{dataset.path}: split {split!r} has no usable image with a label among "
@@ -432,7 +437,7 @@ def known_rows(
             + ": ask --split valid, or draw splits anew by 'mien data clean --split 70/15/15'"
         )
     rows = dataset.usable(split)
-    others = Counter(dataset.column("label", rows[~known[split]]))
+    others = Counter(map(str, dataset.column("label", rows[~known[split]])))
     return rows[known[split]], dict(sorted(others.items()))
 
 

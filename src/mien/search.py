@@ -49,8 +49,7 @@ _JUDGED_AFTER: Final = 4
 """So many whole trials before any is given up."""
 
 _NOT_COMPARED: Final = frozenset({"emotion_based", "emotion_worth"})
-_NOT_COMPARED_IF_EMOTION_BASED: Final = _NOT_COMPARED | {"where"}
-"""What an emotion is worth there goes by the numbers of images that are learnt from."""
+"""Nor is ``where`` with emotion-based training: what an emotion is worth goes by its images."""
 
 _GRACE: Final = 0.25
 """Share of the epochs in which no trial is given up."""
@@ -218,9 +217,9 @@ def search(
     twice = [name for name, n in Counter(varied.name for varied in job.varied).items() if n > 1]
     if twice:
         raise UsageError(f"--vary {twice[0]}: given twice; expected each setting once")
-    emotion_based = job.config({}).emotion_based
+    weighed = job.sets.get("emotion_based", False)
     for varied in job.varied:
-        if varied.name in (_NOT_COMPARED_IF_EMOTION_BASED if emotion_based else _NOT_COMPARED):
+        if varied.name in _NOT_COMPARED or (weighed and varied.name == "where"):
             raise UsageError(
                 f"--vary {varied.name}: the validation losses of such trials weigh images "
                 "differently, so they cannot be compared; --set it, and vary others"

@@ -179,15 +179,15 @@ def recognise(source: Path) -> tuple[str, str]:
             if why := known.recognise(tree):
                 return name, why
         tables = [path for path in tree.others if path.lower().endswith(".csv")]
-        numbered = {name for path in tree.images for name in path.split("/")[:-1] if whole(name)}
+        folders = {f"/{path}".split("/")[-2] for path in tree.images}
     if len(tables) > 1:
         raise DatasetError(
             f"{source}: {len(tables)} csv files ({', '.join(tables[:5])}): name the one to import, "
             "'mien data import auto FILE.csv --out DATASET'"
         )
-    if numbered:
+    if folders and all(map(whole, folders)):
         raise DatasetError(
-            f"{source}: its folders are numbers ({', '.join(sorted(numbered)[:8])}), and mien does "
+            f"{source}: its folders are numbers ({', '.join(sorted(folders)[:8])}), and mien does "
             "not guess: 'mien data import folder SRC --codes 0=anger,1=happy,...' says what they "
             "mean"
         )
