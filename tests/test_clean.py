@@ -196,7 +196,7 @@ def test_images_still_belong_to_their_rows(dirty: Dataset, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"drop": ("ugly",)}, "drop ugly: expected any of missing"),
+        ({"drop": ("ugly",)}, "drop ugly: expected one of missing"),
         ({"without": ("joyless",)}, "joyless"),
         ({"merge": {"contempt": "disgust", "disgust": "anger"}}, "cannot both go and receive"),
         ({"confidence": 1.5}, "confidence 1.5: expected 0 to 1"),

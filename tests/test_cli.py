@@ -124,8 +124,7 @@ def test_predict_reads_folders_and_globs_and_keeps_copies_apart(
     )
     assert (ran.status, len(ran.out.splitlines())) == (0, 2)
     assert sorted(path.name for path in copies.iterdir()) == ["same-2.jpg", "same.jpg"]
-    (told,) = ran.err.splitlines()
-    assert told == f"{tmp_path / 'two' / 'same.png'}: drawn on {copies / 'same-2.jpg'}"
+    assert ran.err == f"{tmp_path / 'two' / 'same.png'}: drawn on {copies / 'same-2.jpg'}\n"
 
 
 def test_names_and_labels_steer_no_terminal(
@@ -466,7 +465,7 @@ def test_from_suspect_labels_to_a_repaired_dataset(
         (["eval", "base", "--data", "{data}", "--onto-card"], 2, "ONNX file of your own"),
         (["compare", "base", "nano", "base", "--data", "{data}"], 2, "base is named 2 times"),
         (["export", "{tmp}", "--out", "{tmp}/a.onnx"], 1, "no best.safetensors here"),
-        (["data", "import", "fer2012", "{tmp}", "--out", "{tmp}/d"], 2, "unknown format 'fer2012'"),
+        (["data", "import", "fer2012", "{tmp}", "--out", "{tmp}/d"], 2, "did you mean fer2013"),
         (["data", "import", "folder", "{tmp}", "--out", "{data}"], 1, "none in a folder named"),
         (["data", "import", "ferplus", "{tmp}", "--out", "{tmp}/d"], 1, "no fer2013new.csv here"),
     ],

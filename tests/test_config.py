@@ -148,9 +148,7 @@ def test_mixup_and_cutmix_share_their_probability() -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        pytest.param(
-            None, "no recipe '.*': expected a TOML file, a run folder or one of", id="gone"
-        ),
+        pytest.param(None, "no recipe '.*', TOML file or run folder: expected one of", id="gone"),
         pytest.param(b"epochs = ", "not readable as TOML", id="broken"),
         pytest.param(b"epochs = 1\nepochs = 2", "not readable as TOML", id="key-twice"),
         pytest.param(b"# \xff", "not readable as TOML", id="not-utf-8"),

@@ -7,14 +7,13 @@ A recipe is a TOML file with any of the keys of `TrainConfig`; the package ships
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, one_of
 
 __all__ = [
     "RUN_NAME",
@@ -252,8 +251,8 @@ def _read(name_or_path: str) -> dict[str, Any]:
         return tomllib.loads(Path(name_or_path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
-            f"no recipe {name_or_path!r}: expected a TOML file, a run folder or one of "
-            f"{', '.join(recipe_names())}"
+            f"no recipe {name_or_path!r}, TOML file or run folder: "
+            f"{one_of(recipe_names(), name_or_path)}"
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"recipe {name_or_path}: not readable as TOML ({error})") from None
@@ -280,9 +279,6 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        known = list(TrainConfig.model_fields)
-        if alike := get_close_matches(key, known, n=3):
-            return f"unknown key {key!r}; did you mean {' or '.join(alike)}?"
-        return f"unknown key {key!r}; expected one of {', '.join(known)}"
+        return f"unknown key {key!r}; {one_of(TrainConfig.model_fields, key)}"
     says = problem["msg"].removeprefix("Value error, ")
     return f"{key} = {problem['input']!r}: {says[0].lower()}{says[1:]}"

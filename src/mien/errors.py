@@ -13,6 +13,9 @@ The text of each says what came, what was expected and what to do. The command l
 one line; nothing else is printed unless ``--debug`` is given.
 """
 
+from collections.abc import Collection
+from difflib import get_close_matches
+
 __all__ = [
     "ConfigError",
     "DataError",
@@ -22,7 +25,15 @@ __all__ = [
     "ModelError",
     "UsageError",
     "VideoError",
+    "one_of",
 ]
+
+
+def one_of(known: Collection[str], given: str) -> str:
+    """Say what was expected instead of a name that is none: those alike it, or else all."""
+    if alike := get_close_matches(given.lower(), known, n=3):
+        return f"did you mean {' or '.join(alike)}?"
+    return f"expected one of {', '.join(known)}"
 
 
 class MienError(Exception):

@@ -20,7 +20,7 @@ from mien.data.formats.reading import TABLE_SUFFIXES, Load, Reading
 from mien.data.source import FileTree, MissingImageError
 from mien.data.writer import DatasetWriter, content_hash, new_folder
 from mien.detect import Detector, detector_identity, make_detector
-from mien.errors import DatasetError, ImageError, UsageError
+from mien.errors import DatasetError, ImageError, UsageError, one_of
 from mien.labels import whole
 from mien.preprocess import InputSpec, face_crop
 from mien.progress import Progress, silent
@@ -80,7 +80,7 @@ def import_dataset(
     """
     chosen = FORMATS.get(format_name)
     if chosen is None:
-        raise UsageError(f"unknown format {format_name!r}: expected one of {', '.join(FORMATS)}")
+        raise UsageError(f"unknown format {format_name!r}: {one_of(FORMATS, format_name)}")
     if codes and not chosen.coded:
         others = ", ".join(name for name, known in FORMATS.items() if known.coded)
         raise UsageError(

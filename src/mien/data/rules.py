@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from mien.data.audit.findings import KINDS
 from mien.data.audit.suspects import SUSPECT
 from mien.data.conditions import Condition
-from mien.errors import UsageError
+from mien.errors import UsageError, one_of
 from mien.labels import canonical
 
 __all__ = ["Rules", "read_rules"]
@@ -58,7 +58,7 @@ class Rules:
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.drop if kind not in KINDS]
         if unknown:
-            raise UsageError(f"drop {', '.join(unknown)}: expected any of {', '.join(KINDS)}")
+            raise UsageError(f"drop {', '.join(unknown)}: {one_of(KINDS, unknown[0])}")
         for name in ("confidence", "suspicion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} {getattr(self, name)}: expected 0 to 1")
