@@ -294,7 +294,12 @@ def test_what_cannot_be_averaged_is_refused(
     (tmp_path / "taken/note").touch()
     for runs, out, error, says in (
         ([tiny_run, tiny_run / ".." / tiny_run.name], "average", UsageError, "one run is its own"),
-        ([tiny_run, tmp_path / "no"], "average", ModelError, "no: no best.safetensors here"),
+        (
+            [tiny_run, tmp_path / "no"],
+            "average",
+            ModelError,
+            "no: not there; expected a run folder",
+        ),
         ([tiny_run, broken], "average", DataError, "broken: its weights or answers are not finite"),
         ([tiny_run, broken], "taken", UsageError, "taken is not empty"),
     ):

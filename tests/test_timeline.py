@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageColor
 
+from mien.annotate import PRINT_COLOURS
 from mien.labels import EMOTIONS
 from mien.records import Box, Face, Prediction
 from mien.timeline import MAX_BINS, MAX_PEOPLE, Timeline, clock, ticks
@@ -186,7 +187,8 @@ def test_the_picture_is_drawn(tmp_path: Path, name: str) -> None:
     save_timeline(tmp_path / "t.png", _timeline(name))
     with Image.open(tmp_path / "t.png") as image:
         colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
-    for colour in ((0xD4, 0x9A, 0x00), (0x3F, 0x7F, 0xE0), (0xDC, 0x4A, 0x42)):
+    for emotion in ("happiness", "sadness", "anger"):
+        colour = ImageColor.getrgb(PRINT_COLOURS[emotion])
         assert (colours == colour).all(axis=1).sum() > 500, "happiness, sadness and anger show"
 
 
