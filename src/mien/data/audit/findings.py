@@ -32,7 +32,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "bad_label": Kind(
             "an unknown label, or an invalid split, weight, votes or box",
-            "correct the table, or drop the rows",
+            "correct the table, import with --codes, or drop the rows",
         ),
         "folder_label_disagree": Kind(
             "the folder names one emotion, the table another",
