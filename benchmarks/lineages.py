@@ -21,13 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks.recipes import spread, with_copies
+from benchmarks.recipes import Figures, figures_of, told, with_copies
 from mien.checkpoint import BEST_NAME
 from mien.config import load_recipe
 from mien.data.dataset import Dataset
-from mien.evaluate import ask_for_rows
 from mien.history import read_history
-from mien.metrics import Evaluation, evaluate_probabilities
 from mien.networks import Views
 from mien.runs import TorchModel, open_run
 from mien.soup import average_runs
@@ -147,7 +145,7 @@ def epochs_within(seconds: float, each: float) -> int:
 def judge(held: Dataset, runs: Path) -> None:
     """Average the runs of each lineage and tell what the averages say of validation and test."""
     for kind, dataset in (("clean", held), ("published", with_copies(held))):
-        found: dict[str, list[Evaluation]] = {}
+        found: dict[str, list[Figures]] = {}
         for at in LINEAGES:
             average = runs / f"{kind}-{at}"
             if not (average / BEST_NAME).exists():
@@ -156,23 +154,11 @@ def judge(held: Dataset, runs: Path) -> None:
             card = model.card
             views = TorchModel(model.network, card.model_copy(update={"views": Views.COUNT}))
             for how, asked in (("as it is", model), ("nine views", views)):
-                for split in ("valid", "test"):
-                    rows = held.usable(split)
-                    answers = ask_for_rows(asked.probabilities, held, rows, card.spec)
-                    figures = evaluate_probabilities(
-                        answers, held.labels(rows, card.labels), card.labels
-                    )
-                    found.setdefault(f"{how}, {split}, n = {len(rows):,}", []).append(figures)
-                    print(
-                        f"{kind}-{at}, {how}, {split}: {figures.accuracy:.2%}, macro recall "
-                        f"{figures.macro_recall:.2%}, NLL {figures.nll:.4f}",
-                        flush=True,
-                    )
-        for where, all_of_it in found.items():
-            accuracy = spread("accuracy", [each.accuracy for each in all_of_it])
-            macro = spread("macro recall", [each.macro_recall for each in all_of_it])
-            loss = spread("NLL", [each.nll for each in all_of_it])
-            print(f"{kind}, three lineages, {where}: {accuracy}; {macro}; {loss}", flush=True)
+                for split, figures in figures_of(asked, held):
+                    found.setdefault(f"{how}, {split}", []).append(figures)
+                    print(f"{kind}-{at}, {how}, {split}: {told([figures])}", flush=True)
+        for where, figures_there in found.items():
+            print(f"{kind}, three lineages, {where}: {told(figures_there)}", flush=True)
 
 
 def main() -> None:

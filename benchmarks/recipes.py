@@ -19,7 +19,7 @@ from mien.data.dataset import Dataset
 from mien.data.writer import COPY_OF
 from mien.evaluate import ask_for_rows
 from mien.metrics import evaluate_probabilities
-from mien.runs import open_run
+from mien.runs import TorchModel, open_run
 from mien.train import train
 
 Figures = dict[str, float]
@@ -34,8 +34,8 @@ def with_copies(dataset: Dataset) -> Dataset:
     return dataset.with_column("excluded", reasons)
 
 
-def _figures(run: Path, dataset: Dataset) -> Iterator[tuple[str, Figures]]:
-    model = open_run(run)
+def figures_of(model: TorchModel, dataset: Dataset) -> Iterator[tuple[str, Figures]]:
+    """Ask a model about validation and test; give each one's name and figures."""
     for split in ("valid", "test"):
         rows = dataset.usable(split)
         found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec)
@@ -57,6 +57,11 @@ def spread(name: str, values: Sequence[float]) -> str:
     shape = ".4f" if name == "NLL" else ".2%"
     around = f" ± {stdev(values):{shape}}" if len(values) > 1 else ""
     return f"{name} {mean(values):{shape}}{around}"
+
+
+def told(found: Sequence[Figures]) -> str:
+    """Say mean and spread of each of several runs' figures."""
+    return "; ".join(spread(key, [figures[key] for figures in found]) for key in found[0])
 
 
 def main() -> None:
@@ -82,12 +87,11 @@ def main() -> None:
             name = f"{Path(recipe).stem}-{'published' if asked.published else 'clean'}-{seed}"
             config = load_recipe(recipe, (*asked.set, f"seed={seed}"))
             train(dataset, config, asked.runs / name, resume=True)
-            for split, figures in _figures(asked.runs / name, held):
+            for split, figures in figures_of(open_run(asked.runs / name), held):
                 per_split.setdefault(split, []).append(figures)
         for split, found in per_split.items():
-            told = "; ".join(spread(key, [f[key] for f in found]) for key in found[0])
             seeds = f"{len(found)} seed{'' if len(found) == 1 else 's'}"
-            print(f"{recipe}, {seeds}, {split}: {told}", flush=True)
+            print(f"{recipe}, {seeds}, {split}: {told(found)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.formats import FORMATS
-from mien.data.formats.reading import TABLE_SUFFIXES, Load, Reading
+from mien.data.formats.reading import TABLE_SUFFIXES, Load, Reading, folder_around
 from mien.data.source import FileTree, MissingImageError
 from mien.data.writer import DatasetWriter, content_hash, new_folder
 from mien.detect import Detector, detector_identity, make_detector
@@ -179,7 +179,7 @@ def recognise(source: Path) -> tuple[str, str]:
             if why := known.recognise(tree):
                 return name, why
         tables = [path for path in tree.others if path.lower().endswith(".csv")]
-        folders = {f"/{path}".split("/")[-2] for path in tree.images}
+        folders = set(map(folder_around, tree.images))
     if len(tables) > 1:
         raise DatasetError(
             f"{source}: {len(tables)} csv files ({', '.join(tables[:5])}): name the one to import, "

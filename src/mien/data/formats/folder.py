@@ -13,6 +13,7 @@ from mien.data.formats.reading import (
     Format,
     Reading,
     emotion_of_folder,
+    folder_around,
     image_loader,
     shown,
     split_of,
@@ -45,7 +46,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
 
 def _notes(samples: Sequence[Sample], naming: re.Pattern[str] | None) -> Iterator[str]:
     """Tell which folders mean nothing, and whether names tell people."""
-    unnamed = Counter(_folder(sample.path) for sample in samples if not sample.label)
+    unnamed = Counter(folder_around(sample.path) for sample in samples if not sample.label)
     del unnamed[""]
     if unnamed:
         told = ", ".join(f"{shown(name)} ({n:,})" for name, n in unnamed.most_common(_TOLD))
@@ -58,16 +59,11 @@ def _notes(samples: Sequence[Sample], naming: re.Pattern[str] | None) -> Iterato
         yield "By the names of the files each person stays in one split."
 
 
-def _folder(path: str) -> str:
-    """Return the name of the folder that an image lies in, empty at the top."""
-    return f"/{path}".split("/")[-2]
-
-
 def sample_in_folder(
     tree: FileTree, path: str, codes: Mapping[str, str], naming: re.Pattern[str] | None
 ) -> Sample:
     """Return an image whose emotion its folder names, and whose person its name, if any does."""
-    emotion, folder = emotion_of_folder(path, codes), _folder(path)
+    emotion, folder = emotion_of_folder(path, codes), folder_around(path)
     why = f"folder {shown(folder)} names no emotion" if folder else "in no emotion's folder"
     return Sample(
         path,

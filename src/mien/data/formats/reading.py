@@ -28,6 +28,7 @@ __all__ = [
     "Load",
     "Reading",
     "emotion_of_folder",
+    "folder_around",
     "image_loader",
     "missing",
     "mostly",
@@ -196,6 +197,11 @@ def emotion_of_folder(path: str, codes: Mapping[str, str] = NO_CODES) -> str | N
     """
     folders = sorted(path.split("/")[-2::-1], key=lambda folder: whole(folder) is not None)
     return next(filter(None, (find_meaning(folder, codes) for folder in folders)), None)
+
+
+def folder_around(path: str) -> str:
+    """Return the name of the folder that a file lies in, empty at the top."""
+    return f"/{path}".split("/")[-2]
 
 
 def mostly(pattern: re.Pattern[str], names: Collection[str]) -> bool:
