@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from skimage import data
@@ -627,3 +628,53 @@ def test_a_missing_library_of_the_system_is_named(
     assert ran.status == 2
     assert says in ran.err
     assert "apt install libgl1" in ran.err
+
+
+def test_what_is_given_for_something_else_is_told(
+    mien: Command, tmp_path: Path, drawn_dataset: Dataset, tiny_onnx: Path
+) -> None:
+    table = tmp_path / "faces.csv"
+    table.write_text("path,label\n")
+    ran = mien("train", "--data", table)
+    assert (ran.status, "a file; expected a dataset folder" in ran.err) == (1, True)
+    ran = mien("export", tiny_onnx, "--out", tmp_path / "b.onnx")
+    assert (ran.status, "a file; expected a run folder" in ran.err) == (1, True)
+    ran = mien("models", "bse")
+    assert (ran.status, "'mien export' makes a file of one" in ran.err) == (2, True)
+    ran = mien("train", "--data", drawn_dataset.path, "--device", "gpu", "--out", tmp_path / "r")
+    assert (ran.status, ran.err.startswith("mien: --device gpu: ")) == (2, True)
+
+
+def test_eval_without_an_image_to_judge_leaves_no_folder(
+    mien: Command, tmp_path: Path, drawn_dataset: Dataset, tiny_onnx: Path
+) -> None:
+    reasons = [
+        "left out" if split == "test" else reason
+        for split, reason in zip(
+            drawn_dataset.column("split"), drawn_dataset.column("excluded"), strict=True
+        )
+    ]
+    folder = tmp_path / "no-test"
+    shutil.copytree(drawn_dataset.path, folder)
+    manifest = drawn_dataset.with_column("excluded", reasons).manifest
+    pq.write_table(manifest, folder / "manifest.parquet")
+    ran = mien("eval", tiny_onnx, "--data", folder, "--out", tmp_path / "out")
+    assert (ran.status, "0 in test: ask --split valid" in ran.err) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_tells_of_few_steps_and_export_of_a_file_it_replaces(
+    mien: Command, tmp_path: Path, drawn_dataset: Dataset
+) -> None:
+    few = ("--set", "network=mini", "--set", "epochs=1")
+    for ema, told in (("0.998", True), ("0.5", False)):
+        run = tmp_path / ema
+        ran = mien(
+            "train", "--data", drawn_dataset.path, *few, "--set", f"ema={ema}", "--out", run,
+            "--set", "batch_size=16",
+        )  # fmt: skip
+        assert ran.status == 0
+        assert ("images make 7 steps of recipe base, which are few" in ran.err) == told
+    for replaces in (False, True):
+        ran = mien("export", run, "--out", tmp_path / "m.onnx")
+        assert ("in place of the file of before" in ran.out) == replaces
