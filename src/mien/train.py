@@ -281,7 +281,6 @@ def _checkpoint_to_resume(
             raise UsageError(
                 f"{run} was begun with {key} {changed[0]} = {was!r}, now it is {now!r}: "
                 "resume with the same, or choose another --out"
-                + (f" and go on by --set start_from={run}" if changed[0] == "epochs" else "")
             )
     return latest_checkpoint(run / "checkpoints")
 
