@@ -20,7 +20,7 @@ from skimage import data
 from mien.bench import Figure, Machine
 from mien.cli import main
 from mien.cli.printing import print_prediction
-from mien.cli.terminal import hand_out
+from mien.cli.terminal import hand_out, show_progress
 from mien.config import load_recipe
 from mien.data.audit.auditor import audit_dataset
 from mien.data.audit.findings import Audit
@@ -229,7 +229,9 @@ def test_predict_says_what_is_wrong_in_one_line(
     assert len(ran.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["predict"], ["predict", "a.png", "--nonsense"], ["nope"]])
+@pytest.mark.parametrize(
+    "arguments", [["predict"], ["predict", "a.png", "--nonsense"], ["train", "--lr=1"], ["nope"]]
+)
 def test_a_wrong_call_ends_with_2(mien: Command, arguments: list[str]) -> None:
     assert mien(*arguments).status == 2
 
@@ -254,6 +256,16 @@ def test_figures_go_through_links_and_pipes(tmp_path: Path, kind: str) -> None:
     hand_out(str(place), "{}")
     reader.join(timeout=10)
     assert held.read_text() == "{}"
+
+
+def test_a_log_shows_that_long_work_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter(range(0, 500, 25))
+    monkeypatch.setattr("mien.cli.terminal.time.monotonic", lambda: float(next(now)))
+    with show_progress() as show:
+        assert list(show(range(7), total=7, doing="looking")) == list(range(7))
+    assert capsys.readouterr().err.splitlines() == ["looking: 3 of 7", "looking: 6 of 7"]
 
 
 def test_a_mistake_of_ours_is_one_line(mien: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,6 +473,11 @@ def test_from_suspect_labels_to_a_repaired_dataset(
         (["train", "--data", "{data}", "--set", "epohcs=3"], 2, "unknown key 'epohcs'"),
         (["train", "--data", "{data}", "--set", "epochs=0"], 2, "epochs = 0"),
         (["train", "--data", "{data}", "--set", "network='vgg'"], 2, "network 'vgg'"),
+        (["train", "--data", "{data}", "--batch-size", "8"], 2, "--set batch_size=VALUE"),
+        (["search", "--data", "{data}", "--epochs=8"], 2, "--set epochs=VALUE"),
+        (["audit", "{data}"], 2, "mien data audit"),
+        (["runs", "{tmp}/none"], 1, "no such folder"),
+        (["runs", "--out", "{tmp}"], 2, "expected a picture, {tmp}/runs.png"),
         (["eval", "{tmp}", "--data", "{data}"], 1, "no best.safetensors here"),
         (["eval", "base", "--data", "{data}", "--split", "dev"], 2, "split 'dev'"),
         (["eval", "base", "--data", "{data}", "--onto-card"], 2, "ONNX file of your own"),
@@ -484,7 +501,7 @@ def test_every_command_says_what_is_wrong_in_one_line(
         filled += ["--out", str(tmp_path / "run")]
     ran = mien(*filled)
     assert ran.status == status
-    assert ran.err.startswith("mien: ") and says in ran.err
+    assert ran.err.startswith("mien: ") and says.format(tmp=tmp_path) in ran.err
     assert len(ran.err.splitlines()) == 1
 
 

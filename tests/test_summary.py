@@ -106,9 +106,9 @@ def test_runs_are_found_in_folders_and_by_themselves(folder: Path) -> None:
     whole, stopped = folder / "whole", folder / "stopped"
     assert find_runs([folder]) == [stopped, whole]
     assert find_runs([whole, folder]) == [whole, stopped]
-    for nowhere in (folder / "notes", folder / "missing"):
-        with pytest.raises(ModelError, match="no run of 'mien train' with a finished epoch"):
-            find_runs([nowhere])
+    for nowhere, says in (("notes", "no run of 'mien train'"), ("missing", "no such folder")):
+        with pytest.raises(ModelError, match=says):
+            find_runs([folder / nowhere])
 
 
 def test_the_command_goes_on_after_a_broken_run(folder: Path, tmp_path: Path) -> None:

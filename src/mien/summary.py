@@ -120,10 +120,10 @@ def find_runs(folders: Iterable[Path]) -> list[Path]:
         inside = sorted(folder.iterdir()) if folder.is_dir() else []
         runs = [run for run in (folder, *inside) if _has_epochs(run)]
         if not runs:
-            raise ModelError(
-                f"{folder}: no run of 'mien train' with a finished epoch here; expected a run "
-                "folder, or a folder of them"
-            )
+            came = "no run of 'mien train' with a finished epoch here"
+            if not folder.exists():
+                came = "no such folder"
+            raise ModelError(f"{folder}: {came}; expected a run folder, or a folder of them")
         found |= dict.fromkeys(runs)
     return list(found)
 

@@ -8,9 +8,10 @@ runs, so that `mien predict` never waits for torch.
 import io
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from mien.cli import judging, recognition, training
 from mien.cli.data import data_app
@@ -20,7 +21,48 @@ from mien.version import __version__
 
 __all__ = ["app", "main"]
 
+
+class _Commands(TyperGroup):
+    """The commands; those of ``mien data`` are told where their first word was left out."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, None where there is none.
+
+        Raises:
+            UsageError: it is one of ``mien data``.
+        """
+        found = super().get_command(ctx, cmd_name)
+        data = super().get_command(ctx, "data")
+        if found is None and isinstance(data, TyperGroup) and cmd_name in data.commands:
+            raise UsageError(f"{cmd_name!r} is a command of 'mien data': mien data {cmd_name}")
+        return found
+
+
+class _WithSettings(TyperCommand):
+    """A command with ``--set``; a setting that is given as an option of its own is told."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line.
+
+        Raises:
+            UsageError: an option is a setting of recipes.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            from mien.config import TrainConfig
+
+            option = str(getattr(error, "option_name", ""))
+            setting = option.lstrip("-").replace("-", "_")
+            if setting in TrainConfig.model_fields:
+                raise UsageError(
+                    f"{option}: that is a setting of recipes: --set {setting}=VALUE"
+                ) from None
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Facial emotion recognition that you train yourself, from scratch.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -32,15 +74,15 @@ app.command()(recognition.serve)
 app.command()(recognition.score)
 app.command()(recognition.models)
 app.add_typer(data_app, name="data")
-app.command()(training.train)
+app.command(cls=_WithSettings)(training.train)
 app.command()(training.runs)
-app.command()(training.search)
+app.command(cls=_WithSettings)(training.search)
 app.command("eval")(judging.evaluate)
 app.command()(judging.compare)
-app.command()(judging.cross_validate)
+app.command(cls=_WithSettings)(judging.cross_validate)
 app.command()(training.average)
 app.command()(training.export)
-app.command()(training.bench)
+app.command(cls=_WithSettings)(training.bench)
 app.command()(training.demo)
 
 _EXTRAS = {

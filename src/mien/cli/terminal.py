@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_TOLD_EVERY_S = 60.0
 
 # Where several processes of a machine train together, only the first speaks, but for `complain`.
 _SILENT = os.environ.get("LOCAL_RANK", "0") != "0"
@@ -121,7 +124,10 @@ def pair(text: str, expected: str = "merge: expected OLD=NEW, contempt=disgust")
 
 @contextmanager
 def show_progress() -> Iterator["Progress"]:
-    """Give a function that shows how far something is, on a terminal only."""
+    """Give a function that shows how far something is: a bar, or where no one watches, lines."""
+    if not err_console.is_terminal:
+        yield _tell_progress
+        return
     with rich.progress.Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -129,7 +135,6 @@ def show_progress() -> Iterator["Progress"]:
         TimeRemainingColumn(),
         console=err_console,
         transient=True,
-        disable=not err_console.is_terminal,
     ) as bars:
 
         def show(items: Iterable[T], *, total: int, doing: str) -> Iterator[T]:
@@ -140,6 +145,17 @@ def show_progress() -> Iterator["Progress"]:
             bars.remove_task(task)
 
         yield show
+
+
+def _tell_progress(items: Iterable[T], *, total: int, doing: str) -> Iterator[T]:
+    """Say in a line now and then how far something is: a log shows that it goes on."""
+    due = time.monotonic() + _TOLD_EVERY_S
+    for done, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() >= due:
+            of = f" of {total:,}" if total else ""
+            err_console.print(f"{shown(doing)}: {done:,}{of}", soft_wrap=True)
+            due = time.monotonic() + _TOLD_EVERY_S
 
 
 def complain(text: str, *, by_all: bool = False) -> None:

@@ -144,6 +144,8 @@ def runs(
     from mien.plots import save_runs
     from mien.summary import find_runs, summarise
 
+    if out and out.is_dir():
+        raise UsageError(f"--out {out}: that is a folder; expected a picture, {out / 'runs.png'}")
     found, broken = [], []
     for run in find_runs(folders or [Path("runs")]):
         try:
