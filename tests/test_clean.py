@@ -126,6 +126,22 @@ def test_the_test_image_stays_and_its_copy_goes(dirty: Dataset, tmp_path: Path) 
     assert "Train/neutral/mirrored.png" not in paths
 
 
+def test_leaks_take_not_all_that_trains(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    lines = ["path,label,split,subject"]
+    for number in range(24):
+        write_image(tmp_path / f"s/{number}.png", _face(number))
+        lines.append(f"{number}.png,{EMOTIONS[number % 8]},{SPLITS[number % 3]},p{number // 3}")
+    (tmp_path / "s/faces.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    import_dataset("csv", tmp_path / "s", tmp_path / "d", size=48, channels=1)
+    everybody = Dataset.open(tmp_path / "d")
+    with pytest.raises(DatasetError, match="expected --split 80/10/10"):
+        clean_dataset(everybody, tmp_path / "out", Rules(drop=("leak",)))
+    assert not (tmp_path / "out").exists()
+    cleaned, _ = _clean(everybody, tmp_path / "out", Rules(split=(80, 10, 10)))
+    assert audit_dataset(cleaned).summary["leak"] == 0 and len(cleaned.usable("train"))
+
+
 def test_folder_gives_unlisted_files_their_label(dirty: Dataset, tmp_path: Path) -> None:
     cleaned, _ = _clean(dirty, tmp_path / "out", Rules(label_from="folder"))
     rows = {row["path"]: row for row in cleaned.manifest.to_pylist()}

@@ -75,7 +75,7 @@ def clean_dataset(
     Raises:
         UsageError: ``out`` exists, a condition names no number, word or part that there is, rules
             ask networks and there are no predictions, or these are of other images.
-        DatasetError: no usable row is left.
+        DatasetError: no usable row is left, or all that trained were leaks.
     """
     if rules.ask_networks and predictions is None:
         raise UsageError(
@@ -264,9 +264,20 @@ class _Cleaning:
                     if finding.kind in _OF_COPIES or self.rows[row]["id"] not in self.decided:
                         reasons.setdefault(row, why)
         doomed = [self.rows[i] for i in sorted(reasons)]
+        self._expect_training(kinds, doomed)
         for i in sorted(reasons):
             self._change(self.rows[i], "drop", self.rows[i], None, reasons[i])
         self._remove(doomed)
+
+    def _expect_training(self, kinds: set[str], doomed: list[Row]) -> None:
+        """Refuse to drop all that trains: where everybody is in every split, all of it leaks."""
+        learns = {row["id"] for row in self.rows if row["split"] == "train" and not row["excluded"]}
+        if "leak" in kinds and learns and learns <= {row["id"] for row in doomed}:
+            raise DatasetError(
+                f"{self.dataset.path}: every training image shares its picture or person with "
+                "another split; expected --split 80/10/10, which draws splits anew without leaks, "
+                "instead of --drop leak"
+            )
 
     def _audit(self) -> tuple[Finding, ...]:
         self._expect_rows()
