@@ -92,6 +92,19 @@ def test_runs_that_differ_by_their_seed_are_told_together(
     assert told["chosen"] == {"accuracy": 0.1, "macro_recall": 0.1, "loss": 0.3}
 
 
+def test_folds_of_one_dataset_are_one_table(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = summarise(tiny_run)
+    for third in ("d1", "d2"):
+        data = [
+            {**run.dataset, "fingerprint": f"{whole} fold {fold}/3 {fold}"}
+            for fold, whole in enumerate(("d1", "d1", third), 1)
+        ]
+        print_runs([replace(run, dataset=each) for each in data])
+        assert capsys.readouterr().out.count("images (data") == len({"d1", third})
+
+
 def test_layers_are_those_with_a_kernel_or_a_matrix(tiny_run: Path) -> None:
     from torch import nn
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
@@ -151,12 +151,7 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
 
     groups: dict[str, list[RunSummary]] = {}
     for run in runs:
-        data = run.dataset
-        groups.setdefault(
-            f"{data['source_format']}, {data['train']:,} images to train and {data['valid']:,} to "
-            f"validate (data {data['fingerprint']})",
-            [],
-        ).append(run)
+        groups.setdefault(_on_what(run.dataset), []).append(run)
     headings = ("network", "layers", "weights", "MB", "epochs", "s/epoch")
     for title, members in groups.items():
         out_console.print(shown(title), soft_wrap=True)
@@ -188,6 +183,17 @@ def print_runs(runs: "Sequence[RunSummary]") -> None:
             _print_seeds(alike)
     if runs:
         out_console.print("loss: before calibration; 'mien eval' tells that of calibrated answers")
+
+
+def _on_what(data: Mapping[str, Any]) -> str:
+    """Say what a run was trained on; folds of one dataset are the same."""
+    whole, _, fold = str(data["fingerprint"]).partition(" fold ")
+    if fold:
+        return f"{data['source_format']}, folds that each judge other images (data {whole})"
+    return (
+        f"{data['source_format']}, {data['train']:,} images to train and {data['valid']:,} to "
+        f"validate (data {whole})"
+    )
 
 
 def _setting(value: Any) -> str:
