@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from mien.errors import ModelError
+from mien.errors import ModelError, first_problem
 from mien.preprocess import InputSpec
 
 __all__ = ["METADATA_KEY", "ModelCard"]
@@ -175,8 +175,5 @@ class ModelCard(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise ModelError(
-                f"{source}: its card is broken at {where!r} ({problem['msg']})"
-            ) from None
+            where, says = first_problem(error)
+            raise ModelError(f"{source}: its card is broken at {where!r} ({says})") from None

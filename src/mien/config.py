@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from mien.errors import ConfigError, one_of
+from mien.errors import ConfigError, first_problem, one_of
 
 __all__ = [
     "RUN_NAME",
@@ -277,8 +277,7 @@ def _toml_value(text: str) -> Any:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
+    key, says = first_problem(error)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}; {one_of(TrainConfig.model_fields, key)}"
-    says = problem["msg"].removeprefix("Value error, ")
-    return f"{key} = {problem['input']!r}: {says[0].lower()}{says[1:]}"
+    return f"{key} = {problem['input']!r}: {says}"

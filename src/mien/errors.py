@@ -15,6 +15,10 @@ one line; nothing else is printed unless ``--debug`` is given.
 
 from collections.abc import Collection
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 __all__ = [
     "ConfigError",
@@ -25,6 +29,7 @@ __all__ = [
     "ModelError",
     "UsageError",
     "VideoError",
+    "first_problem",
     "one_of",
 ]
 
@@ -34,6 +39,14 @@ def one_of(known: Collection[str], given: str) -> str:
     if alike := get_close_matches(given.lower(), known, n=3):
         return f"did you mean {' or '.join(alike)}?"
     return f"expected one of {', '.join(known)}"
+
+
+def first_problem(error: "ValidationError") -> tuple[str, str]:
+    """Return where what pydantic refused is first wrong, ``a.b``, and in what way."""
+    problem = error.errors()[0]
+    says = problem["msg"].removeprefix("Value error, ")
+    where = ".".join(str(part) for part in problem["loc"]) or "all of it"
+    return where, f"{says[0].lower()}{says[1:]}"
 
 
 class MienError(Exception):

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from mien.data.audit.findings import KINDS
 from mien.data.audit.suspects import SUSPECT
 from mien.data.conditions import Condition
-from mien.errors import UsageError, one_of
+from mien.errors import UsageError, first_problem, one_of
 from mien.labels import canonical
 
 __all__ = ["Rules", "read_rules"]
@@ -95,12 +95,11 @@ def read_rules(path: Path | None, given: Mapping[str, Any]) -> Rules:
     try:
         return TypeAdapter(Rules).validate_python(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
+        key, says = first_problem(error)
+        came = error.errors()[0]["input"]
         known = ", ".join(f.name for f in fields(Rules))
         raise UsageError(
-            f"{path or 'rules'}: {key} = {problem['input']!r}: {problem['msg'].lower()}; expected "
-            f"keys {known}"
+            f"{path or 'rules'}: {key} = {came!r}: {says}; expected keys {known}"
         ) from None
 
 

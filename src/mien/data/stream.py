@@ -24,7 +24,7 @@ from webdataset import TarWriter
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from mien.data.dataset import Dataset, origins
-from mien.errors import DatasetError, ImageError, UsageError
+from mien.errors import DatasetError, ImageError, UsageError, first_problem
 from mien.images import read_image
 from mien.places import left_by_writing, locate, whole_file
 from mien.preprocess import InputSpec
@@ -124,10 +124,10 @@ class Stream:
                 f"{place}: no {STREAM_NAME} to be read there ({reason}); expected what "
                 "'mien data stream' writes"
             ) from None
-        except (ValidationError, ValueError) as error:
-            reason = str(error).splitlines()[-1].strip()
+        except ValidationError as error:
+            where, says = first_problem(error)
             raise DatasetError(
-                f"{place}/{STREAM_NAME}: damaged ({reason}); write it again"
+                f"{place}/{STREAM_NAME}: damaged at {where!r} ({says}); write it again"
             ) from None
 
     @property
