@@ -1,5 +1,6 @@
 """Tests of the dataset folder: written, opened, damaged."""
 
+import errno
 import hashlib
 import json
 import os
@@ -289,6 +290,12 @@ def test_new_folder_clears_what_a_killed_process_left(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_full_disk_names_what_was_to_be_made(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as raised, new_folder(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert raised.value.filename == str(tmp_path / "out")
+
+
 def test_a_new_folder_clears_nothing_of_another_name(tmp_path: Path) -> None:
     with new_folder(tmp_path / "faces.v2"), new_folder(tmp_path / "faces") as other:
         (other / "a").write_text("x", encoding="utf-8")
@@ -303,7 +310,7 @@ def test_two_new_folders_at_once_are_never_mixed(tmp_path: Path) -> None:
                 (second / "b").write_text("second", encoding="utf-8")
             (first / "c").write_text("first", encoding="utf-8")
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DatasetError, match="another command began to write there"):
         write_two()
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["b"]

@@ -250,12 +250,12 @@ def test_yunet_looks_at_a_small_copy_and_answers_in_pixels_of_the_picture(
 def test_threads_get_the_same_as_one_alone(astronaut: Pixels, name: str) -> None:
     detector = make_detector(name)
     pictures = [np.ascontiguousarray(astronaut[:256, 10 * n : 10 * n + 400]) for n in range(4)]
-    alone = [detector(picture) for picture in pictures]
+    alone = [list(detector(picture)) for picture in pictures]
     together: dict[int, list[list[Detection]]] = {n: [] for n in range(4)}
 
     def look(number: int) -> None:
         for _ in range(5):
-            together[number].append(detector(pictures[number]))
+            together[number].append(list(detector(pictures[number])))
 
     threads = [threading.Thread(target=look, args=(n,)) for n in together]
     for thread in threads:

@@ -2,10 +2,13 @@
 
 import io
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -362,6 +365,35 @@ def test_any_damage_is_an_image_error(kind: str) -> None:
             assert found.dtype == np.uint8
             assert found.ndim in (2, 3)
     assert refused > 5
+
+
+def test_pictures_that_cannot_be_written_whole_are_none(tmp_path: Path) -> None:
+    """As on a full disk: a limit of file sizes stops both."""
+    code = (
+        "import resource, sys, numpy as np; from mien.images import write_image\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "write_image(sys.argv[1], np.random.default_rng(0).integers(0, 256, (300, 300, 3), 'u1'))"
+    )
+    file = tmp_path / "a.jpg"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, file], check=False, capture_output=True, text=True
+    )
+    assert "OSError: [Errno 27]" in ended.stderr and str(file) in ended.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_pictures_end_as_pictures_do(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="expected a name that ends as images do"):
+        write_image(tmp_path / "a.pdf", np.zeros((4, 4), np.uint8))
+
+
+def test_too_little_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*of: object) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr("mien.images._to_array", lacking)
+    with pytest.raises(MemoryError):
+        read_image(Image.new("L", (4, 4)))
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES - {".avif", ".heic", ".heif"}))

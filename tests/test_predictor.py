@@ -1,7 +1,11 @@
 """The recogniser: any kind of input, the same answer; batches keep their order."""
 
+import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from mien.errors import ImageError, UsageError
 from mien.predictor import ImageLike, Recogniser
 from mien.preprocess import fit
 from mien.records import Box, Detection, Face
+from mien.track import Tracker
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,64 @@ def test_what_is_no_picture_is_told(recogniser: Recogniser, thing: Any) -> None:
         recogniser(thing)
     with pytest.raises(ImageError, match="one picture by itself: expected several"):
         recogniser.batch("a.png")
+    with pytest.raises(ImageError, match="one picture by itself: expected several"):
+        recogniser.batch(np.zeros((48, 48, 3), np.uint8))
+    with pytest.raises(ImageError, match="one picture by itself: expected several"):
+        list(recogniser.predict_files("a.png"))
+
+
+def test_text_names_no_picture(
+    recogniser: Recogniser, astronaut: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    told: Any = StringIO(str(tmp_path / "a.png"))
+    with pytest.raises(ImageError, match="expected one opened in binary mode"):
+        recogniser(told)
+    with pytest.raises(ImageError, match="no bytes; was the file read already"):
+        recogniser(BytesIO())
+
+
+def test_paths_of_any_kind_become_text(astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    (only, _), *_ = mien.load("nano", detector="none").predict_files([tmp_path / "a.png"])
+    assert json.loads(json.dumps(only.to_json()))["source"] == str(tmp_path / "a.png")
+
+
+def test_detectors_of_others_may_be_generators_and_give_numbers_of_numpy(
+    astronaut: NDArray[np.uint8],
+) -> None:
+    def found(image: NDArray[np.uint8]) -> Any:
+        score: Any = np.float32(0.9)
+        yield Detection(Box(*np.array([160, 55, 120, 120], np.float32)), score)
+
+    recogniser = mien.load("nano", detector=found)
+    (face,) = recogniser(astronaut)
+    (followed,) = Tracker(recogniser).update(astronaut, 0.0)
+    for each in (face, followed):
+        assert json.loads(json.dumps(each.to_json()))["box"] == [160, 55, 120, 120]
+
+
+@pytest.mark.parametrize("detector", [None, Path("nowhere.onnx"), 5])
+def test_what_finds_no_faces_is_told_at_once(detector: Any) -> None:
+    with pytest.raises(UsageError, match=r"^detector "):
+        mien.load("nano", detector=detector)
+
+
+@pytest.mark.parametrize("threads", [-1, 100_000])
+def test_numbers_of_threads_that_are_none(threads: int) -> None:
+    with pytest.raises(UsageError, match=f"threads {threads}: expected 0 to"):
+        mien.load("nano", threads=threads)
+
+
+def test_nothing_is_noted_in_the_home_folder(tmp_path: Path) -> None:
+    """As ONNX Runtime's telemetry does, which sends it on."""
+    code = (
+        "import numpy, mien; print(mien.load('nano', detector='none')(numpy.zeros((9, 9), 'u1')))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    homes = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment | homes)
+    assert not list(tmp_path.rglob("*"))
 
 
 def test_the_type_of_what_is_loaded_can_be_named() -> None:
@@ -76,7 +139,7 @@ def test_the_type_of_what_is_loaded_can_be_named() -> None:
     assert "of nano, by " in repr(mien.load("nano"))
     assert mien.Picture.__name__ == "Picture" and mien.Detector.__name__ == "Detector"
     with pytest.raises(AttributeError, match="no attribute 'Recognizer'"):
-        mien.Recognizer  # noqa: B018
+        getattr(mien, "Recognizer")  # noqa: B009
 
 
 @pytest.mark.parametrize(
@@ -93,6 +156,18 @@ def test_arrays_of_another_kind_are_refused(
 ) -> None:
     with pytest.raises(ImageError, match=says):
         recogniser(array)
+
+
+@pytest.mark.parametrize("how", [np.float32, np.uint16])
+def test_frames_are_checked_wherever_they_come_in(
+    recogniser: Recogniser, astronaut: NDArray[np.uint8], how: type
+) -> None:
+    wrong: Any = astronaut.astype(how)
+    whole = Detection(Box(0, 0, 512, 512), None)
+    with pytest.raises(ImageError, match="expected uint8"):
+        recogniser.read(wrong, [whole])
+    with pytest.raises(ImageError, match="expected uint8"):
+        Tracker(recogniser).update(wrong, 0.0)
 
 
 def test_grey_arrays_of_both_shapes_agree(recogniser: Recogniser) -> None:

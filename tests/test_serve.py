@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
+from urllib.parse import quote
 
 import anyio
 import numpy as np
@@ -350,7 +351,37 @@ def test_as_many_are_worked_on_at_once_as_cores_may_be_used(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8})
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr("mien.cores._OWN_GROUPS", Path("nowhere"))
     assert usable_cores() == 3
+
+
+@pytest.mark.parametrize(
+    ("told", "files", "cores"),
+    [
+        ("0::/", {"cpu.max": "max 100000"}, 8),
+        ("0::/", {"cpu.max": "150000 100000"}, 2),
+        ("0::/a/b", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, 3),
+        ("0::/of/the/host", {"cpu.max": "50000 100000"}, 1),
+        (
+            "4:cpu,cpuacct:/x",
+            {"cpu/x/cpu.cfs_quota_us": "400000", "cpu/x/cpu.cfs_period_us": "100000"},
+            4,
+        ),
+        ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ("3:cpuset:/", {"cpu.max": "100000 100000"}, 8),
+    ],
+)
+def test_the_quota_of_a_container_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: str, files: dict[str, str], cores: int
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    (tmp_path / "own").write_text(f"{told}\n")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr("mien.cores._GROUPS", tmp_path)
+    monkeypatch.setattr("mien.cores._OWN_GROUPS", tmp_path / "own")
+    assert usable_cores() == cores
 
 
 @pytest.mark.parametrize(("asked", "at_once"), [(0, 5), (2, 2)])
@@ -525,6 +556,29 @@ def test_what_is_no_origin_is_told(base: EmotionModel, origin: str) -> None:
         create_app({"base": base}, token="s3cret", origins=[origin])
 
 
+def test_what_would_answer_nobody_or_everybody_is_told(base: EmotionModel) -> None:
+    with pytest.raises(UsageError, match="expected a token"):
+        create_app({"base": base}, local=False)
+    with pytest.raises(UsageError, match="no models"):
+        create_app({})
+
+
+def test_an_application_may_be_started_again(base: EmotionModel, photo: bytes) -> None:
+    app = create_app({"base": base})
+    for _ in range(2):
+        with TestClient(app, base_url=HERE) as client:
+            assert client.post("/v1/predict", content=photo).status_code == 200
+
+
+def test_too_little_memory_is_nobodys_picture(
+    client: TestClient, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.serve.app.read_image", Mock(side_effect=MemoryError))
+    answer = client.post("/v1/predict", content=photo)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "too little memory" in answer.json()["error"]
+
+
 def test_origins_need_a_token(base: EmotionModel, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="expected a token"):
         create_app({"base": base}, origins=["https://mien.example"])
@@ -607,16 +661,17 @@ def test_cookies_of_others_lock_nobody_out(base: EmotionModel) -> None:
 @pytest.mark.parametrize(
     "token", ["ab+c/d==", "a&b", "a#b", "a%41", "a b", "a;b", 'a"b', "a\\b", "ä", "s3cr-e_t.~"]
 )
-def test_the_address_that_is_printed_lets_in_whatever_the_token(
+def test_a_token_that_was_given_lets_in_and_is_not_printed(
     base: EmotionModel, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
     said: list[str] = []
-    serve({"base": base}, host="127.0.0.1", port=0, token=token, say=said.append)
-    (address,) = said
+    serve({"base": base}, host="127.0.0.1", port=0, token=f"{token}\n", say=said.append)
+    assert said[0].endswith("/?token=…")
+    address = f"http://127.0.0.1/?token={quote(token)}"
     with client_of(base, token=token) as client:
         assert client.get("/").status_code == 401
-        entered = client.get(re.sub(r":\d+", "", address), follow_redirects=False)
+        entered = client.get(address, follow_redirects=False)
         assert (entered.status_code, entered.headers["location"]) == (303, "./")
         assert client.get("/").status_code == 200
         with client.websocket_connect("ws://127.0.0.1/v1/stream"):
@@ -841,6 +896,39 @@ def test_clients_that_leave_early_are_not_told_as_failures(tmp_path: Path) -> No
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=10)
     assert (process.returncode, said) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_terminal_that_closes_ends_it_as_well(tmp_path: Path) -> None:
+    with running(tmp_path, "--port", "0") as (address, process):
+        with begun_upload(address) as upload:
+            process.send_signal(signal.SIGHUP)
+            answer = b"".join(iter(lambda: upload.recv(1 << 16), b"")).decode()
+        process.communicate(timeout=10)
+    assert answer.startswith("HTTP/1.1 503 ")
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX descriptors")
+def test_standard_output_may_be_closed(tmp_path: Path) -> None:
+    import httpx2 as httpx
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    call = f"exec {sys.executable} -m mien serve --port {port} >&-"
+    with subprocess.Popen(["sh", "-c", call], cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        try:
+            until = time.monotonic() + 30
+            while time.monotonic() < until and process.poll() is None:
+                with suppress(httpx.ConnectError):
+                    assert httpx.get(f"http://127.0.0.1:{port}/v1/health").status_code == 200
+                    break
+                time.sleep(0.1)
+            assert process.poll() is None
+        finally:
+            process.terminate()
+        assert process.communicate(timeout=10)[1] == b""
 
 
 @pytest.mark.slow

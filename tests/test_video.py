@@ -585,3 +585,10 @@ def test_leaving_a_video_early_releases_it(tmp_path: Path) -> None:
     next(frames)
     frames.close()  # type: ignore[attr-defined]
     assert not video._capture.isOpened()
+
+
+@pytest.mark.parametrize("number", [-1, -2])
+def test_cameras_count_from_0(number: int) -> None:
+    """OpenCV ends the process where it is asked for any camera and there is none."""
+    with pytest.raises(VideoError, match=r"expected a camera's number, from 0"):
+        Video(number)

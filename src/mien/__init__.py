@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from mien.picture import Picture
     from mien.predictor import Recogniser
 
+# Before ONNX Runtime is imported: newer ones keep figures about the machine in the home folder, and
+# send them to their maker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 __all__ = [
     "EMOTIONS",
     "Box",
@@ -51,18 +55,24 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Give types that annotations name, once they are asked for: see `load`."""
-    places = {"Detector": "detect", "Picture": "picture", "Recogniser": "predictor"}
-    if name not in places:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{places[name]}"), name)
+if not TYPE_CHECKING:  # By it, any name would be one for type checkers.
+
+    def __getattr__(name: str) -> Any:
+        """Give types that annotations name, once they are asked for: see `load`."""
+        places = {"Detector": "detect", "Picture": "picture", "Recogniser": "predictor"}
+        if name not in places:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{places[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load(
     name_or_path: "str | os.PathLike[str]" = "base",
     *,
-    detector: "str | Detector" = "auto",
+    detector: "str | os.PathLike[str] | Detector" = "auto",
     device: str = "cpu",
     threads: int = 0,
 ) -> "Recogniser":
@@ -73,17 +83,26 @@ def load(
         detector: a name of `mien.detect.DETECTORS` (``auto``, ``fast``, ``none``, ...), the path of
             a YuNet or BlazeFace file, or an object that finds faces.
         device: ``cpu`` or ``cuda``.
-        threads: at most so many threads for a call of the model; 0 leaves it to ONNX Runtime. For
-            a detector's: ``mien.detect.make_detector("auto", threads=1)`` as ``detector``.
+        threads: at most so many threads for a call of the model, and of a detector given by name;
+            0 leaves it to ONNX Runtime.
 
     Raises:
         ModelError: there is no such file, or it is not what it should be.
-        UsageError: an unknown model, detector or device, or a detector whose file is not installed.
+        UsageError: an unknown model, detector or device, a detector whose file is not installed, or
+            a number of threads that is none.
     """
     # Here, not above: OpenCV and ONNX Runtime take longer to import than the rest together.
     from mien.detect import make_detector
     from mien.model import load_model
     from mien.predictor import Recogniser
 
-    finder = make_detector(detector) if isinstance(detector, str) else detector
+    if isinstance(detector, str | os.PathLike):
+        finder = make_detector(os.fspath(detector), threads=threads)
+    elif callable(detector):
+        finder = detector
+    else:
+        raise UsageError(
+            f"detector {detector!r}: expected a name, a file or an object that finds faces; "
+            "'none' takes each picture as one face"
+        )
     return Recogniser(load_model(name_or_path, device=device, threads=threads), finder)

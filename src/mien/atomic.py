@@ -10,16 +10,23 @@ __all__ = ["beside", "is_free", "numbered", "replacing", "write_text"]
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to; it becomes ``path`` when the block ends well, and goes if not."""
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a path to write to; it becomes ``path`` when the block ends well, and goes if not.
+
+    Args:
+        path: what is made, or replaced.
+        durable: it stands a power cut, too, from then on; of thousands of files this takes long.
+    """
     partial = beside(path)
     try:
         yield partial
-        with partial.open("r+b") as file:  # Windows flushes nothing that is open for reading.
-            os.fsync(file.fileno())
+        if durable:
+            with partial.open("r+b") as file:  # Windows flushes nothing that is open for reading.
+                os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        if error.filename == str(partial):
+        # A full disk names nothing.
+        if error.filename in {None, str(partial)}:
             error.filename = str(path)  # the name that its user gave
         raise
     finally:

@@ -19,9 +19,17 @@ from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from mien.atomic import replacing
 from mien.errors import ImageError
 
-__all__ = ["IMAGE_SUFFIXES", "JPEG_SIDE", "MAX_PIXELS", "read_image", "write_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "JPEG_SIDE",
+    "MAX_PIXELS",
+    "checked_pixels",
+    "read_image",
+    "write_image",
+]
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -96,6 +104,7 @@ def read_image(
     Raises:
         ImageError: the file is missing, is no image, is damaged, has over ``max_pixels``, or is
             made to take minutes or gigabytes.
+        MemoryError: there is too little memory for it.
     """
     name = "the data" if isinstance(source, bytes | Image.Image) else os.fspath(source)
     try:
@@ -108,18 +117,40 @@ def read_image(
             with Image.open(held, formats=_formats()) as image:
                 return _to_array(image, max_pixels)
     except FileNotFoundError:
-        if re.match(r"https?:/", name if isinstance(name, str) else ""):
+        if re.match(r"[a-z][a-z0-9+.-]+:/|data:", name if isinstance(name, str) else "", re.I):
             raise ImageError(f"{name}: an address, nothing is fetched: save it first") from None
         raise ImageError(f"no such file: {name!r}") from None
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except UnidentifiedImageError:
+        if source == b"":
+            raise ImageError(
+                f"not a readable image: {name} (no bytes; was the file read already?)"
+            ) from None
         # Pillow's own wording holds an address in memory, another one on every run.
         raise ImageError(f"not a readable image: {name} (of no known image format)") from None
     except Exception as error:
         # Pillow raises nearly anything for damaged files, a TypeError for odd tags among it.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"not a readable image: {name} ({reason})") from None
+
+
+def checked_pixels(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return an array that holds a picture: RGB (H, W, 3) or grey (H, W), uint8.
+
+    Raises:
+        ImageError: it has another shape or type; grey may be (H, W, 1), too.
+    """
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"{type(image).__name__}: expected an array, uint8, (H, W, 3) or (H, W)")
+    grey = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)
+    if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)):
+        raise ImageError(
+            f"an array of {image.dtype} {image.shape}: expected uint8, RGB (H, W, 3) or grey (H, W)"
+        )
+    if image.size == 0:
+        raise ImageError(f"an array of {image.shape} has no pixels")
+    return image.reshape(image.shape[:2]) if grey and image.ndim == 3 else image
 
 
 def _formats() -> list[str]:
@@ -132,11 +163,26 @@ def _formats() -> list[str]:
 
 
 def write_image(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
-    """Write RGB (H, W, 3) or grey (H, W) uint8 pixels; the suffix chooses the format."""
-    Image.fromarray(pixels).save(Path(path), quality=92)
+    """Write RGB (H, W, 3) or grey (H, W) uint8 pixels; the file is whole, or there is none.
+
+    Raises:
+        ImageError: no format that is read goes by the suffix, which chooses it.
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in _formats():
+        raise ImageError(f"{path}: expected a name that ends as images do, such as .png or .jpg")
+    # Into memory first: on a full disk Pillow's own writing may end early without a word.
+    held = io.BytesIO()
+    Image.fromarray(pixels).save(held, format=kind, quality=92)
+    with replacing(path, durable=False) as partial:
+        partial.write_bytes(held.getbuffer())
 
 
 def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
+    if not (image.width and image.height):
+        raise ImageError(f"an image of {image.width}x{image.height} has no pixels")
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"image of {image.width}x{image.height} pixels is too large: expected at most "

@@ -17,6 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from mien.card import METADATA_KEY, ModelCard
+from mien.cores import checked_threads
 from mien.errors import ModelError, UsageError
 from mien.preprocess import to_batch
 
@@ -63,7 +64,7 @@ class OnnxModel:
 
     Raises:
         ModelError: the file is missing, damaged, or was not made by mien.
-        UsageError: the device is unknown or not there.
+        UsageError: the device is unknown or not there, or ``threads`` no number of them.
     """
 
     def __init__(self, path: Path, *, device: str = "cpu", threads: int = 0) -> None:
@@ -76,7 +77,7 @@ class OnnxModel:
             raise ModelError(f"{path}: no such model file; 'mien models' lists the shipped ones")
         provider = _provider(device)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = checked_threads(threads)
         # Errors come back as exceptions; the log would only print them twice.
         options.log_severity_level = 4
         try:

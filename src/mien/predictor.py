@@ -5,19 +5,19 @@ Joins a detector and a model. Reads pictures; neither draws nor prints.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.detect import Detector
+from mien.detect import Detector, Whole
 from mien.errors import ImageError
-from mien.images import read_image
+from mien.images import checked_pixels, read_image
 from mien.model import EmotionModel
 from mien.picture import Picture
 from mien.preprocess import face_crop
-from mien.records import Detection, Face, Prediction
+from mien.records import Box, Detection, Face, Prediction
 from mien.track import DETECT_EVERY, Tracker
 from mien.video import Video
 
@@ -46,6 +46,7 @@ class Recogniser:
     """
 
     BATCH = 64
+    BATCH_SOUGHT = 8
     BATCH_VALUES = 100_000_000
 
     def __init__(self, model: EmotionModel, detector: Detector) -> None:
@@ -83,18 +84,25 @@ class Recogniser:
         Args:
             image: RGB (H, W, 3) or grey (H, W), uint8.
             detections: where its faces are.
+
+        Raises:
+            ImageError: the array has another shape or type.
         """
-        return self._read([image], [detections])[0]
+        return self._read([checked_pixels(image)], [detections])[0]
 
     def predict_files(
-        self, paths: Iterable[str]
+        self, paths: Iterable[str | os.PathLike[str]]
     ) -> Iterator[tuple[Prediction, NDArray[np.uint8] | None]]:
         """Read pictures and recognise them in batches, in their order.
 
         Yields:
             What was seen, and the upright pixels; an unreadable file yields its reason and None.
+
+        Raises:
+            ImageError: a path by itself.
         """
-        yield from self.predict_opened(map(_open, paths))
+        _expect_several(paths)
+        yield from self.predict_opened(_open(os.fspath(path)) for path in paths)
 
     def predict_opened(
         self, pictures: Iterable[Opened]
@@ -119,8 +127,7 @@ class Recogniser:
         Raises:
             ImageError: one of them cannot be read, or an array has another shape or type.
         """
-        if isinstance(images, str | bytes | os.PathLike):
-            raise ImageError("one picture by itself: expected several, [image, another]")
+        _expect_several(images)
         faces: list[list[Face]] = []
         for pictures in self._batches(("", as_pixels(image)) for image in images):
             pixels = [read for _, read in pictures if isinstance(read, np.ndarray)]
@@ -178,20 +185,25 @@ class Recogniser:
                 )
 
     def _batches(self, pictures: Iterable[Opened]) -> Iterator[list[Opened]]:
-        """Gather pictures until there are enough for the model or too many pixels for memory."""
+        """Gather pictures until there are enough for the model or too many pixels for memory.
+
+        Looking for faces takes longer than all else, so that large batches would gain nothing, and
+        keep back what is known.
+        """
+        most = self.BATCH if isinstance(self.detector, Whole) else self.BATCH_SOUGHT
         batch: list[Opened] = []
         pixels = 0
         for path, read in pictures:
             batch.append((path, read))
             pixels += 0 if isinstance(read, ImageError) else read.size
-            if len(batch) == self.BATCH or pixels > self.BATCH_VALUES:
+            if len(batch) == most or pixels > self.BATCH_VALUES:
                 yield batch
                 batch, pixels = [], 0
         if batch:
             yield batch
 
     def _recognise(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[Face, ...]]:
-        return self._read(images, [self.detector(image) for image in images])
+        return self._read(images, [list(self.detector(image)) for image in images])
 
     def _read(
         self, images: Sequence[NDArray[np.uint8]], found: Sequence[Sequence[Detection]]
@@ -218,8 +230,9 @@ class Recogniser:
         labels = self.model.card.labels
         best = int(row.argmax())
         return Face(
-            box=detection.box,
-            detection=detection.score,
+            # Detectors of others may give NumPy's numbers, which JSON does not take.
+            box=Box(*map(float, detection.box)),
+            detection=None if detection.score is None else float(detection.score),
             emotion=labels[best],
             confidence=float(row[best]),
             probabilities={label: float(p) for label, p in zip(labels, row, strict=True)},
@@ -242,17 +255,19 @@ def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
                 f"{type(image).__name__} is no picture: expected a path, the bytes of a file, an "
                 "open one, a PIL image, or an array, RGB (H, W, 3) or grey (H, W)"
             )
-        return as_pixels(image.read())
-    pixels: NDArray[Any] = image
-    grey = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1)
-    if pixels.dtype != np.uint8 or not (grey or (pixels.ndim == 3 and pixels.shape[2] == 3)):
-        raise ImageError(
-            f"an array of {pixels.dtype} {pixels.shape}: expected uint8, "
-            "RGB (H, W, 3) or grey (H, W)"
-        )
-    if pixels.size == 0:
-        raise ImageError(f"an array of {pixels.shape} has no pixels")
-    return pixels.reshape(pixels.shape[:2]) if grey else pixels
+        held = image.read()
+        if not isinstance(held, bytes):  # Text would be taken for the path of another picture.
+            raise ImageError(
+                f"a file that gives {type(held).__name__}: expected one opened in binary mode"
+            )
+        return read_image(held)
+    return checked_pixels(image)
+
+
+def _expect_several(images: object) -> None:
+    one = isinstance(images, str | bytes | bytearray | os.PathLike | Image.Image)
+    if one or (isinstance(images, np.ndarray) and images.ndim < 4):
+        raise ImageError("one picture by itself: expected several, [image, another]")
 
 
 def _open(path: str) -> Opened:
@@ -260,3 +275,5 @@ def _open(path: str) -> Opened:
         return path, read_image(path)
     except ImageError as error:
         return path, error
+    except MemoryError:
+        return path, ImageError(f"{path}: too little memory to read it")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect import Detector
+from mien.images import checked_pixels
 from mien.looks import Look, likeness, look_of
 from mien.motion import Glance, follow, glance, is_cut
 from mien.records import Box, Detection, Face, Point
@@ -145,7 +146,11 @@ class Tracker:
             time_s: seconds since any fixed moment. Time that runs backwards, or stands still for
                 longer than ``remember_s`` and twice as long as before, begins a new scene: everyone
                 is forgotten.
+
+        Raises:
+            ImageError: the array has another shape or type.
         """
+        image = checked_pixels(image)
         now, before = glance(image), self._last
         gap = 0.0 if before is None else time_s - self._time
         # Of a film with few frames a minute, each comes after a long time.
@@ -155,7 +160,7 @@ class Tracker:
         lost = self._moved(before, now, image.shape)
         if before is None or self._is_due(time_s, self._detect_every if not lost else 0.0):
             started = time.perf_counter()
-            found = self._reader.detector(image)
+            found = list(self._reader.detector(image))
             self._detect_took = time.perf_counter() - started
             self._detected_at = time_s
             self._match(image, found, time_s)

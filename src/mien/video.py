@@ -116,6 +116,8 @@ class Video:
 
     def __init__(self, source: str | os.PathLike[str] | int) -> None:
         self.name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
+        if isinstance(source, int) and source < 0:  # which ends the process, in OpenCV
+            raise VideoError(f"{self.name}: expected a camera's number, from 0")
         if not isinstance(source, int) and not is_address(self.name):
             _check_file(self.name)
         self._is_camera = is_camera(source)

@@ -6,6 +6,7 @@ runs, so that `mien predict` never waits for torch.
 """
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
@@ -93,6 +94,7 @@ _EXTRAS = {
 }
 """What installs a package that a command misses, where training's extra does not, or need not."""
 
+_STDOUT, _STDERR = 1, 2
 _INTERRUPTED: Final = 130
 _GOES_ON = {
     "train": "the same command with --resume goes on",
@@ -108,6 +110,7 @@ _MISSING_LIBRARY = "cannot open shared object file"
 
 def main() -> None:
     """Run the command line; no traceback reaches a user, except with ``--debug``."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal or file in another encoding than UTF-8 may not have a name's letters.
         if isinstance(stream, io.TextIOWrapper):
@@ -116,43 +119,55 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app(arguments, prog_name="mien")
-    except MienError as error:
-        if debug:
-            raise
-        # A call is wrong in every process; what else each of them raises has a note that says so.
-        by_all = isinstance(error, UsageError) or bool(getattr(error, "__notes__", None))
-        complain(str(error), by_all=by_all)
-        sys.exit(error.exit_status)
-    except ModuleNotFoundError as error:
-        if debug:
-            raise
-        extra = _EXTRAS.get(error.name or "", "train")
-        complain(
-            f"this command needs {error.name}, which is not installed: in mien's source folder, "
-            f"pip install '.[{extra}]'"
-        )
-        sys.exit(2)
-    except OSError as error:
-        if debug:
-            raise
-        complain(f"{error.strerror or error}: {error.filename or 'while reading or writing'}")
-        sys.exit(1)
     except (KeyboardInterrupt, SystemExit) as ended:
         sys.exit(_status(ended, arguments))
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, ImportError) and _MISSING_LIBRARY in str(error):
-            complain(
+        sys.exit(_explained(error))
+
+
+def _explained(error: Exception) -> int:
+    """Say in a line what ended a command; return its exit status."""
+    status, by_all = 1, False
+    match error:
+        case MienError():
+            # A call is wrong in every process; what else each of them raises has a note about it.
+            by_all = isinstance(error, UsageError) or bool(getattr(error, "__notes__", None))
+            status, says = error.exit_status, str(error)
+        case ModuleNotFoundError():
+            extra = _EXTRAS.get(error.name or "", "train")
+            status = 2
+            says = (
+                f"this command needs {error.name}, which is not installed: in mien's source "
+                f"folder, pip install '.[{extra}]'"
+            )
+        case ImportError() if _MISSING_LIBRARY in str(error):
+            status = 2
+            says = (
                 f"a library of the system is missing ({error}); on Debian and Ubuntu: "
                 "apt install libgl1 libglib2.0-0"
             )
-            sys.exit(2)
-        complain(
-            f"a mistake in mien itself: {type(error).__name__}: {error}; with --debug the same "
-            "command shows where: please report that"
-        )
-        sys.exit(1)
+        case OSError():
+            says = f"{error.strerror or error}: {error.filename or 'while reading or writing'}"
+        case MemoryError():
+            says = "too little memory: fewer --workers, smaller batches or smaller images need less"
+        case _:
+            says = (
+                f"a mistake in mien itself: {type(error).__name__}: {error}; with --debug the "
+                "same command shows where: please report that"
+            )
+    complain(says, by_all=by_all)
+    return status
+
+
+def _open_streams() -> None:
+    """Put something where a caller closed standard streams: the next file would be taken for it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(_STDOUT, "w")
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w")
 
 
 def _status(ended: KeyboardInterrupt | SystemExit, arguments: Sequence[str]) -> int | str | None:

@@ -238,6 +238,7 @@ def score(
     from mien.model import load_model
     from mien.places import absolute
     from mien.score import Job, plan_scores, run_parts, unreadable_in
+    from mien.termination import on_termination
 
     opened = load_model(model)
     file = opened.path.read_bytes()
@@ -263,7 +264,7 @@ def score(
     earlier = sorted(set(range(len(plan.sizes))) - set(left))
     before = sum(plan.sizes[number] for number in earlier)
     began = time.monotonic()
-    with show_progress() as show:
+    with on_termination(_interrupt), show_progress() as show:
         parts = run_parts(plan, file, engine=engine, workers=workers or usable_cores())
         done = list(show(parts, total=len(left), doing="scoring parts"))
     images = sum(tally.images for tally in done)

@@ -311,6 +311,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: ``path`` exists and is not an empty folder.
+        DatasetError: meanwhile another command began to write the same.
+        OSError: it cannot be written; ``filename`` is ``path``.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists already: choose another --out, or remove it first")
@@ -327,6 +329,15 @@ def new_folder(path: Path) -> Iterator[Path]:
         if path.is_dir():
             path.rmdir()
         partial.rename(path)
+    except OSError as error:
+        if not partial.exists():
+            raise DatasetError(
+                f"{path}: another command began to write there, and goes on alone"
+            ) from None
+        # A full disk names nothing.
+        if error.filename is None or str(error.filename).startswith(str(partial)):
+            error.filename = str(path)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

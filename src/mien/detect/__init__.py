@@ -58,7 +58,7 @@ class Auto:
 
     def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
         """Return the faces found, or the whole of a small picture."""
-        found = self.look(image)
+        found = list(self.look(image))
         short, long = sorted(image.shape[:2])
         if long > self.CROP_SIDE or long > short * self.CROP_ASPECT or len(found) > 1:
             return found
@@ -115,7 +115,8 @@ def make_detector(name: str, *, threads: int = 0) -> Detector:
             that, which is one a core.
 
     Raises:
-        UsageError: no detector goes by that name, or the package that brings it is not there.
+        UsageError: no detector goes by that name, the package that brings it is not there, or
+            ``threads`` is no number of them.
         ModelError: the file is not what it should be.
     """
     if name in DETECTORS:

@@ -1,6 +1,6 @@
 """What a detector is, and what several of them need."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,7 @@ __all__ = ["Detector", "Whole", "left_to_right", "package_file", "surest"]
 class Detector(Protocol):
     """Finds faces. Safe to call from several threads."""
 
-    def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
+    def __call__(self, image: NDArray[np.uint8], /) -> Sequence[Detection]:
         """Return the faces of an image, left to right."""
 
 

@@ -102,11 +102,14 @@ def create_app(
         limits: what is taken on.
 
     Raises:
-        UsageError: an origin is none, or there is no token where there are origins.
+        UsageError: there is no model, an origin is none, or there is no token where others than
+            this machine may ask.
     """
     allowed = frozenset(checked_origin(text) for text in origins)
-    if allowed and token is None:
-        raise UsageError("origins: expected a token besides, which others must show")
+    if token is None and (allowed or not local):
+        raise UsageError("origins, local=False: expected a token besides, which others must show")
+    if not models:
+        raise UsageError("no models: expected one at least, {'base': load_model('base')}")
     limits = limits or Limits()
     house = _House(
         models,
@@ -178,6 +181,9 @@ def _add_api(app: FastAPI, house: _House, *, asks_for_token: bool) -> None:
         except BusyError:
             busy = "too many pictures wait already: try again"
             raise HTTPException(503, busy, {"Retry-After": "1"}) from None
+        except MemoryError:
+            little = "too little memory for this picture now: try again, or a smaller one"
+            raise HTTPException(503, little, {"Retry-After": "1"}) from None
         except (ClientDisconnect, LeftError):
             # Nobody reads this answer; without one, the server would call it a failure of its own.
             raise HTTPException(499, "the client left before its picture was read") from None

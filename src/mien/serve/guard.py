@@ -186,7 +186,9 @@ class Guard:
         if self._token is None:
             return None
         kind, _, shown = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self._fits(shown.strip()):
+        # Headers are read as Latin-1; programs send letters beyond ASCII as UTF-8.
+        sent = shown.strip().encode("latin-1").decode(errors="replace")
+        if kind.lower() == "bearer" and self._fits(sent):
             return None
         if any(self._fits(value) for value in _cookies(headers)):
             return None

@@ -121,7 +121,8 @@ class Workers:
     """
 
     def __init__(self, at_once: int, waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="mien")
+        self._at_once = at_once
+        self._pool = self._new_pool()
         self._most = at_once + waiting
         self._asked = 0
 
@@ -160,5 +161,9 @@ class Workers:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
-        """Let what runs end, and drop what waits."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Let what runs end, and drop what waits; a server that starts again begins anew."""
+        ended, self._pool = self._pool, self._new_pool()
+        ended.shutdown(wait=False, cancel_futures=True)
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._at_once, thread_name_prefix="mien")

@@ -1,12 +1,14 @@
 """Running the server: an address, a token where strangers could come, a clear end."""
 
+import errno
 import secrets
 import socket
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
-from urllib.parse import quote
+from types import MappingProxyType
+from typing import Any, Final
 
 import uvicorn
 
@@ -17,10 +19,21 @@ from mien.serve.app import create_app
 from mien.serve.connection import Connection
 from mien.serve.guard import is_loopback
 from mien.serve.limits import Limits
+from mien.termination import on_termination
 
 __all__ = ["serve"]
 
 _GRACE_S: Final = 3
+_LOG: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "loggers": {"uvicorn": {"handlers": ["stderr"]}},
+    }
+)
+"""What uvicorn says goes to standard error, with the time."""
 
 
 def serve(
@@ -51,15 +64,20 @@ def serve(
         origins: of pages that may ask besides its own, as ``https://mien.example``.
         proxy: whether a proxy on this machine is believed who asks, and whether over https.
         certificate: the files of a TLS certificate and of its key, PEM.
-        say: is told the address to open.
+        say: is told the address to open, with the token where that was made up.
 
     Raises:
         UsageError: the address cannot be listened on, an origin is none, or the certificate cannot
             be used.
     """
     local = is_loopback(host)
+    # What comes from a file ends with a line; clients cannot show that.
+    token = (token or "").strip()
+    shown = "…" if token else ""
     if not token and (origins or not local):
-        token = secrets.token_urlsafe(24)
+        token = shown = secrets.token_urlsafe(24)
+    if certificate:
+        _check_certificate(*certificate)
     limits = limits or Limits()
     app = create_app(
         models,
@@ -74,10 +92,12 @@ def serve(
         app,
         # Who asked for what is nobody's business.
         access_log=False,
-        log_level="warning",
+        log_config=dict(_LOG),
+        # Warnings are about what clients send: anyone could fill the disk with them.
+        log_level="error",
         server_header=False,
         proxy_headers=proxy,
-        forwarded_allow_ips=["127.0.0.1", "::1"],
+        forwarded_allow_ips=["127.0.0.1", "::1", "::ffff:127.0.0.1"],
         http=Connection,
         # So many are accepted before those that are too many are hung up on.
         backlog=100,
@@ -89,15 +109,28 @@ def serve(
         ssl_certfile=certificate[0] if certificate else None,
         ssl_keyfile=certificate[1] if certificate else None,
     )
+    config.load()
+    with _listen(host, port) as listening:
+        say(_address(host, listening.getsockname()[1], shown, secure=certificate is not None))
+        server = uvicorn.Server(config)
+        # Ctrl-C is how a server is meant to end; uvicorn has closed what was open by then. It heeds
+        # SIGTERM, too; a terminal that closes is as good a reason.
+        hung_up = on_termination(lambda: setattr(server, "should_exit", True), names=("SIGHUP",))
+        with suppress(KeyboardInterrupt), hung_up:
+            server.run(sockets=[listening])
+
+
+def _check_certificate(certificate: Path, key: Path) -> None:
+    def refuse() -> str:
+        raise UsageError(f"{key}: the key asks for a pass phrase; expected one without")
+
+    for file in (certificate, key):
+        if not file.is_file():
+            raise UsageError(f"{file}: no such file; expected a certificate and its key, PEM")
     try:
-        config.load()
+        ssl.create_default_context().load_cert_chain(certificate, key, password=refuse)
     except OSError as error:  # ssl.SSLError among them
         raise UsageError(f"the certificate cannot be used: {error}") from None
-    with _listen(host, port) as listening:
-        say(_address(host, listening.getsockname()[1], token, secure=certificate is not None))
-        # Ctrl-C is how a server is meant to end; uvicorn has closed what was open by then.
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -113,10 +146,10 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen()
     except OSError as error:
         listening.close()
-        raise UsageError(
-            f"cannot listen on {host}:{port} ({error.strerror}): stop what does, or choose "
-            "another with --port"
-        ) from None
+        instead = "stop what does, or choose another with --port"
+        if error.errno == errno.EADDRNOTAVAIL:
+            instead = "expected an address of this machine, or 0.0.0.0 for all of them"
+        raise UsageError(f"cannot listen on {host}:{port} ({error.strerror}): {instead}") from None
     return listening
 
 
@@ -130,9 +163,9 @@ def _own_address() -> str:
         return str(asking.getsockname()[0])
 
 
-def _address(host: str, port: int, token: str | None, *, secure: bool) -> str:
+def _address(host: str, port: int, token: str, *, secure: bool) -> str:
     # A wildcard is no address to open.
     name = _own_address() if host in {"0.0.0.0", "::"} else host
     name = f"[{name}]" if ":" in name else name
-    shown = f"?token={quote(token, safe='')}" if token else ""
-    return f"http{'s' * secure}://{name}:{port}/{shown}"
+    query = f"?token={token}" if token else ""
+    return f"http{'s' * secure}://{name}:{port}/{query}"
