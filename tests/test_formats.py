@@ -122,6 +122,11 @@ def affectnet_kaggle(root: Path) -> None:
     _image(root.parent / "outside.jpg", 7)
 
 
+def yolo(root: Path) -> None:
+    affectnet_yolo(root)
+    _text(root / "data.yaml", f"{{nc: 8, names: {[*AFFECTNET_ORDER]}}}")
+
+
 def affectnet_yolo(root: Path) -> None:
     _text(root / "data.yaml", "nc: 8", f"names: {[*YOLO_ORDER]}")
     for i in range(8):
@@ -227,6 +232,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "affectnet-npy": affectnet_npy,
     "affectnet-kaggle": affectnet_kaggle,
     "affectnet-yolo": affectnet_yolo,
+    "yolo": yolo,
     "fer2013": fer2013,
     "ferplus": ferplus,
     "rafdb": rafdb,
@@ -389,11 +395,71 @@ def test_affectnet_yolo(tmp_path: Path) -> None:
     assert rows["test/images/bad.png"]["problem"] == "bad_label"
 
 
-def test_affectnet_yolo_with_other_names_is_refused(tmp_path: Path) -> None:
-    source = _source("affectnet-yolo", tmp_path)
-    _text(source / "data.yaml", f"names: {[*AFFECTNET_ORDER]}")
-    with pytest.raises(DatasetError, match="names the ids neutral"):
-        import_dataset("affectnet-yolo", source, tmp_path / "out")
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("data.yaml", "names: [angry, happy, person]"),
+        ("data.yaml", 'nc: 3\n"names" : [\'angry\', "happy", person] # three'),
+        ("data.yaml", "{nc: 3, names: [angry, happy, person]}"),
+        ("dataset.yml", "names:\n  0: angry\n  1: happy\n  2: person\n"),
+        ("classes.txt", "angry\nhappy\nperson\n"),
+        ("train/labels/classes.txt", "angry\r\nhappy\r\nperson\r\n"),
+        ("obj.names", "angry\nhappy\nperson"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_yolo_takes_its_ids_from_where_they_are_named(
+    tmp_path: Path, file: str, text: str, encoding: str
+) -> None:
+    for i in range(3):
+        _image(tmp_path / f"s/train/images/{i}.png", i)
+        _text(tmp_path / f"s/train/labels/{i}.txt", f"{i} 0.5 0.5 0.5 0.25")
+    (tmp_path / "s/docker.yaml").write_text("services: {web: {ports: [80]}}\n")
+    (tmp_path / "s" / file).write_bytes(text.encode(encoding))
+    assert recognise(tmp_path / "s")[0] == "yolo"
+    import_dataset("yolo", tmp_path / "s", tmp_path / "out")
+    dataset = Dataset.open(tmp_path / "out")
+    assert dataset.column("label") == ["anger", "happiness", None]
+    assert dataset.column("excluded")[2] == "id '2' is 'person', which names no emotion"
+    with pytest.raises(DatasetError, match=r"named angry, happy, person; .* by its own names"):
+        import_dataset("affectnet-yolo", tmp_path / "s", tmp_path / "wrong")
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"data.yaml": "nc: 7"}, "no names of the ids that can be read"),
+        ({"data.yaml": "names: [angry]", "classes.txt": "happy"}, "names the ids otherwise than"),
+    ],
+)
+def test_yolo_ids_that_nobody_explains_are_refused(
+    tmp_path: Path, files: dict[str, str], says: str
+) -> None:
+    _image(tmp_path / "s/train/images/0.png", 0)
+    _text(tmp_path / "s/train/labels/0.txt", "0 0.5 0.5 0.5 0.25")
+    with pytest.raises(DatasetError, match="nothing here says which ids are emotions"):
+        import_dataset("yolo", tmp_path / "s", tmp_path / "out")
+    for name, text in files.items():
+        (tmp_path / "s" / name).write_text(text)
+    for name in ("yolo", "affectnet-yolo"):
+        with pytest.raises(DatasetError, match=says):
+            import_dataset(name, tmp_path / "s", tmp_path / "out")
+    with pytest.raises(DatasetError, match="no layout that mien knows"):
+        recognise(tmp_path / "s")
+
+
+def test_rafdb_counted_from_0_is_refused(tmp_path: Path) -> None:
+    for i in range(7):
+        _image(tmp_path / f"s/{i}/train_0000{i}_aligned.jpg", i)
+    with pytest.raises(DatasetError, match="count from 0, RAF-DB's from 1 to 7"):
+        import_dataset("rafdb", tmp_path / "s", tmp_path / "out")
+    with pytest.raises(DatasetError, match="its folders are numbers"):
+        recognise(tmp_path / "s")
+    source = _source("rafdb", tmp_path)
+    table = next(source.rglob("list_patition_label.txt"))
+    table.write_text(table.read_text() + "train_00001.jpg 0\n")
+    with pytest.raises(DatasetError, match="ids from 0, RAF-DB's go from 1 to 7"):
+        import_dataset("rafdb", source, tmp_path / "out")
 
 
 def _yolo_within_images(root: Path) -> None:

@@ -42,7 +42,7 @@ def data_import(
         typer.Argument(
             metavar="FORMAT",
             help="auto, ferplus, fer2013, affectnet, affectnet-npy, affectnet-kaggle, "
-            "affectnet-yolo, rafdb, expw, ckplus, kdef, jaffe, folder, csv or parquet.",
+            "affectnet-yolo, yolo, rafdb, expw, ckplus, kdef, jaffe, folder, csv or parquet.",
         ),
     ],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or table.")],

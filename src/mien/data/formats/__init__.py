@@ -6,7 +6,6 @@ from types import MappingProxyType
 from mien.data.formats.affectnet import AFFECTNET
 from mien.data.formats.affectnet_kaggle import AFFECTNET_KAGGLE
 from mien.data.formats.affectnet_npy import AFFECTNET_NPY
-from mien.data.formats.affectnet_yolo import AFFECTNET_YOLO
 from mien.data.formats.ckplus import CKPLUS
 from mien.data.formats.csv_table import CSV
 from mien.data.formats.expw import EXPW
@@ -17,6 +16,7 @@ from mien.data.formats.folder import FOLDER
 from mien.data.formats.parquet import PARQUET
 from mien.data.formats.rafdb import RAFDB
 from mien.data.formats.reading import Format
+from mien.data.formats.yolo import AFFECTNET_YOLO, YOLO
 
 __all__ = ["FORMATS"]
 
@@ -25,6 +25,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "ferplus": FERPLUS,
         "affectnet-npy": AFFECTNET_NPY,
         "affectnet-yolo": AFFECTNET_YOLO,
+        "yolo": YOLO,
         "affectnet-kaggle": AFFECTNET_KAGGLE,
         "affectnet": AFFECTNET,
         "rafdb": RAFDB,

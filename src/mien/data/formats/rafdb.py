@@ -39,6 +39,11 @@ def _read(source: Path) -> Reading:
     with open_tree(source) as tree:
         path = None if tree.alone else find_table(tree, _NAMES)
         if path is None:
+            if _from_zero(tree):
+                raise DatasetError(
+                    f"{source}: its folders count from 0, RAF-DB's from 1 to 7: 'folder --codes "
+                    "0=surprise,1=fear,...' says what they mean"
+                )
             if not _in_folders(tree):
                 raise DatasetError(
                     f"{source}: no list_patition_label.txt here; expected a folder with that list "
@@ -47,6 +52,11 @@ def _read(source: Path) -> Reading:
                 )
             return Reading(len(tree.images), _items_of_folders(tree), tree)
         rows = list(_rows(tree, path))
+        if "0" in {code for _, code in rows}:
+            raise DatasetError(
+                f"{tree.where(path)}: ids from 0, RAF-DB's go from 1 to 7; write a csv of path and "
+                "label, and say with --codes what they mean"
+            )
         if _COMPOUND & {code for _, code in rows}:
             raise DatasetError(
                 f"{tree.where(path)}: ids above 7, which are compound emotions; expected the list "
@@ -88,6 +98,11 @@ def _in_folders(tree: FileTree) -> bool:
     return mostly(_IMAGE, names)
 
 
+def _from_zero(tree: FileTree) -> bool:
+    """Whether somebody counted RAF-DB's images anew: each number would mean another emotion."""
+    return any(_folder(p) == "0" and _IMAGE.fullmatch(p.rpartition("/")[2]) for p in tree.images)
+
+
 def _folder(path: str) -> str:
     """Return the name of the folder that a file lies in, or nothing."""
     return f"/{path}".split("/")[-2]
@@ -116,7 +131,7 @@ def _recognise(tree: FileTree) -> str | None:
     for path in tree.others:
         if path.rpartition("/")[2].lower() in _NAMES:
             return f"{path} is there"
-    if _in_folders(tree):
+    if _in_folders(tree) and not _from_zero(tree):
         return "images in folders 1 to 7 are named like train_00001_aligned.jpg"
     return None
 

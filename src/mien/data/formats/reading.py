@@ -46,7 +46,7 @@ Load = Callable[[], NDArray[np.uint8]]
 Item = tuple[Sample, Load]
 
 TABLE_SUFFIXES: Final = frozenset(
-    {".csv", ".tsv", ".txt", ".lst", ".npy", ".yaml", ".yml", ".parquet"}
+    {".csv", ".tsv", ".txt", ".lst", ".npy", ".yaml", ".yml", ".names", ".parquet"}
 )
 """The files beside images that some format reads."""
 

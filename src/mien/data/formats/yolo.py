@@ -1,0 +1,283 @@
+"""YOLO's layout, that of AffectNet and any other: a text file of ids and boxes for each image.
+
+Ids mean nothing by themselves: a file beside the images names them, or it is AffectNet as it
+circulates.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from mien.data.formats.finding import Finder
+from mien.data.formats.reading import (
+    Format,
+    Item,
+    Reading,
+    image_loader,
+    open_tree,
+    shown,
+    split_of,
+)
+from mien.data.formats.tables import numbers
+from mien.data.source import FileTree
+from mien.errors import DatasetError, ImageError
+from mien.labels import AFFECTNET_YOLO_CODES, find_alias
+from mien.preprocess import InputSpec
+from mien.records import Box, Problem, Sample, Split
+
+__all__ = ["AFFECTNET_YOLO", "YOLO"]
+
+# train/images/x.jpg with train/labels/x.txt, or images/train/x.jpg with labels/train/x.txt.
+_IMAGE = re.compile(r"((?:.*/)?)images/(.+)\.\w+", re.IGNORECASE)
+_LABELS = re.compile(r"((?:.*/)?)labels/(.+)\.txt", re.IGNORECASE)
+_LISTS = frozenset({"classes.txt", "obj.names"})
+# In a mapping of lines, or of one line in braces.
+_NAMES = re.compile(r"""(?:^|[{,])[ \t]*(['"]?)names\1[ \t]*:""", re.MULTILINE)
+_OF_YOLO = re.compile(r"""(?:^|[{,])[ \t]*['"]?(?:names|nc)['"]?[ \t]*:""", re.MULTILINE)
+_AFFECTNET = dict(enumerate(AFFECTNET_YOLO_CODES))
+
+Names = Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Face:
+    label: str | None = None
+    given: str | None = None
+    box: Box | None = None
+    excluded: str | None = None
+    problem: Problem | None = None
+
+
+class _Image(NamedTuple):
+    path: str
+    split: Split | None
+    faces: Sequence[_Face]
+
+
+_UNLISTED = (_Face(excluded="no label file for this image", problem="unlisted"),)
+_SEVERAL = (_Face(excluded="several label files fit this image", problem="bad_label"),)
+_NO_FACE = (_Face(excluded="no face marked"),)
+
+
+def _read_affectnet(source: Path) -> Reading:
+    with open_tree(source) as tree:
+        names = _names(tree)
+        if names and not _is_affectnet(names):
+            raise DatasetError(
+                f"{source}: its ids are named {', '.join(list(names.values())[:12])}; expected "
+                f"{', '.join(AFFECTNET_YOLO_CODES)}; 'yolo' imports it by its own names"
+            )
+        return _reading(source, tree, _AFFECTNET)
+
+
+def _read(source: Path) -> Reading:
+    with open_tree(source) as tree:
+        names = _names(tree)
+        if not any(map(find_alias, names.values())):
+            raise DatasetError(
+                f"{source}: nothing here says which ids are emotions; expected a data.yaml such as "
+                "'names: [angry, happy]', or a classes.txt with a name a line"
+            )
+        return _reading(source, tree, names)
+
+
+def _reading(source: Path, tree: FileTree, names: Names) -> Reading:
+    images = list(_images(tree, names))
+    if all(image.faces is _UNLISTED for image in images):
+        raise DatasetError(
+            f"{source}: no label files here; expected train/images/x.jpg with "
+            "train/labels/x.txt, or images/train/x.jpg with labels/train/x.txt, and valid/, "
+            "test/ alike"
+        )
+    total = sum(len(image.faces) for image in images)
+    return Reading(total, _items(tree, images), tree, looked_beyond_table=True, relative_boxes=True)
+
+
+def _images(tree: FileTree, names: Names) -> Iterator[_Image]:
+    labels = [path for path in tree.others if _LABELS.fullmatch(path) and not _is_list(path)]
+    finder, used = Finder(labels), set[str]()
+    named = {
+        path: f"{match[1]}labels/{match[2]}.txt" if (match := _IMAGE.fullmatch(path)) else ""
+        for path in tree.images
+    }
+    exact = set(named.values())
+    for path, wanted in named.items():
+        # In any case, but not one that is another image's by name.
+        found = [file for file in finder.at(wanted) if file == wanted or file not in exact]
+        used.update(found)
+        faces = (
+            _faces(tree, found[0], names) if len(found) == 1 else _SEVERAL if found else _UNLISTED
+        )
+        yield _Image(path, split_of(tree, path), faces)
+    for path in labels:
+        if path not in used and (match := _LABELS.fullmatch(path)):
+            lost = f"{match[1]}images/{match[2]}.jpg"
+            yield _Image(lost, split_of(tree, path), _faces(tree, path, names))
+
+
+def _items(tree: FileTree, images: Sequence[_Image]) -> Iterator[Item]:
+    load = image_loader(tree)
+    for path, split, faces in images:
+        for number, face in enumerate(faces):
+            sample = Sample(
+                f"{path}#{number}" if len(faces) > 1 else path,
+                split,
+                face.label,
+                excluded=face.excluded,
+                box=face.box,
+                given=face.given,
+                problem=face.problem,
+            )
+            yield sample, load(path)
+
+
+def _faces(tree: FileTree, path: str, names: Names) -> Sequence[_Face]:
+    try:
+        text = tree.read(path).decode("utf-8-sig", "replace")
+    except ImageError as error:
+        return (_Face(excluded=f"its label file {error}", problem="bad_label"),)
+    return tuple(_face(line, names) for line in text.splitlines() if line.strip()) or _NO_FACE
+
+
+def _face(line: str, names: Names) -> _Face:
+    code, *rest = line.split()
+    name = names.get(int(code)) if re.fullmatch(r"\d{1,4}", code, re.ASCII) else None
+    label, box = find_alias(name or ""), _box(rest)
+    if name is None:
+        reason = f"id {shown(code)} is none of 0 to {max(names)}"
+    elif label is None:
+        reason = f"id {shown(code)} is {shown(name)}, which names no emotion"
+    elif box is None:
+        reason = "its face box is no box"
+    else:
+        return _Face(label, code, box)
+    return _Face(label, code, box, reason, "bad_label")
+
+
+def _box(cells: Sequence[str]) -> Box | None:
+    values = numbers(cells)
+    if values is None or len(values) != 4 or min(values) < 0 or max(values) > 1:
+        return None
+    x, y, width, height = values
+    return Box(x - width / 2, y - height / 2, width, height) if width and height else None
+
+
+def _names(tree: FileTree) -> Names:
+    """Return what the files beside the images name the ids; nothing where there is none.
+
+    Raises:
+        DatasetError: one of them cannot be understood, or they differ: ids would mean another
+            emotion.
+    """
+    names: Names = {}
+    named = ""
+    for path in tree.others:
+        is_list = _is_list(path)
+        if not is_list and not path.lower().endswith((".yaml", ".yml")):
+            continue
+        text = _text(tree, path)
+        if not is_list and not _OF_YOLO.search(text):
+            continue
+        found = _listed(text) if is_list else _parse_names(text)
+        if not found:
+            raise DatasetError(
+                f"{tree.where(path)}: no names of the ids that can be read; expected "
+                "'names: [angry, happy]', or in classes.txt a name a line"
+            )
+        if names and found != names:
+            raise DatasetError(
+                f"{tree.where(path)} names the ids otherwise than {tree.where(named)}; remove the "
+                "one that is wrong"
+            )
+        names, named = found, path
+    return names
+
+
+def _is_list(path: str) -> bool:
+    return path.rpartition("/")[2].lower() in _LISTS
+
+
+def _text(tree: FileTree, path: str) -> str:
+    try:
+        data = tree.read(path)[: 1 << 16]
+    except ImageError as error:
+        raise DatasetError(f"{tree.where(path)}: {error}") from None
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8-sig", "replace")
+
+
+def _listed(text: str) -> Names:
+    """Return the names by id, one a line."""
+    return {place: line.strip() for place, line in enumerate(text.rstrip().splitlines())}
+
+
+def _parse_names(text: str) -> Names:
+    """Return the names by id: a list or a mapping, in brackets or one a line, as YOLO writes it."""
+    if (key := _NAMES.search(text)) is None:
+        return {}
+    rest = text[key.end() :].lstrip(" \t")
+    if rest[:1] in {"[", "{"}:
+        items = re.split(r"[\]}]", rest[1:], maxsplit=1)[0].split(",")
+    else:
+        block = re.match(r"[^\n]*\n((?:[ \t]*(?:-|\d+[ \t]*:)[^\n]*\n?)*)", rest)
+        items = [line.strip().removeprefix("-") for line in block[1].splitlines()] if block else []
+    names = {}
+    for place, item in enumerate(items):
+        match = re.fullmatch(
+            r"\s*(?:(\d{1,4})\s*:)?\s*['\"]?(.*?)['\"]?\s*(?:#.*)?", item, re.DOTALL
+        )
+        if match and match[2]:
+            names[int(match[1] or place)] = match[2]
+    return names
+
+
+def _is_affectnet(names: Names) -> bool:
+    return {number: find_alias(name) for number, name in names.items()} == _AFFECTNET
+
+
+def _laid_out(tree: FileTree) -> bool:
+    """Whether there are images and labels as YOLO's, whatever their ids mean."""
+    return any(map(_IMAGE.fullmatch, tree.images)) and any(map(_LABELS.fullmatch, tree.others))
+
+
+def _recognise_affectnet(tree: FileTree) -> str | None:
+    # Ids mean nothing without names: what has none must be called by its format.
+    if _laid_out(tree) and _is_affectnet(_understood(tree)):
+        return "its names are AffectNet's ids, beside images/ and labels/"
+    return None
+
+
+def _recognise(tree: FileTree) -> str | None:
+    named = [name for name in _understood(tree).values() if find_alias(name)]
+    if _laid_out(tree) and len(named) > 1:
+        return f"ids are named {', '.join(named)}, beside images/ and labels/"
+    return None
+
+
+def _understood(tree: FileTree) -> Names:
+    try:
+        return _names(tree)
+    except DatasetError:
+        return {}
+
+
+_ONE_A_LINE: Final = "Each line of a label file is one face, cropped by its box."
+
+AFFECTNET_YOLO = Format(
+    "AffectNet for YOLO: train/, valid/, test/ with images/x.jpg, labels/x.txt, or within these",
+    InputSpec(size=96, channels=3),
+    _read_affectnet,
+    _recognise_affectnet,
+    notes=(_ONE_A_LINE,),
+)
+
+YOLO = Format(
+    "any set for YOLO whose ids data.yaml or classes.txt names; folders as affectnet-yolo has them",
+    InputSpec(size=96, channels=3),
+    _read,
+    _recognise,
+    notes=(_ONE_A_LINE,),
+)
