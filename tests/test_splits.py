@@ -54,6 +54,17 @@ def test_where_nobody_learns_no_part_stays_empty() -> None:
     assert sorted(drawn) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("people", range(1, 9))
+def test_few_people_leave_no_split_empty(people: int) -> None:
+    """Each is the first of an emotion, which had better be learnt."""
+    groups = [i % people for i in range(160)]
+    labels = [f"label {(i % people + i // 40) % 8}" for i in range(160)]
+    splits = draw_splits(IDS[:160], labels, groups, shares=DEFAULT_SHARES)
+    assert len(set(splits)) == min(people, 3)
+    assert len(set(zip(groups, splits, strict=True))) == people
+    assert splits.count("train") >= splits.count("valid")
+
+
 def test_shares_decide() -> None:
     splits = draw_splits(IDS, LABELS, ALONE, shares={"train": 9, "valid": 1})
     assert Counter(splits) == {"train": 900, "valid": 100}

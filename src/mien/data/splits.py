@@ -42,8 +42,8 @@ def draw_splits(
         groups: samples with equal values stay together: one person, copies of one picture.
         shares: how much each split gets; what they are divided by does not matter.
         first_learns: of every label the first named split gets the first group: an emotion had
-            better be learnt. Without it, and with equal shares, no split is empty unless there are
-            fewer groups than splits.
+            better be learnt. No split that is due a sample is empty unless there are fewer groups
+            than splits.
         seed: another seed, another draw.
     """
     members: dict[Hashable, list[int]] = defaultdict(list)
@@ -58,17 +58,33 @@ def draw_splits(
 
     whole = sum(shares.values())
     learns = next(part for part in shares if shares[part])
-    split: dict[int, Part] = {}
+    placed: dict[Part, list[tuple[str, list[int]]]] = {part: [] for part in shares}
     given: Counter[Part] = Counter()
     for _, stratum in sorted(strata.items(), key=lambda item: (len(item[1]), item[0])):
-        for number, (_, rows) in enumerate(sorted(stratum)):
-            due = len(split) + len(rows)
+        for number, (order, rows) in enumerate(sorted(stratum)):
+            due = given.total() + len(rows)
             lacking = max(shares, key=lambda part: shares[part] / whole * due - given[part])
             chosen = learns if first_learns and number == 0 else lacking
             given[chosen] += len(rows)
-            for i in rows:
-                split[i] = chosen
+            placed[chosen].append((order, rows))
+    for part in shares:
+        wanted = shares[part] / whole * len(ids)
+        if wanted >= 1 and not placed[part]:
+            _fill(placed, part, wanted)
+    split = {i: part for part, of in placed.items() for _, rows in of for i in rows}
     return [split[i] for i in range(len(ids))]
+
+
+def _fill(placed: Mapping[Part, list[tuple[str, list[int]]]], part: Part, wanted: float) -> None:
+    """Move the group whose size fits best to an empty split, from where there are most groups.
+
+    Few people, each of another label, would all be the first to learn from.
+    """
+    most = max(placed.values(), key=len)
+    if len(most) > 1:
+        best = min(most, key=lambda group: (abs(len(group[1]) - wanted), group[0]))
+        most.remove(best)
+        placed[part].append(best)
 
 
 class Groups:
