@@ -88,6 +88,30 @@ def test_cleaning_twice_changes_nothing(dirty: Dataset, tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("name", RULES)
+def test_the_record_leads_from_the_source_to_the_result(
+    dirty: Dataset, tmp_path: Path, name: str
+) -> None:
+    dirty = dirty.with_column("votes", [[0.0] * 5 + [0.25, 0.0, 0.75]] * len(dirty))
+    cleaned, changes = _clean(dirty, tmp_path / "out", RULES[name])
+    columns = {"relabel": "label", "split": "split", "votes": "votes"}
+    columns |= {"include": "excluded", "exclude": "excluded"}
+    rows = {row["id"]: row for row in dirty.manifest.to_pylist()}
+    for change in changes:
+        if change["change"] == "drop":
+            del rows[change["id"]]
+        else:
+            column = columns[change["change"]]
+            assert rows[change["id"]][column] == change["from"]
+            rows[change["id"]][column] = change["to"]
+    for row in cleaned.manifest.to_pylist():
+        replayed = rows.pop(row["id"])
+        assert {key: row[key] for key in columns.values()} == {
+            key: replayed[key] for key in columns.values()
+        }
+    assert not rows
+
+
+@pytest.mark.parametrize("name", RULES)
 def test_every_change_is_on_record(dirty: Dataset, tmp_path: Path, name: str) -> None:
     before = {row["id"]: row for row in dirty.manifest.to_pylist()}
     cleaned, changes = _clean(dirty, tmp_path / "out", RULES[name])
@@ -252,7 +276,7 @@ def test_a_copy_of_a_test_image_that_gets_a_label_stays_out(tmp_path: Path) -> N
     )
     (row,) = (r for r in cleaned.manifest.to_pylist() if r["path"].endswith("unlisted.png"))
     assert (row["label"], row["excluded"]) == ("neutral", "same pixels as a test image")
-    assert [change["change"] for change in changes] == ["relabel", "exclude"]
+    assert [change["change"] for change in changes] == ["relabel", "include", "exclude"]
 
 
 def test_drawn_splits_keep_the_faces_of_one_picture_together(tmp_path: Path) -> None:

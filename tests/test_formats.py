@@ -764,6 +764,23 @@ def test_the_split_that_a_parquet_file_names(tmp_path: Path, name: str, split: s
         assert [sample.split for sample, _ in reading.items] == [split]
 
 
+def test_parquet_columns_of_splits_and_people(tmp_path: Path) -> None:
+    columns = {
+        "image": [b"x"] * 3,
+        "label": ["joy"] * 3,
+        "split": ["test", "", "unknown"],
+        "Subject_ID": [7, 7, None],
+        "age": [1.5] * 3,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "train.parquet")
+    with FORMATS["parquet"].read(tmp_path) as reading:
+        samples = [sample for sample, _ in reading.items]
+    assert [sample.split for sample in samples] == ["test", "train", None]
+    assert [sample.subject for sample in samples] == ["7", "7", None]
+    assert samples[2].excluded == "split 'unknown' is none of train, valid and test"
+    assert reading.notes == ("Columns left out: age.",)
+
+
 @pytest.mark.parametrize("name", ["image", "img", "img_bytes", "image_bytes"])
 def test_the_names_of_a_parquet_images_column(tmp_path: Path, name: str) -> None:
     pq.write_table(pa.table({name: [b"x"], "label": ["joy"]}), tmp_path / "train.parquet")

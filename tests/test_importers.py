@@ -7,7 +7,7 @@ import re
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from mien.cli import app
+from mien.data.audit.auditor import audit_dataset
 from mien.data.clean import clean_dataset
 from mien.data.dataset import MANIFEST_SCHEMA, Dataset
 from mien.data.drawn_folder import draw_folder
@@ -886,7 +887,7 @@ def _faces(source: Path, paths: Iterable[str]) -> Path:
         pytest.param("Test_Aligned_Faces/sad/a.png", "test", "sadness", id="sfew-test"),
         pytest.param("train_data/test/happy/a.png", "test", "happiness", id="whole-name-first"),
         pytest.param("train_test_split/test/sad/a.png", "test", "sadness", id="two-splits"),
-        pytest.param("happy/test/sad/a.png", "test", "sadness", id="innermost-emotion-counts"),
+        pytest.param("happy/test/Dev Patel/a.png", "test", "happiness", id="no-split-of-a-name"),
     ],
 )
 def test_folder_with_splits(tmp_path: Path, path: str, split: str, label: str) -> None:
@@ -1081,6 +1082,105 @@ def test_a_validation_split_that_is_not_there_is_drawn_from_train(tmp_path: Path
     *_, why, drawn = dataset.info["notes"]
     assert "has a valid split, but of its 2 images none is usable" in why
     assert "a ninth of train was drawn" in drawn
+
+
+def test_folders_of_different_emotions_are_left_out_and_told(tmp_path: Path) -> None:
+    paths = ["angry/Joy/1.png", "angry/normal/2.png", "angry/strong/3.png", "sad/Dev Patel/4.png"]
+    dataset = _import("folder", _faces(tmp_path / "s", paths))
+    rows = _rows(dataset)
+    assert [rows[f"{n}.png"]["label"] for n in (1, 2, 3, 4)] == [None, None, "anger", "sadness"]
+    assert rows["2.png"]["excluded"] == "folders 'angry' and 'normal' mean different emotions"
+    assert rows["2.png"]["problem"] == "bad_label"
+    (told,) = (note for note in dataset.info["notes"] if "different emotions" in note)
+    assert "left out: 2, such as those in 'angry/Joy/'" in told
+    persons = _faces(tmp_path / "p", [f"{e}/{p}/{e}{p}.png" for e in (0, 1) for p in (0, 1, 9)])
+    coded = _rows(_import("folder", persons, codes=read_codes("affectnet")))
+    kept = {name: row["label"] for name, row in coded.items() if row["excluded"] is None}
+    assert kept == {
+        "00.png": "neutral", "09.png": "neutral", "11.png": "happiness", "19.png": "happiness"
+    }  # fmt: skip
+
+
+def test_files_that_are_passed_over_are_told(tmp_path: Path) -> None:
+    source = _faces(tmp_path / "s", ["sad/0.png", "happy/1.png"])
+    for name in ("sad/2.tga", "sad/.DS_Store", "happy/3", "more.tar.gz", "docs/readme.md"):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_bytes(b"x")
+    notes = _import("folder", source).info["notes"]
+    (told,) = (note for note in notes if "passed over" in note)
+    assert told.endswith("passed over: no suffix 1, .tga 1.")
+    assert any("more.tar.gz: an archive that is no zip" in note for note in notes)
+
+
+def _table(tmp_path: Path, header: str, rows: Sequence[str]) -> Dataset:
+    """Import a csv whose rows begin with the name of a picture each, 0.png and so on."""
+    source = tmp_path / "s"
+    for number in range(len(rows)):
+        file = source / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_image(file, _image(number, (20, 20, 3)))
+    lines = [f"{number}.png,{row}" for number, row in enumerate(rows)]
+    (source / "t.csv").write_text("\n".join([header, *lines]) + "\n")
+    return _import("csv", source)
+
+
+def test_a_csv_over_folders_of_splits_and_emotions_heeds_them(tmp_path: Path) -> None:
+    source = _faces(tmp_path / "s", ["train/sad/0.png", "valid/sad/1.png", "test/happy/2.png"])
+    rows = ["train/sad/0.png,sad", "valid/sad/1.png,anger", "test/happy/2.png,happy"]
+    (source / "t.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    dataset = _import("csv", source)
+    assert dataset.column("split") == ["train", "valid", "test"]
+    assert dataset.column("folder_label") == ["sadness", "sadness", "happiness"]
+    assert audit_dataset(dataset).summary["folder_label_disagree"] == 1
+
+
+@pytest.mark.parametrize("column", ["Set", "partition", "fold"])
+def test_columns_that_name_nothing_but_splits_are_splits(tmp_path: Path, column: str) -> None:
+    dataset = _table(tmp_path, f"path,label,{column}", ["sad,val", "sad,Train", "happy,TEST"])
+    assert dataset.column("split") == ["valid", "train", "test"]
+    assert f"Splits by column '{column}'." in dataset.info["notes"]
+
+
+def test_columns_of_other_words_are_no_splits(tmp_path: Path) -> None:
+    dataset = _table(tmp_path, "path,label,set", ["sad,train", "sad,a", "happy,test"])
+    assert dataset.column("set") == ["train", "a", "test"]
+
+
+@pytest.mark.parametrize("column", ["subject_id", "Person", "actor"])
+def test_people_have_columns_of_several_names(tmp_path: Path, column: str) -> None:
+    dataset = _table(tmp_path, f"path,label,{column}", ["sad,a", "sad,b", "happy,b"])
+    assert dataset.column("subject") == ["a", "b", "b"]
+    assert any(f"by column '{column}'" in note for note in dataset.info["notes"])
+
+
+def test_boxes_that_do_not_reach_beyond_1_are_shares(tmp_path: Path) -> None:
+    dataset = _table(
+        tmp_path, "path,label,x,y,w,h", ["sad,0.2,0.2,0.6,0.5", "sad,,,,", "happy,0,0,1,1"]
+    )
+    assert dataset.column("box") == [[4, 4, 12, 10], None, [0, 0, 20, 20]]
+    assert any("read as shares" in note for note in dataset.info["notes"])
+
+
+def test_a_few_columns_called_like_emotions_are_no_votes(tmp_path: Path) -> None:
+    rows = ["disgust,1,0", "sad,0,1", "happy,0,0"]
+    dataset = _table(tmp_path, "path,label,smiling,neutral", rows)
+    assert dataset.column("votes") == [None] * 3
+    assert dataset.info["values"] == ["smiling", "neutral"]
+
+
+def test_votes_for_all_labels_in_use_are_votes(tmp_path: Path) -> None:
+    dataset = _table(tmp_path, "path,label,sad,happy", ["sad,3,1", "happy,0,2"])
+    assert dataset.column("votes")[0][EMOTIONS.index("sadness")] == pytest.approx(0.75)
+    assert "Votes by columns happy, sad." in dataset.info["notes"]
+
+
+def test_a_path_from_another_machine_leads_into_no_other_split(tmp_path: Path) -> None:
+    source = _faces(tmp_path / "s", ["test/0.png", "train/1.png", "2.png"])
+    rows = ["/home/jo/data/train/0.png,sad", "C:\\d\\train\\1.png,happy", "/d/train/2.png,happy"]
+    (source / "t.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    dataset = _import("csv", source)
+    assert dataset.column("problem") == ["missing", None, None, "unlisted"]
+    assert any("by the end of its path: 2 " in note for note in dataset.info["notes"])
 
 
 @pytest.mark.parametrize("kind", ["black", "blue", "dim"])

@@ -218,6 +218,7 @@ class _Cleaning:
         # left out for its box or its weight.
         bare = old is None and row["shard"] is not None
         if bare and row["problem"] in {"unlisted", "bad_label"}:
+            self._change(row, "include", row["excluded"], None, why)
             row["problem"] = row["excluded"] = None
 
     def _voted(self, votes: list[float] | None) -> str | None:
@@ -234,8 +235,9 @@ class _Cleaning:
                 self._change(row, "relabel", label, row["label"], "merged")
             # Else the folder would undo it the next time.
             row["folder_label"] = self.rules.merge.get(row["folder_label"], row["folder_label"])
-            if row["votes"]:
-                row["votes"] = _merged(row["votes"], self.rules.merge)
+            if row["votes"] and (votes := _merged(row["votes"], self.rules.merge)) != row["votes"]:
+                self._change(row, "votes", row["votes"], votes, "merged")
+                row["votes"] = votes
 
     def _filter(self) -> None:
         gone = [row for row in self.rows if row["label"] in self.rules.without]

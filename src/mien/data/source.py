@@ -27,6 +27,7 @@ _BAD_MEMBER = (
     NotImplementedError,
 )
 # No image or label file is larger; a small archive can claim to hold terabytes.
+_OTHER_ARCHIVES = frozenset({".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 _MAX_BYTES: Final = 1 << 28
 
 
@@ -52,6 +53,7 @@ class FileTree:
         alone: whether ``root`` is a single file.
         images: the relative path of each image file, with ``/``, sorted.
         others: likewise for the files that ``also`` asks for.
+        strangers: likewise for all others: by their names they are neither.
         notes: which folders and archives were not looked into, and why.
 
     Raises:
@@ -76,6 +78,10 @@ class FileTree:
         listed = sorted(self._members)
         self.images = [path for path in listed if _suffix(path) in IMAGE_SUFFIXES]
         self.others = [path for path in listed if _suffix(path) not in IMAGE_SUFFIXES]
+        self.strangers = sorted(self._no_images)
+        for path in self.strangers:
+            if _suffix(path) in _OTHER_ARCHIVES:
+                self.notes.append(f"{self.where(path)}: an archive that is no zip: unpack it first")
 
     def __enter__(self) -> Self:
         return self

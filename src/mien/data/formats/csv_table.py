@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from mien.data.dataset import MANIFEST_SCHEMA
-from mien.data.formats.finding import Images, folder_of, unlisted
+from mien.data.formats.finding import Images, Place, folder_of, unlisted
 from mien.data.formats.reading import (
     NO_CODES,
+    SPLIT_COLUMNS,
+    SUBJECT_COLUMNS,
     Format,
     Item,
     Reading,
@@ -21,6 +23,7 @@ from mien.data.formats.reading import (
     open_around,
     shown,
     split_named,
+    split_of,
 )
 from mien.data.formats.tables import Table, box_of, header, number, numbers
 from mien.data.source import FileTree
@@ -47,7 +50,8 @@ _PATHS = (
 )
 _NO_NUMBER = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "none"})
 _LABELS = ("label", "emotion", "expression")
-_SPLITS = ("split", "subset", "usage")
+_MAYBE_SPLITS = ("set", "partition", "phase", "data_split", "dataset", "fold")
+"""Columns that mean splits where each of their cells names one."""
 _BOXES: Sequence[tuple[str, ...]] = (
     ("box",),
     ("x", "y", "w", "h"),
@@ -106,8 +110,10 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         table = Table(tree, path, ())
         columns = _columns(table)
         images = Images(tree)
-        named = _named(images, table, columns.path)
-        notes = tuple(_notes(columns, named, frozenset(tree.images)))
+        places = _places(images, table, columns.path)
+        named = Counter(place.path for place in places)
+        shares = _boxes_are_shares(table, columns)
+        notes = tuple(_notes(columns, places, frozenset(tree.images), shares=shares))
         # Beside a csv that was named by itself may lie anything.
         others = [] if given else [path for path in tree.images if path not in named]
         items = chain(_items(images, table, columns, codes), unlisted(tree, others))
@@ -120,16 +126,40 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             words=columns.words,
             notes=notes,
             looked_beyond_table=not given,
+            relative_boxes=shares,
         )
 
 
-def _named(images: Images, table: Table, column: str) -> Counter[str]:
-    """Count the rows that name each file."""
+def _places(images: Images, table: Table, column: str) -> list[Place]:
+    """Return which file each row names."""
     folder = folder_of(table.path)
-    return Counter(images.at(cell, folder).path for _, (cell,) in table.rows(column))
+    return [images.at(cell, folder) for _, (cell,) in table.rows(column)]
 
 
-def _notes(columns: _Columns, named: Counter[str], images: Collection[str]) -> Iterator[str]:
+def _boxes_are_shares(table: Table, columns: _Columns) -> bool:
+    """Whether no box reaches beyond 1: as pixels, each would be a single one."""
+    cells = (_parts(cells) for _, cells in table.rows(*columns.box))
+    boxes = [edges for edges in map(numbers, filter(None, cells)) if edges]
+    return bool(boxes) and all(min(box) > -1 and max(box) <= 1 for box in boxes)
+
+
+def _notes(
+    columns: _Columns, places: Sequence[Place], images: Collection[str], *, shares: bool
+) -> Iterator[str]:
+    named = Counter(place.path for place in places)
+    if by_name := sum(place.located == "name" for place in places):
+        yield (
+            f"Rows whose image was found by its name, or by the end of its path: {by_name:,} "
+            "('located' in the manifest)."
+        )
+    if _plain(columns.subject) not in {"", "subject"}:
+        yield f"People, who each stay in one split, by column {shown(columns.subject)}."
+    if columns.split and _plain(columns.split) not in SPLIT_COLUMNS:
+        yield f"Splits by column {shown(columns.split)}."
+    if len(columns.votes) > 1:
+        yield f"Votes by columns {', '.join(filter(None, columns.votes))}."
+    if shares:
+        yield "No box reaches beyond 1: they were read as shares of the image's sides."
     if columns.left_out:
         yield _LEFT_OUT.format(", ".join(columns.left_out))
     yield from columns.almost
@@ -174,13 +204,17 @@ def _columns(table: Table) -> _Columns:
                 f"{table.where}: column {names[0]!r} is missing (or {', '.join(names[1:])}); the "
                 f"first line, which names the columns, has {shown(', '.join(table.columns))}"
             )
-    split, subject, weight = first(*_SPLITS), first("subject"), first("weight")
+    maybe = (own[name] for name in _MAYBE_SPLITS if name in own)
+    split = first(*SPLIT_COLUMNS) or next(
+        (name for name in maybe if _names_splits(table, name)), ""
+    )
+    subject, weight = first(*SUBJECT_COLUMNS), first("weight")
     known = next((names for names in (*_BOXES, *_CORNERS) if own.keys() >= set(names)), ())
     box, corners = tuple(own[name] for name in known), known in _CORNERS
     told = {path, label, split, subject, weight, first("votes"), *box}
     rest = [name for name in own.values() if name not in told]
     numeric, almost = _numeric(table, rest)
-    votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric)
+    votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric, label)
     values = [n for n in numeric if n not in votes and n not in MANIFEST_SCHEMA.names]
     others = [name for name in rest if name not in votes and name not in values]
     words = _of_few_words(table, [n for n in others if n not in MANIFEST_SCHEMA.names])
@@ -198,6 +232,10 @@ def _plain(column: str) -> str:
 
 def _names_emotions(table: Table, column: str) -> bool:
     return any(find_alias(cell) for _, (cell,) in table.rows(column))
+
+
+def _names_splits(table: Table, column: str) -> bool:
+    return all(split_named(cell) for _, (cell,) in table.rows(column))
 
 
 def _numeric(table: Table, columns: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -250,8 +288,12 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _of_emotions(table: Table, numeric: Sequence[str]) -> tuple[str, ...]:
-    """Return the vote column of each emotion, empty where it has none; nothing without votes."""
+def _of_emotions(table: Table, numeric: Sequence[str], label: str) -> tuple[str, ...]:
+    """Return the vote column of each emotion, empty where it has none; nothing without votes.
+
+    A few may measure something else, such as how much somebody smiles: votes are there for all
+    labels in use, or for most of the emotions that there are.
+    """
     found: dict[str, str] = {}
     for name in numeric:
         if emotion := find_alias(name):
@@ -261,8 +303,9 @@ def _of_emotions(table: Table, numeric: Sequence[str]) -> tuple[str, ...]:
                     f"{emotion}; keep one"
                 )
             found[emotion] = name
-    # A single one may measure something else: how much somebody smiles.
-    return tuple(found.get(emotion, "") for emotion in EMOTIONS) if len(found) > 1 else ()
+    used = {find_alias(cell) for _, (cell,) in table.rows(label)} - {None}
+    enough = len(found) > len(EMOTIONS) // 2 or (len(found) > 1 and used and used <= found.keys())
+    return tuple(found.get(emotion, "") for emotion in EMOTIONS) if enough else ()
 
 
 def _items(
@@ -296,12 +339,13 @@ def _items(
             excluded = None
         sample = Sample(
             place.path,
-            split_named(split),
+            split_named(split) if columns.split else split_of(images.tree, place.path),
             label,
             votes=votes or (),
             excluded=excluded,
             box=box,
             given=given,
+            folder_label=emotion_of_folder(place.path, codes) if place.located else None,
             subject=subject or None,
             weight=None if excluded else weight,
             problem="bad_label" if excluded else None,

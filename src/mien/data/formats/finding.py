@@ -18,6 +18,7 @@ from mien.data.formats.reading import (
     image_loader,
     missing,
     split_of,
+    split_of_folder,
 )
 from mien.data.source import FileTree
 from mien.records import Sample
@@ -101,9 +102,13 @@ class Images:
 
     Args:
         tree: the files.
+
+    Attributes:
+        tree: the files.
     """
 
     def __init__(self, tree: FileTree) -> None:
+        self.tree = tree
         self._finder = Finder(tree.images)
         self._load = image_loader(tree)
 
@@ -125,7 +130,8 @@ class Images:
         """Return the image at a path relative to a folder, which ends with ``/`` or is empty.
 
         A bare name that no image there has means the only image of that name, wherever it is. So
-        does a path from the root of some machine: as much of its end as there is an image of.
+        does a path from the root of some machine: as much of its end as there is an image of,
+        unless their folders name different splits or emotions.
         """
         named = inside(name, folder)
         if named is None:
@@ -143,7 +149,7 @@ class Images:
             return self._nowhere(name)
         ends = ("/".join(parts[start:]) for start in range(len(parts)))
         for end in filter(None, ends):
-            if found := self._finder.ending(end):
+            if found := [file for file in self._finder.ending(end) if _may_be(path, file)]:
                 return self._place(end, found, located="name")
         return self._nowhere(name)
 
@@ -161,6 +167,14 @@ class Images:
         if not name.strip():
             return Place("(a row without a path)", None, missing("its row names no file"))
         return Place(name, None, missing(OUTSIDE))
+
+
+def _may_be(path: str, file: str) -> bool:
+    """Whether the folders of two paths do not name different splits or emotions."""
+    return all(
+        None in (pair := (read(path), read(file))) or pair[0] == pair[1]
+        for read in (split_of_folder, emotion_of_folder)
+    )
 
 
 def unlisted(tree: FileTree, paths: Iterable[str]) -> Iterator[Item]:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mien.data.formats.face_names import subject_in, subjects_by_name
@@ -13,6 +13,7 @@ from mien.data.formats.reading import (
     Format,
     Reading,
     emotion_of_folder,
+    emotions_of_folders,
     folder_around,
     image_loader,
     shown,
@@ -25,6 +26,8 @@ from mien.records import Sample
 
 __all__ = ["FOLDER", "sample_in_folder"]
 
+_OF_SYSTEMS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_DIFFER: Final = "mean different emotions"
 _TOLD: Final = 8
 """So many folders that mean nothing are named."""
 
@@ -41,13 +44,27 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             "that --codes explains; splits: train, valid, test)"
         )
     items = ((s, load(s.path)) for s in samples)
-    return Reading(len(samples), items, tree, notes=tuple(_notes(samples, naming)))
+    return Reading(len(samples), items, tree, notes=tuple(_notes(tree, samples, naming)))
 
 
-def _notes(samples: Sequence[Sample], naming: re.Pattern[str] | None) -> Iterator[str]:
-    """Tell which folders mean nothing, and whether names tell people."""
-    unnamed = Counter(folder_around(sample.path) for sample in samples if not sample.label)
+def _notes(
+    tree: FileTree, samples: Sequence[Sample], naming: re.Pattern[str] | None
+) -> Iterator[str]:
+    """Tell which folders mean nothing, what was passed over, and whether names tell people."""
+    unnamed = Counter[str]()
+    differ = Counter[str]()
+    for sample in samples:
+        if sample.excluded and sample.excluded.endswith(_DIFFER):
+            differ[folder_of(sample.path)] += 1
+        elif not sample.label:
+            unnamed[folder_around(sample.path)] += 1
     del unnamed[""]
+    if differ:
+        yield (
+            f"Images in folders of different emotions, which were left out: {differ.total():,}, "
+            f"such as those in {shown(next(iter(differ)))}: rename the folders that mean no "
+            "emotion."
+        )
     if unnamed:
         told = ", ".join(f"{shown(name)} ({n:,})" for name, n in unnamed.most_common(_TOLD))
         more = f" and {len(unnamed) - _TOLD:,} more" if len(unnamed) > _TOLD else ""
@@ -55,6 +72,15 @@ def _notes(samples: Sequence[Sample], naming: re.Pattern[str] | None) -> Iterato
             f"Folders that name no emotion: {told}{more}. --codes 'NAME=anger,...' says what they "
             "mean."
         )
+    among = {folder_of(sample.path) for sample in samples if sample.label}
+    strangers = Counter(
+        PurePosixPath(path).suffix.lower() or "no suffix"
+        for path in tree.strangers
+        if folder_of(path) in among and folder_around(path + "/") not in _OF_SYSTEMS
+    )
+    if strangers:
+        told = ", ".join(f"{suffix} {n:,}" for suffix, n in strangers.most_common(_TOLD))
+        yield f"Files beside the images whose names are none of images, passed over: {told}."
     if naming:
         yield "By the names of the files each person stays in one split."
 
@@ -63,8 +89,12 @@ def sample_in_folder(
     tree: FileTree, path: str, codes: Mapping[str, str], naming: re.Pattern[str] | None
 ) -> Sample:
     """Return an image whose emotion its folder names, and whose person its name, if any does."""
-    emotion, folder = emotion_of_folder(path, codes), folder_around(path)
-    why = f"folder {shown(folder)} names no emotion" if folder else "in no emotion's folder"
+    told, folder = emotions_of_folders(path, codes), folder_around(path)
+    emotion = emotion_of_folder(path, codes)
+    if told:
+        why = f"folders {' and '.join(map(shown, told))} {_DIFFER}"
+    else:
+        why = f"folder {shown(folder)} names no emotion" if folder else "in no emotion's folder"
     return Sample(
         path,
         split_of(tree, path),

@@ -12,11 +12,14 @@ import pyarrow.parquet as pq
 
 from mien.data.formats.reading import (
     NO_CODES,
+    SPLIT_COLUMNS,
+    SUBJECT_COLUMNS,
     Format,
     Item,
     Load,
     Reading,
     missing,
+    no_split,
     open_tree,
     shown,
     split_named,
@@ -45,6 +48,9 @@ class _File:
     label: str
     names: Sequence[str] | None  # what its label ids mean; None: its labels are names, or coded
     split: Split | None
+    splits: str | None  # the column of each row's split, where there is one
+    subjects: str | None  # likewise, the person's
+    left_out: Sequence[str]
 
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
@@ -55,7 +61,10 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
                 f"{source}: no Parquet file here; expected train-00000-of-00001.parquet and so on"
             )
         files = [_open(tree, path, codes) for path in paths]
-        return Reading(sum(file.rows for file in files), _items(tree, files, codes), tree)
+        left_out = sorted({name for file in files for name in file.left_out})
+        notes = (f"Columns left out: {', '.join(left_out)}.",) if left_out else ()
+        rows = sum(file.rows for file in files)
+        return Reading(rows, _items(tree, files, codes), tree, notes=notes)
 
 
 def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
@@ -76,12 +85,20 @@ def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
     label = next((name for name in labels if _names_emotions(schema, name)), labels[0])
     names = _class_names(schema, label)
     coded = bool(codes) and pa.types.is_integer(_label_type(schema, label))
-    if names is None and not coded and not _holds_text(schema, label):
+    if names is None and not coded and not _text(schema, label):
         raise DatasetError(
             f"{where}: labels are {_label_type(schema, label)} without names; expected names, or "
             "ids that the schema names (ClassLabel) or --codes explains"
         )
-    return _File(path, rows, image, label, names, _split(tree, path))
+    splits = next(
+        (n for n in schema.names if n.lower() in SPLIT_COLUMNS and _text(schema, n)), None
+    )
+    subjects = next(
+        (n for n in schema.names if n.lower() in SUBJECT_COLUMNS and _names(schema, n)), None
+    )
+    used = {image, label, splits, subjects}
+    left_out = [name for name in schema.names if name not in used]
+    return _File(path, rows, image, label, names, _split(tree, path), splits, subjects, left_out)
 
 
 def _columns(schema: pa.Schema, known: Sequence[str], where: str) -> list[str]:
@@ -102,7 +119,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _names_emotions(schema: pa.Schema, label: str) -> bool:
-    return _holds_text(schema, label) or _class_names(schema, label) is not None
+    return _text(schema, label) or _class_names(schema, label) is not None
 
 
 def _label_type(schema: pa.Schema, label: str) -> pa.DataType:
@@ -110,9 +127,14 @@ def _label_type(schema: pa.Schema, label: str) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _holds_text(schema: pa.Schema, label: str) -> bool:
-    kind = _label_type(schema, label)
+def _text(schema: pa.Schema, column: str) -> bool:
+    kind = _label_type(schema, column)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _names(schema: pa.Schema, column: str) -> bool:
+    """Whether a column holds what people may be called by."""
+    return _text(schema, column) or bool(pa.types.is_integer(_label_type(schema, column)))
 
 
 def _class_names(schema: pa.Schema, label: str) -> Sequence[str] | None:
@@ -134,28 +156,37 @@ def _split(tree: FileTree, path: str) -> Split | None:
 
 def _items(tree: FileTree, files: Sequence[_File], codes: Mapping[str, str]) -> Iterator[Item]:
     for file in files:
-        for row, (image, given) in enumerate(_rows(tree, file)):
+        for row, (image, given, split, subject) in enumerate(_rows(tree, file)):
             label, excluded = _emotion(given, file.names, codes)
+            if split and not split_named(split):
+                # Left open, it might land in the wrong one.
+                excluded = no_split(file.splits or "", split)
             sample = Sample(
                 f"{file.path}/{row:05d}",
-                file.split,
+                split_named(split) if split else file.split,
                 label,
                 excluded=excluded,
                 given=None if given is None else str(given),
+                subject=None if subject is None else str(subject),
                 problem="bad_label" if excluded else None,
             )
             yield sample, _loader(image)
 
 
-def _rows(tree: FileTree, file: _File) -> Iterator[tuple[Any, Any]]:
+def _rows(tree: FileTree, file: _File) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """Give each row's image, label, split and subject, None for what there is no column of."""
+    columns = (file.image, file.label, file.splits, file.subjects)
     with tree.open(file.path) as stream:
         try:
             batches = pq.ParquetFile(stream).iter_batches(
-                _BATCH_ROWS, columns=[file.image, file.label]
+                _BATCH_ROWS, columns=[name for name in columns if name]
             )
             for batch in batches:
-                images, labels = batch.column(file.image), batch.column(file.label)
-                yield from zip(images.to_pylist(), labels.to_pylist(), strict=True)
+                cells = (
+                    batch.column(name).to_pylist() if name else [None] * batch.num_rows
+                    for name in columns
+                )
+                yield from zip(*cells, strict=True)
         except pa.ArrowException as error:
             raise _damaged(tree.where(file.path), error) from None
 

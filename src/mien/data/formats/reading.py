@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -15,19 +16,22 @@ from numpy.typing import NDArray
 from mien.data.source import FileTree, MissingImageError
 from mien.errors import ImageError
 from mien.images import read_image
-from mien.labels import find_meaning, whole
+from mien.labels import find_alias, find_meaning, whole
 from mien.preprocess import InputSpec
 from mien.records import Sample, Split
 
 __all__ = [
     "FER2013_USAGE",
     "NO_CODES",
+    "SPLIT_COLUMNS",
+    "SUBJECT_COLUMNS",
     "TABLE_SUFFIXES",
     "Format",
     "Item",
     "Load",
     "Reading",
     "emotion_of_folder",
+    "emotions_of_folders",
     "folder_around",
     "image_loader",
     "missing",
@@ -52,6 +56,20 @@ TABLE_SUFFIXES: Final = frozenset(
 
 NO_CODES: Mapping[str, str] = MappingProxyType({})
 """What numeric labels mean where nobody says it."""
+
+SPLIT_COLUMNS = ("split", "subset", "usage")
+SUBJECT_COLUMNS = (
+    "subject",
+    "subject_id",
+    "person",
+    "person_id",
+    "participant",
+    "participant_id",
+    "identity",
+    "actor",
+    "actor_id",
+)
+"""What tables call the splits and the people of their images."""
 
 FER2013_USAGE: Mapping[str, Split] = MappingProxyType(
     {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}
@@ -169,14 +187,13 @@ def no_split(column: str, cell: str) -> str:
 def split_of_folder(path: str) -> Split | None:
     """Return the split that the outermost telling folder of a path names, or None.
 
-    A folder that is called after a split goes before one whose name only begins with it.
+    A folder that is called after a split goes before one whose name only begins with it, which
+    counts around those of emotions only: within, it may be a person's, ``happy/Dev Patel``.
     """
     folders = path.split("/")[:-1]
-    for read in (split_named, _split_begun):
-        for folder in folders:
-            if split := read(folder):
-                return split
-    return None
+    around = takewhile(lambda folder: find_alias(folder) is None, folders)
+    splits = chain(map(split_named, folders), map(_split_begun, around))
+    return next(filter(None, splits), None)
 
 
 def _split_begun(name: str) -> Split | None:
@@ -191,12 +208,20 @@ def split_of(tree: FileTree, path: str) -> Split | None:
 
 
 def emotion_of_folder(path: str, codes: Mapping[str, str] = NO_CODES) -> str | None:
-    """Return the emotion that the innermost telling folder of a path names, or None.
+    """Return the emotion that the folders of a path name; None: they name none, or several."""
+    told = set(emotions_of_folders(path, codes).values())
+    return told.pop() if len(told) == 1 else None
+
+
+def emotions_of_folders(path: str, codes: Mapping[str, str] = NO_CODES) -> dict[str, str]:
+    """Return the emotion of each folder of a path that names one, from the outermost on.
 
     Numbers tell only where there are codes for them, and no folder has a name that tells.
     """
-    folders = sorted(path.split("/")[-2::-1], key=lambda folder: whole(folder) is not None)
-    return next(filter(None, (find_meaning(folder, codes) for folder in folders)), None)
+    folders = path.split("/")[:-1]
+    told = {folder: emotion for folder in folders if (emotion := find_meaning(folder, codes))}
+    named = {folder: emotion for folder, emotion in told.items() if whole(folder) is None}
+    return named or told
 
 
 def folder_around(path: str) -> str:
