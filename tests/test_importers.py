@@ -1134,6 +1134,35 @@ def test_a_csv_over_folders_of_splits_and_emotions_heeds_them(tmp_path: Path) ->
     assert audit_dataset(dataset).summary["folder_label_disagree"] == 1
 
 
+@pytest.mark.parametrize(
+    ("names", "before"),
+    [
+        (("train.csv", "val.csv", "test.csv"), "images/"),
+        (("train/metadata.csv", "valid/metadata.csv", "test/metadata.csv"), ""),
+    ],
+)
+def test_csvs_of_splits_are_one_source(tmp_path: Path, names: Sequence[str], before: str) -> None:
+    source = tmp_path / "s"
+    for number, name in enumerate(names):
+        table = source / name
+        for face in range(2):
+            file = table.parent / before / f"{number}{face}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_image(file, _image(2 * number + face, (20, 20, 3)))
+        rows = [f"{before}{number}{face}.png,{face},{('sad', 'joy')[face]}" for face in range(2)]
+        table.write_text("\n".join(["file_name,age,label", *rows]) + "\n")
+    assert recognise(source)[0] == "csv"
+    dataset = _import("csv", source)
+    splits = {name[0]: row["split"] for name, row in _rows(dataset).items()}
+    assert splits == {"0": "train", "1": "valid", "2": "test"}
+    assert dataset.column("label") == ["sadness", "happiness"] * 3
+    assert dataset.column("age") == [0.0, 1.0] * 3
+    assert not dataset.info["excluded"]["test"]
+    (source / names[1]).write_text("file_name,emotion\n")
+    with pytest.raises(DatasetError, match="other columns than"):
+        import_dataset("csv", source, tmp_path / "out")
+
+
 @pytest.mark.parametrize("column", ["Set", "partition", "fold"])
 def test_columns_that_name_nothing_but_splits_are_splits(tmp_path: Path, column: str) -> None:
     dataset = _table(tmp_path, f"path,label,{column}", ["sad,val", "sad,Train", "happy,TEST"])

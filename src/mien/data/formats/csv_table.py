@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mien.data.dataset import MANIFEST_SCHEMA
@@ -24,13 +24,14 @@ from mien.data.formats.reading import (
     shown,
     split_named,
     split_of,
+    split_of_folder,
 )
 from mien.data.formats.tables import Table, box_of, header, number, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.labels import EMOTIONS, find_alias, find_meaning
 from mien.preprocess import InputSpec
-from mien.records import Box, Sample
+from mien.records import Box, Sample, Split
 
 __all__ = ["CSV"]
 
@@ -99,15 +100,54 @@ class _Columns:
     almost: tuple[str, ...]  # what to say of those that hold numbers but for a few cells
 
 
+class _Tables:
+    """One csv, or several of the same columns, each of one split, read as one.
+
+    Args:
+        tree: the files that they are among.
+        paths: theirs.
+
+    Attributes:
+        parts: each table, and the split that its name or folder says; None where it is the only.
+        columns: the names of the columns.
+        where: their places as messages name them.
+
+    Raises:
+        DatasetError: one cannot be read, or they differ in their columns.
+    """
+
+    def __init__(self, tree: FileTree, paths: Sequence[str]) -> None:
+        tables = [Table(tree, path, ()) for path in paths]
+        splits = [_split_of_table(path) if len(paths) > 1 else None for path in paths]
+        self.parts = list(zip(tables, splits, strict=True))
+        self.columns = tables[0].columns
+        self.where = ", ".join(table.where for table in tables)
+        if other := next((t for t in tables if {*t.columns} != {*self.columns}), None):
+            raise DatasetError(
+                f"{other.where}: other columns than {tables[0].where}; expected the same, or give "
+                "one csv itself"
+            )
+
+    @property
+    def count(self) -> int:
+        """How many rows they have."""
+        return sum(table.count for table, _ in self.parts)
+
+    def rows(self, *columns: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Give the rows of all, as `Table.rows` does."""
+        return chain.from_iterable(table.rows(*columns) for table, _ in self.parts)
+
+
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     with open_around(source) as (tree, given):
-        path = given or _only_csv(tree)
-        if path is None:
+        paths = [given] if given else _csvs(tree)
+        if not paths:
+            found = ", ".join(_all_csvs(tree)[:5])
             raise DatasetError(
-                f"{source}: expected one csv here, of path and label, found "
-                f"{_csvs(tree) or 'none'}; give the csv itself"
+                f"{source}: expected one csv here, of path and label, or one a split (train.csv, "
+                f"valid.csv, test.csv), found {found or 'none'}; give the csv itself"
             )
-        table = Table(tree, path, ())
+        table = _Tables(tree, paths)
         columns = _columns(table)
         images = Images(tree)
         places = _places(images, table, columns.path)
@@ -130,13 +170,16 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         )
 
 
-def _places(images: Images, table: Table, column: str) -> list[Place]:
+def _places(images: Images, table: _Tables, column: str) -> list[Place]:
     """Return which file each row names."""
-    folder = folder_of(table.path)
-    return [images.at(cell, folder) for _, (cell,) in table.rows(column)]
+    return [
+        images.at(cell, folder_of(part.path))
+        for part, _ in table.parts
+        for _, (cell,) in part.rows(column)
+    ]
 
 
-def _boxes_are_shares(table: Table, columns: _Columns) -> bool:
+def _boxes_are_shares(table: _Tables, columns: _Columns) -> bool:
     """Whether no box reaches beyond 1: as pixels, each would be a single one."""
     cells = (_parts(cells) for _, cells in table.rows(*columns.box))
     boxes = [edges for edges in map(numbers, filter(None, cells)) if edges]
@@ -175,17 +218,24 @@ def _notes(
         )
 
 
-def _csvs(tree: FileTree) -> str:
-    return ", ".join([path for path in tree.others if path.lower().endswith(".csv")][:5])
+def _all_csvs(tree: FileTree) -> list[str]:
+    return [path for path in tree.others if path.lower().endswith(".csv")]
 
 
-def _only_csv(tree: FileTree) -> str | None:
-    tables = [path for path in tree.others if path.lower().endswith(".csv")]
+def _csvs(tree: FileTree) -> list[str]:
+    """Return the only csv, at the top where one lies there, or those of splits; else nothing."""
+    tables = _all_csvs(tree)
     tables = [path for path in tables if "/" not in path] or tables
-    return tables[0] if len(tables) == 1 else None
+    splits = {_split_of_table(path) for path in tables}
+    return tables if len(tables) == 1 or None not in splits else []
 
 
-def _columns(table: Table) -> _Columns:
+def _split_of_table(path: str) -> Split | None:
+    """Return the split that a csv's name or, as of metadata.csv, its folder says."""
+    return split_named(PurePosixPath(path).stem) or split_of_folder(path)
+
+
+def _columns(table: _Tables) -> _Columns:
     twice = [name for name, n in Counter(map(_plain, table.columns)).items() if name and n > 1]
     if twice:
         raise DatasetError(f"{table.where}: column {twice[0]!r} is there twice; rename one")
@@ -230,15 +280,15 @@ def _plain(column: str) -> str:
     return re.sub(r"[\s_-]+", "_", column.lower())
 
 
-def _names_emotions(table: Table, column: str) -> bool:
+def _names_emotions(table: _Tables, column: str) -> bool:
     return any(find_alias(cell) for _, (cell,) in table.rows(column))
 
 
-def _names_splits(table: Table, column: str) -> bool:
+def _names_splits(table: _Tables, column: str) -> bool:
     return all(split_named(cell) for _, (cell,) in table.rows(column))
 
 
-def _numeric(table: Table, columns: Sequence[str]) -> tuple[list[str], list[str]]:
+def _numeric(table: _Tables, columns: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the columns that hold numbers and nothing else, but for what stands for none.
 
     And what to say of those that only a few cells keep from it.
@@ -266,7 +316,7 @@ def _numeric(table: Table, columns: Sequence[str]) -> tuple[list[str], list[str]
     return [name for name in columns if filled[name] and name not in others], almost
 
 
-def _of_few_words(table: Table, columns: Sequence[str]) -> list[str]:
+def _of_few_words(table: _Tables, columns: Sequence[str]) -> list[str]:
     """Return the columns that hold few different words, as groups have."""
     found: dict[str, set[str]] = {name: set() for name in columns}
     for _, cells in table.rows(*columns):
@@ -288,7 +338,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _of_emotions(table: Table, numeric: Sequence[str], label: str) -> tuple[str, ...]:
+def _of_emotions(table: _Tables, numeric: Sequence[str], label: str) -> tuple[str, ...]:
     """Return the vote column of each emotion, empty where it has none; nothing without votes.
 
     A few may measure something else, such as how much somebody smiles: votes are there for all
@@ -309,7 +359,18 @@ def _of_emotions(table: Table, numeric: Sequence[str], label: str) -> tuple[str,
 
 
 def _items(
-    images: Images, table: Table, columns: _Columns, codes: Mapping[str, str]
+    images: Images, tables: _Tables, columns: _Columns, codes: Mapping[str, str]
+) -> Iterator[Item]:
+    for table, own_split in tables.parts:
+        yield from _items_of(images, table, own_split, columns, codes)
+
+
+def _items_of(
+    images: Images,
+    table: Table,
+    own_split: Split | None,
+    columns: _Columns,
+    codes: Mapping[str, str],
 ) -> Iterator[Item]:
     folder = folder_of(table.path)
     one = (columns.path, columns.label, columns.split, columns.subject, columns.weight)
@@ -320,6 +381,7 @@ def _items(
     for _, cells in table.rows(*wanted):
         path, given, split, subject, weighs = cells[: len(one)]
         place = images.at(path, folder)
+        around = split_of(images.tree, place.path)
         label = find_meaning(given, codes)
         votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
         box_cells = _parts(cells[boxes:values])
@@ -339,7 +401,7 @@ def _items(
             excluded = None
         sample = Sample(
             place.path,
-            split_named(split) if columns.split else split_of(images.tree, place.path),
+            split_named(split) or own_split or (None if columns.split else around),
             label,
             votes=votes or (),
             excluded=excluded,
@@ -395,9 +457,10 @@ def _values(names: Sequence[str], cells: Sequence[str]) -> Mapping[str, float]:
 
 
 def _recognise(tree: FileTree) -> str | None:
-    path = _only_csv(tree)
-    if path is None:
+    paths = _csvs(tree)
+    if not paths:
         return None
+    path = paths[0]
     names = {_plain(name): name for name in header(tree, path)}
     named, label = (
         next((names[n] for n in known if n in names), "") for known in (_PATHS, _LABELS)
@@ -406,7 +469,7 @@ def _recognise(tree: FileTree) -> str | None:
         return None
     if not tree.alone and not _first_is_there(tree, path, named):
         return None
-    return f"{path} has {named} and {label}"
+    return f"{', '.join(paths)}: {named} and {label}"
 
 
 def _first_is_there(tree: FileTree, path: str, column: str) -> bool:
