@@ -150,6 +150,21 @@ def test_the_test_image_stays_and_its_copy_goes(dirty: Dataset, tmp_path: Path) 
     assert "Train/neutral/mirrored.png" not in paths
 
 
+def test_what_nobody_is_judged_by_takes_no_picture_from_training(
+    dirty: Dataset, tmp_path: Path
+) -> None:
+    """As a near copy of a test image on whose emotion nobody agreed."""
+    excluded = [
+        "no majority" if path == "Test/neutral/48.png" else why
+        for path, why in zip(dirty.column("path"), dirty.column("excluded"), strict=True)
+    ]
+    unjudged = dirty.with_column("excluded", excluded)
+    for kind in ("leak", "near_duplicate"):
+        cleaned, _ = _clean(unjudged, tmp_path / kind, Rules(drop=(kind,)))
+        assert "Train/neutral/mirrored.png" in cleaned.column("path")
+        assert "Test/neutral/48.png" not in cleaned.column("path")
+
+
 def test_leaks_take_not_all_that_trains(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     lines = ["path,label,split,subject"]

@@ -288,6 +288,16 @@ def test_auto_says_where_several_tables_lie(tmp_path: Path) -> None:
         recognise(tmp_path)
 
 
+def test_auto_tells_what_there_is_instead(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json", "faces.tar", "readme"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(DatasetError) as raised:
+        recognise(tmp_path)
+    told = str(raised.value)
+    assert "found 2 .json, 1 .tar, 1 without a suffix; " in told
+    assert "faces.tar: an archive that is no zip: unpack it first; a csv" in told
+
+
 def test_auto_knows_nothing_of_strange_folders(tmp_path: Path) -> None:
     _image(tmp_path / "holiday/beach.png", 1)
     with pytest.raises(DatasetError, match="no layout that mien knows"):

@@ -10,7 +10,7 @@ the same rules changes nothing more.
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import reduce
 from pathlib import Path
@@ -266,15 +266,15 @@ class _Cleaning:
                     if finding.kind in _OF_COPIES or self.rows[row]["id"] not in self.decided:
                         reasons.setdefault(row, why)
         doomed = [self.rows[i] for i in sorted(reasons)]
-        self._expect_training(kinds, doomed)
+        self._expect_training(self.rows[i] for i, why in reasons.items() if why.startswith("leak"))
         for i in sorted(reasons):
             self._change(self.rows[i], "drop", self.rows[i], None, reasons[i])
         self._remove(doomed)
 
-    def _expect_training(self, kinds: set[str], doomed: list[Row]) -> None:
+    def _expect_training(self, leaking: Iterable[Row]) -> None:
         """Refuse to drop all that trains: where everybody is in every split, all of it leaks."""
         learns = {row["id"] for row in self.rows if row["split"] == "train" and not row["excluded"]}
-        if "leak" in kinds and learns and learns <= {row["id"] for row in doomed}:
+        if learns and learns <= {row["id"] for row in leaking}:
             raise DatasetError(
                 f"{self.dataset.path}: every training image shares its picture or person with "
                 "another split; expected --split 80/10/10, which draws splits anew without leaks, "
@@ -318,11 +318,14 @@ class _Cleaning:
             else:
                 yield i, f"{finding.kind} of {self.rows[kept.get(label, first)]['path']}"
 
-    def _worth(self, i: int) -> tuple[int, bool, bool, str]:
-        """Order rows of one picture: held-out splits first, what is used, what was looked at."""
+    def _worth(self, i: int) -> tuple[bool, int, bool, str]:
+        """Order rows of one picture: what is used first, held-out splits, what was looked at.
+
+        What nobody is judged by is no leak, and what is learnt need not go for it.
+        """
         row = self.rows[i]
         unused, unseen = row["excluded"] is not None, row["id"] not in self.decided
-        return -SPLITS.index(row["split"]), unused, unseen, row["path"]
+        return unused, -SPLITS.index(row["split"]), unseen, row["path"]
 
     def _draw_splits(self, shares: tuple[float, float, float]) -> None:
         drawn = draw_splits(

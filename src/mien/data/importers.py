@@ -4,11 +4,12 @@ A format's reader gives samples without opening an image; decoding, hashing, pac
 splits and keeping them apart happen here, once, for all formats.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from mien.records import Box, Detection, Sample, show_path
 
 __all__ = ["import_dataset", "recognise"]
 
+_KINDS_TOLD: Final = 5
+_NOTES_TOLD: Final = 2
 _LOOKED_AT: Final = 256
 """About so many images, spread evenly, tell how large those of a source are."""
 _SMALL: Final = (
@@ -180,6 +183,11 @@ def recognise(source: Path) -> tuple[str, str]:
                 return name, why
         tables = [path for path in tree.others if path.lower().endswith(".csv")]
         folders = set(map(folder_around, tree.images))
+        seen = Counter(
+            PurePosixPath(path).suffix.lower() or "without a suffix"
+            for path in (*tree.images, *tree.others, *tree.strangers)
+        )
+        notes = tree.notes[:_NOTES_TOLD]
     if len(tables) > 1:
         raise DatasetError(
             f"{source}: {len(tables)} csv files ({', '.join(tables[:5])}): name the one to import, "
@@ -191,9 +199,11 @@ def recognise(source: Path) -> tuple[str, str]:
             "not guess: 'mien data import folder SRC --codes 0=anger,1=happy,...' says what they "
             "mean"
         )
+    found = ", ".join(f"{count:,} {kind}" for kind, count in seen.most_common(_KINDS_TOLD))
     raise DatasetError(
-        f"{source}: no layout that mien knows ({', '.join(FORMATS)}); a csv of path and label "
-        "takes any other"
+        f"{source}: no layout that mien knows ({', '.join(FORMATS)}); found {found or 'no file'}; "
+        + "".join(f"{note}; " for note in notes)
+        + "a csv of path and label takes any other"
     )
 
 

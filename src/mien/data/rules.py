@@ -33,9 +33,9 @@ class Rules:
         without: emotions whose rows go.
         where: conditions that every row must meet, ``relFCs<0.9``, ``gender=female``, of joined
             datasets ``part=mine``; rows without the value stay.
-        drop: kinds of findings. Of duplicates and near duplicates one is kept, in the split that
-            tests rather than in the one that learns; of a leak, what lies in that split stays; of
-            all other kinds everything goes.
+        drop: kinds of findings. Of duplicates and near duplicates one is kept that is in use, in
+            the split that tests rather than in the one that learns; of a leak, what lies in that
+            split stays; of all other kinds everything goes.
         split: the shares of train, valid and test to draw anew; None: splits stay.
         seed: another seed, another draw.
 
