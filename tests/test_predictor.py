@@ -80,6 +80,13 @@ def test_what_is_no_picture_is_told(recogniser: Recogniser, thing: Any) -> None:
         list(recogniser.predict_files("a.png"))
 
 
+def test_which_picture_of_a_batch_cannot_be_read_is_told(
+    recogniser: Recogniser, astronaut: NDArray[np.uint8]
+) -> None:
+    with pytest.raises(ImageError, match="picture 1, counted from 0: not a readable image"):
+        recogniser.batch([astronaut, b"x"])
+
+
 def test_text_names_no_picture(
     recogniser: Recogniser, astronaut: NDArray[np.uint8], tmp_path: Path
 ) -> None:

@@ -129,7 +129,7 @@ class Recogniser:
         """
         _expect_several(images)
         faces: list[list[Face]] = []
-        for pictures in self._batches(("", as_pixels(image)) for image in images):
+        for pictures in self._batches(("", pixels) for pixels in _all_pixels(images)):
             pixels = [read for _, read in pictures if isinstance(read, np.ndarray)]
             faces += [list(found) for found in self._recognise(pixels)]
         return faces
@@ -262,6 +262,14 @@ def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
             )
         return read_image(held)
     return checked_pixels(image)
+
+
+def _all_pixels(images: Iterable[ImageLike]) -> Iterator[NDArray[np.uint8]]:
+    for number, image in enumerate(images):
+        try:
+            yield as_pixels(image)
+        except ImageError as error:
+            raise ImageError(f"picture {number}, counted from 0: {error}") from None
 
 
 def _expect_several(images: object) -> None:
