@@ -409,6 +409,11 @@ def test_affectnet_yolo(tmp_path: Path) -> None:
     ("file", "text"),
     [
         ("data.yaml", "names: [angry, happy, person]"),
+        ("data.yaml", "names: [angry, # first\n happy, person]\nnc: 3"),
+        ("data.yaml", "nc: 3\nnames: # three\n\n- angry\n# and\n\n- happy\n- person\n"),
+        ("data.yml", "names: &n ['angry', 'happy', 'person']"),
+        ("data.yaml", "names:\n  '0': angry\n  '1': happy\n  '2': person\ntrain: images"),
+        ("faces.yaml", "names: [angry, happy, person]\ntrain: images"),
         ("data.yaml", 'nc: 3\n"names" : [\'angry\', "happy", person] # three'),
         ("data.yaml", "{nc: 3, names: [angry, happy, person]}"),
         ("dataset.yml", "names:\n  0: angry\n  1: happy\n  2: person\n"),
@@ -425,6 +430,8 @@ def test_yolo_takes_its_ids_from_where_they_are_named(
         _image(tmp_path / f"s/train/images/{i}.png", i)
         _text(tmp_path / f"s/train/labels/{i}.txt", f"{i} 0.5 0.5 0.5 0.25")
     (tmp_path / "s/docker.yaml").write_text("services: {web: {ports: [80]}}\n")
+    (tmp_path / "s/yolov5s.yaml").write_text("nc: 80\nbackbone: []\n")
+    (tmp_path / "s/ci.yaml").write_text("jobs:\n  names: [a, b]\ntrain: no\n")
     (tmp_path / "s" / file).write_bytes(text.encode(encoding))
     assert recognise(tmp_path / "s")[0] == "yolo"
     import_dataset("yolo", tmp_path / "s", tmp_path / "out")
@@ -438,7 +445,8 @@ def test_yolo_takes_its_ids_from_where_they_are_named(
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({"data.yaml": "nc: 7"}, "no names of the ids that can be read"),
+        ({"data.yaml": "nc: 7"}, "no name for each id that can be read"),
+        ({"data.yaml": "nc: 3\nnames: [angry, happy]"}, "no name for each id that can be read"),
         ({"data.yaml": "names: [angry]", "classes.txt": "happy"}, "names the ids otherwise than"),
     ],
 )
@@ -789,6 +797,17 @@ def test_parquet_columns_of_splits_and_people(tmp_path: Path) -> None:
     assert [sample.subject for sample in samples] == ["7", "7", None]
     assert samples[2].excluded == "split 'unknown' is none of train, valid and test"
     assert reading.notes == ("Columns left out: age.",)
+
+
+def test_parquet_columns_that_say_nothing_of_splits_or_people(tmp_path: Path) -> None:
+    columns = {"image": [b"x"] * 2, "label": ["joy"] * 2, "subset": ["web", "lab"]}
+    pq.write_table(pa.table(columns | {"subject": ["", ""]}), tmp_path / "train.parquet")
+    with FORMATS["parquet"].read(tmp_path) as reading:
+        samples = [sample for sample, _ in reading.items]
+    assert [(each.split, each.subject, each.excluded) for each in samples] == [
+        ("train", None, None)
+    ] * 2
+    assert reading.notes == ("Columns left out: subset.",)
 
 
 @pytest.mark.parametrize("name", ["image", "img", "img_bytes", "image_bytes"])

@@ -369,6 +369,7 @@ def test_any_damage_is_an_image_error(kind: str) -> None:
 
 def test_pictures_that_cannot_be_written_whole_are_none(tmp_path: Path) -> None:
     """As on a full disk: a limit of file sizes stops both."""
+    pytest.importorskip("resource")
     code = (
         "import resource, sys, numpy as np; from mien.images import write_image\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
@@ -380,6 +381,14 @@ def test_pictures_that_cannot_be_written_whole_are_none(tmp_path: Path) -> None:
     )
     assert "OSError: [Errno 27]" in ended.stderr and str(file) in ended.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_is_written_through_a_link_and_by_a_long_name(tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to(tmp_path / "real.png")
+    write_image(tmp_path / "link.png", np.zeros((4, 4), np.uint8))
+    assert (tmp_path / "link.png").is_symlink() and (tmp_path / "real.png").is_file()
+    write_image(tmp_path / f"{'ä' * 125}.png", np.zeros((4, 4), np.uint8))
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_names_of_pictures_end_as_pictures_do(tmp_path: Path) -> None:

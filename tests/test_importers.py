@@ -1182,6 +1182,20 @@ def test_people_have_columns_of_several_names(tmp_path: Path, column: str) -> No
     assert any(f"by column '{column}'" in note for note in dataset.info["notes"])
 
 
+@pytest.mark.parametrize("cells", ["1,1,1", "0.5,0.25,0.75"])
+def test_what_counts_or_measures_people_names_none(tmp_path: Path, cells: str) -> None:
+    one, two, three = cells.split(",")
+    rows = [f"sad,{one},a", f"sad,{two},b", f"happy,{three},b"]
+    dataset = _table(tmp_path, "path,label,person,actor", rows)
+    assert dataset.column("subject") == ["a", "b", "b"]
+    assert "person" in dataset.info["values"]
+
+
+def test_a_column_of_one_split_alone_is_none(tmp_path: Path) -> None:
+    dataset = _table(tmp_path, "path,label,dataset", ["sad,test", "sad,test", "happy,test"])
+    assert dataset.column("dataset") == ["test"] * 3
+
+
 def test_boxes_that_do_not_reach_beyond_1_are_shares(tmp_path: Path) -> None:
     dataset = _table(
         tmp_path, "path,label,x,y,w,h", ["sad,0.2,0.2,0.6,0.5", "sad,,,,", "happy,0,0,1,1"]
@@ -1205,7 +1219,7 @@ def test_votes_for_all_labels_in_use_are_votes(tmp_path: Path) -> None:
 
 def test_a_path_from_another_machine_leads_into_no_other_split(tmp_path: Path) -> None:
     source = _faces(tmp_path / "s", ["test/0.png", "train/1.png", "2.png"])
-    rows = ["/home/jo/data/train/0.png,sad", "C:\\d\\train\\1.png,happy", "/d/train/2.png,happy"]
+    rows = ["/home/jo/data/train/0.png,sad", "C:\\dev\\train\\1.png,happy", "/joy/val/2.png,happy"]
     (source / "t.csv").write_text("\n".join(["path,label", *rows]) + "\n")
     dataset = _import("csv", source)
     assert dataset.column("problem") == ["missing", None, None, "unlisted"]

@@ -78,6 +78,10 @@ def test_what_is_no_picture_is_told(recogniser: Recogniser, thing: Any) -> None:
         recogniser.batch(np.zeros((48, 48, 3), np.uint8))
     with pytest.raises(ImageError, match="one picture by itself: expected several"):
         list(recogniser.predict_files("a.png"))
+    stacks: list[Any] = [np.zeros((5, 48, 48), np.uint8), np.zeros((2, 48, 48, 3), np.uint8)]
+    assert [len(recogniser.batch(stack)) for stack in stacks] == [5, 2]
+    paths: Any = np.array(["a.png", "b.png"])
+    assert [seen.error is None for seen, _ in recogniser.predict_files(paths)] == [False, False]
 
 
 def test_which_picture_of_a_batch_cannot_be_read_is_told(

@@ -102,7 +102,9 @@ def test_folds_of_one_dataset_are_one_table(
             for fold, whole in enumerate(("d1", "d1", third), 1)
         ]
         print_runs([replace(run, dataset=each) for each in data])
-        assert capsys.readouterr().out.count("images (data") == len({"d1", third})
+        assert capsys.readouterr().out.count("3 folds that each judge other images (data") == len(
+            {"d1", third}
+        )
 
 
 def test_layers_are_those_with_a_kernel_or_a_matrix(tiny_run: Path) -> None:

@@ -9,6 +9,10 @@ from pathlib import Path
 __all__ = ["beside", "is_free", "numbered", "replacing", "write_text"]
 
 
+_LONGEST = 200
+"""Bytes of a name that another with more about it begins with: systems take 255."""
+
+
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a path to write to; it becomes ``path`` when the block ends well, and goes if not.
@@ -38,7 +42,8 @@ def beside(path: Path) -> Path:
 
     Two that write the same at the same time must not write into one, so each call gives another.
     """
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    name = os.fsencode(path.name)[:_LONGEST].decode(errors="ignore")
+    return path.with_name(f".{name}.{secrets.token_hex(4)}.partial")
 
 
 def is_free(folder: Path, *, but: str = "") -> bool:

@@ -34,7 +34,7 @@ def checked_threads(threads: int) -> int:
     Raises:
         UsageError: it is none, or so large that starting them would take minutes.
     """
-    if not 0 <= threads <= _MOST_THREADS:
+    if not isinstance(threads, int) or not 0 <= threads <= _MOST_THREADS:
         raise UsageError(f"threads {threads}: expected 0 to {_MOST_THREADS}")
     return threads
 

@@ -170,6 +170,7 @@ def write_image(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None
         OSError: the file cannot be written.
     """
     path = Path(path)
+    path = path.resolve() if path.is_symlink() else path
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in _formats():
         raise ImageError(f"{path}: expected a name that ends as images do, such as .png or .jpg")

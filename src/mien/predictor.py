@@ -256,11 +256,13 @@ def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
                 "open one, a PIL image, or an array, RGB (H, W, 3) or grey (H, W)"
             )
         held = image.read()
-        if not isinstance(held, bytes):  # Text would be taken for the path of another picture.
+        if not isinstance(
+            held, bytes | bytearray | memoryview
+        ):  # Text would be taken for the path of another picture.
             raise ImageError(
                 f"a file that gives {type(held).__name__}: expected one opened in binary mode"
             )
-        return read_image(held)
+        return read_image(bytes(held))
     return checked_pixels(image)
 
 
@@ -274,7 +276,9 @@ def _all_pixels(images: Iterable[ImageLike]) -> Iterator[NDArray[np.uint8]]:
 
 def _expect_several(images: object) -> None:
     one = isinstance(images, str | bytes | bytearray | os.PathLike | Image.Image)
-    if one or (isinstance(images, np.ndarray) and images.ndim < 4):
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        one = images.ndim < 3 or (images.ndim == 3 and images.shape[2] in {1, 3})
+    if one:
         raise ImageError("one picture by itself: expected several, [image, another]")
 
 

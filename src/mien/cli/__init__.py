@@ -34,7 +34,8 @@ class _Commands(TyperGroup):
         """
         found = super().get_command(ctx, cmd_name)
         data = super().get_command(ctx, "data")
-        if found is None and isinstance(data, TyperGroup) and cmd_name in data.commands:
+        known = isinstance(data, TyperGroup) and cmd_name in data.commands
+        if found is None and known and not ctx.resilient_parsing:  # as completion parses
             raise UsageError(f"{cmd_name!r} is a command of 'mien data': mien data {cmd_name}")
         return found
 
@@ -164,7 +165,7 @@ def _explained(error: Exception) -> int:
 def _open_streams() -> None:
     """Put something where a caller closed standard streams: the next file would be taken for it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
-        pass
+        os.set_inheritable(descriptor, True)  # for the processes that this one starts
     os.close(descriptor)
     sys.stdout = sys.stdout or os.fdopen(_STDOUT, "w")
     sys.stderr = sys.stderr or os.fdopen(_STDERR, "w")

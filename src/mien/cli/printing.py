@@ -189,7 +189,8 @@ def _on_what(data: Mapping[str, Any]) -> str:
     """Say what a run was trained on; folds of one dataset are the same."""
     whole, _, fold = str(data["fingerprint"]).partition(" fold ")
     if fold:
-        return f"{data['source_format']}, folds that each judge other images (data {whole})"
+        count = fold.split()[0].partition("/")[2]
+        return f"{data['source_format']}, {count} folds that each judge other images (data {whole})"
     return (
         f"{data['source_format']}, {data['train']:,} images to train and {data['valid']:,} to "
         f"validate (data {whole})"

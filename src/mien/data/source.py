@@ -26,8 +26,8 @@ _BAD_MEMBER = (
     RuntimeError,
     NotImplementedError,
 )
+_OTHER_ARCHIVES: Final = frozenset({".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 # No image or label file is larger; a small archive can claim to hold terabytes.
-_OTHER_ARCHIVES = frozenset({".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 _MAX_BYTES: Final = 1 << 28
 
 
@@ -79,9 +79,12 @@ class FileTree:
         self.images = [path for path in listed if _suffix(path) in IMAGE_SUFFIXES]
         self.others = [path for path in listed if _suffix(path) not in IMAGE_SUFFIXES]
         self.strangers = sorted(self._no_images)
-        for path in self.strangers:
-            if _suffix(path) in _OTHER_ARCHIVES:
-                self.notes.append(f"{self.where(path)}: an archive that is no zip: unpack it first")
+        packed = [path for path in self.strangers if _suffix(path) in _OTHER_ARCHIVES]
+        if packed:
+            more = f" (and {len(packed) - 1:,} more)" if len(packed) > 1 else ""
+            self.notes.append(
+                f"{self.where(packed[0])}{more}: an archive that is no zip: unpack it first"
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 A half dataset never bears the name of a whole one.
 """
 
+import errno
 import glob
 import hashlib
 import json
@@ -46,6 +47,7 @@ __all__ = [
 COPY_OF: Final = "same pixels as a "
 """How the reason of whatever is left out as a copy of a held-out image begins."""
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _TO_FILL: Final = (
     "'mien data join' adds those of another dataset, 'mien data clean --split 70/15/15' draws all "
     "splits anew."
@@ -335,7 +337,7 @@ def new_folder(path: Path) -> Iterator[Path]:
                 f"{path}: another command began to write there, and goes on alone"
             ) from None
         # A full disk names nothing.
-        if error.filename is None or str(error.filename).startswith(str(partial)):
+        if error.errno in _FULL or str(error.filename).startswith(str(partial)):
             error.filename = str(path)
         raise
     finally:

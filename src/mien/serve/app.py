@@ -106,6 +106,7 @@ def create_app(
             this machine may ask.
     """
     allowed = frozenset(checked_origin(text) for text in origins)
+    token = (token or "").strip() or None
     if token is None and (allowed or not local):
         raise UsageError("origins, local=False: expected a token besides, which others must show")
     if not models:

@@ -186,15 +186,16 @@ class Guard:
         if self._token is None:
             return None
         kind, _, shown = headers.get("authorization", "").partition(" ")
-        # Headers are read as Latin-1; programs send letters beyond ASCII as UTF-8.
-        sent = shown.strip().encode("latin-1").decode(errors="replace")
-        if kind.lower() == "bearer" and self._fits(sent):
+        # Headers are read as Latin-1, but many programs send letters beyond ASCII as UTF-8.
+        shown = shown.strip()
+        readings = (shown, shown.encode("latin-1").decode(errors="replace"))
+        if kind.lower() == "bearer" and any(map(self._fits, readings)):
             return None
         if any(self._fits(value) for value in _cookies(headers)):
             return None
         said = (
-            "this server asks for its token: open the address with ?token= that it printed when "
-            "it started, or send the header 'Authorization: Bearer TOKEN'"
+            "this server asks for its token: open the address with ?token= and the token behind, "
+            "or send the header 'Authorization: Bearer TOKEN'"
         )
         return 401, said, (("www-authenticate", "Bearer"),)
 

@@ -67,11 +67,13 @@ def serve(
         say: is told the address to open, with the token where that was made up.
 
     Raises:
-        UsageError: the address cannot be listened on, an origin is none, or the certificate cannot
-            be used.
+        UsageError: the address cannot be listened on, an origin or the token is none, or the
+            certificate cannot be used.
     """
     local = is_loopback(host)
     # What comes from a file ends with a line; clients cannot show that.
+    if token and not token.strip():
+        raise UsageError("--token: only blanks; expected a token, or none for one that is made up")
     token = (token or "").strip()
     shown = "…" if token else ""
     if not token and (origins or not local):

@@ -113,6 +113,8 @@ class Stream:
             pixels = read_image(frame.file, max_pixels=self._limits.frame_pixels)
         except ImageError as error:
             return replace(seen, error=str(error))
+        except MemoryError:
+            return replace(seen, error="too little memory for this frame now")
         height, width = pixels.shape[:2]
         faces = self._tracker.update(pixels, frame.time_s)
         return replace(seen, width=width, height=height, faces=faces)

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -74,6 +75,7 @@ _CORNERS: Sequence[tuple[str, ...]] = (
 _MOST_WORDS: Final = 50
 """More different words than these are names or remarks, and make no groups."""
 _LONGEST_WORD: Final = 60
+_SHARE: Final = 1.5
 _FEW: Final = 0.1
 """The largest share of cells without a number that look like a slip."""
 _LEFT_OUT: Final = (
@@ -156,7 +158,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         notes = tuple(_notes(columns, places, frozenset(tree.images), shares=shares))
         # Beside a csv that was named by itself may lie anything.
         others = [] if given else [path for path in tree.images if path not in named]
-        items = chain(_items(images, table, columns, codes), unlisted(tree, others))
+        items = chain(_items(tree, table, places, columns, codes), unlisted(tree, others))
         total = table.count + len(others)
         return Reading(
             total,
@@ -180,10 +182,10 @@ def _places(images: Images, table: _Tables, column: str) -> list[Place]:
 
 
 def _boxes_are_shares(table: _Tables, columns: _Columns) -> bool:
-    """Whether no box reaches beyond 1: as pixels, each would be a single one."""
+    """Whether no number of a box is far beyond 1: as pixels, each face would be a single one."""
     cells = (_parts(cells) for _, cells in table.rows(*columns.box))
     boxes = [edges for edges in map(numbers, filter(None, cells)) if edges]
-    return bool(boxes) and all(min(box) > -1 and max(box) <= 1 for box in boxes)
+    return bool(boxes) and all(-_SHARE < edge < _SHARE for box in boxes for edge in box)
 
 
 def _notes(
@@ -202,7 +204,7 @@ def _notes(
     if len(columns.votes) > 1:
         yield f"Votes by columns {', '.join(filter(None, columns.votes))}."
     if shares:
-        yield "No box reaches beyond 1: they were read as shares of the image's sides."
+        yield "All boxes lie within about 1: they were read as shares of the image's sides."
     if columns.left_out:
         yield _LEFT_OUT.format(", ".join(columns.left_out))
     yield from columns.almost
@@ -258,7 +260,9 @@ def _columns(table: _Tables) -> _Columns:
     split = first(*SPLIT_COLUMNS) or next(
         (name for name in maybe if _names_splits(table, name)), ""
     )
-    subject, weight = first(*SUBJECT_COLUMNS), first("weight")
+    people = (own[name] for name in SUBJECT_COLUMNS if name in own)
+    subject = next((name for name in people if _names_people(table, name)), first("subject"))
+    weight = first("weight")
     known = next((names for names in (*_BOXES, *_CORNERS) if own.keys() >= set(names)), ())
     box, corners = tuple(own[name] for name in known), known in _CORNERS
     told = {path, label, split, subject, weight, first("votes"), *box}
@@ -285,7 +289,14 @@ def _names_emotions(table: _Tables, column: str) -> bool:
 
 
 def _names_splits(table: _Tables, column: str) -> bool:
-    return all(split_named(cell) for _, (cell,) in table.rows(column))
+    named = {split_named(cell) for _, (cell,) in table.rows(column)}
+    return len(named) > 1 and None not in named
+
+
+def _names_people(table: _Tables, column: str) -> bool:
+    """Whether a column tells several people apart: none counts or measures them."""
+    named = {cell for _, (cell,) in table.rows(column)} - {""}
+    return len(named) > 1 and not any(_is_number(name) and "." in name for name in named)
 
 
 def _numeric(table: _Tables, columns: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -359,29 +370,23 @@ def _of_emotions(table: _Tables, numeric: Sequence[str], label: str) -> tuple[st
 
 
 def _items(
-    images: Images, tables: _Tables, columns: _Columns, codes: Mapping[str, str]
-) -> Iterator[Item]:
-    for table, own_split in tables.parts:
-        yield from _items_of(images, table, own_split, columns, codes)
-
-
-def _items_of(
-    images: Images,
-    table: Table,
-    own_split: Split | None,
+    tree: FileTree,
+    tables: _Tables,
+    places: Sequence[Place],
     columns: _Columns,
     codes: Mapping[str, str],
 ) -> Iterator[Item]:
-    folder = folder_of(table.path)
     one = (columns.path, columns.label, columns.split, columns.subject, columns.weight)
     wanted = (*one, *columns.votes, *columns.box, *columns.values, *columns.words)
     boxes = len(one) + len(columns.votes)
     values = boxes + len(columns.box)
     words = values + len(columns.values)
-    for _, cells in table.rows(*wanted):
-        path, given, split, subject, weighs = cells[: len(one)]
-        place = images.at(path, folder)
-        around = split_of(images.tree, place.path)
+    rows = (
+        (own_split, cells) for table, own_split in tables.parts for _, cells in table.rows(*wanted)
+    )
+    for place, (own_split, cells) in zip(places, rows, strict=True):
+        _, given, split, subject, weighs = cells[: len(one)]
+        around, folder_label = _said_around(tree, place.path)
         label = find_meaning(given, codes)
         votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
         box_cells = _parts(cells[boxes:values])
@@ -401,13 +406,13 @@ def _items_of(
             excluded = None
         sample = Sample(
             place.path,
-            split_named(split) or own_split or (None if columns.split else around),
+            split_named(split) or own_split or around,
             label,
             votes=votes or (),
             excluded=excluded,
             box=box,
             given=given,
-            folder_label=emotion_of_folder(place.path, codes) if place.located else None,
+            folder_label=folder_label if place.located else None,
             subject=subject or None,
             weight=None if excluded else weight,
             problem="bad_label" if excluded else None,
@@ -416,6 +421,17 @@ def _items_of(
             words={n: w for n, w in zip(columns.words, cells[words:], strict=True) if w},
         )
         yield sample, place.load
+
+
+def _said_around(tree: FileTree, path: str) -> tuple[Split | None, str | None]:
+    """Return the split and the emotion that the folders around a file name."""
+    split, emotion = _said_by(folder_of(path))
+    return split or (split_of(tree, path) if tree.archive(path) else None), emotion
+
+
+@lru_cache(maxsize=4096)
+def _said_by(folder: str) -> tuple[Split | None, str | None]:
+    return split_of_folder(folder), emotion_of_folder(folder)
 
 
 def _no_name(given: str, codes: Mapping[str, str]) -> str:

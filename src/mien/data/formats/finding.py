@@ -17,15 +17,17 @@ from mien.data.formats.reading import (
     emotion_of_folder,
     image_loader,
     missing,
+    split_named,
     split_of,
-    split_of_folder,
 )
 from mien.data.source import FileTree
+from mien.labels import find_alias
 from mien.records import Sample
 
 __all__ = ["OUTSIDE", "Finder", "Images", "Place", "folded", "folder_of", "inside", "unlisted"]
 
 OUTSIDE = "its path leads outside the source: write it relative to the table's folder"
+_ELSEWHERE = "the only image of this name lies in a folder of another split or emotion"
 _SEVERAL = "several images fit its path"
 _UNLISTED = "no row in the table names this file"
 
@@ -131,7 +133,7 @@ class Images:
 
         A bare name that no image there has means the only image of that name, wherever it is. So
         does a path from the root of some machine: as much of its end as there is an image of,
-        unless their folders name different splits or emotions.
+        unless the next folders of the two name different splits or emotions.
         """
         named = inside(name, folder)
         if named is None:
@@ -147,10 +149,15 @@ class Images:
         parts = rest.split("/")
         if root in {".", ".."} or ".." in parts:
             return self._nowhere(name)
-        ends = ("/".join(parts[start:]) for start in range(len(parts)))
-        for end in filter(None, ends):
-            if found := [file for file in self._finder.ending(end) if _may_be(path, file)]:
-                return self._place(end, found, located="name")
+        for start in range(len(parts)):
+            if not (end := "/".join(parts[start:])):
+                continue
+            found = self._finder.ending(end)
+            before = parts[start - 1] if start else ""
+            if fitting := [file for file in found if _may_follow(before, file, len(parts) - start)]:
+                return self._place(end, fitting, located="name")
+            if found:
+                return Place(end, None, missing(_ELSEWHERE))
         return self._nowhere(name)
 
     def _place(
@@ -169,11 +176,19 @@ class Images:
         return Place(name, None, missing(OUTSIDE))
 
 
-def _may_be(path: str, file: str) -> bool:
-    """Whether the folders of two paths do not name different splits or emotions."""
+def _may_follow(before: str, file: str, length: int) -> bool:
+    """Whether the folder before the last parts of a file does not contradict another one.
+
+    Args:
+        before: a folder, as a table has it before these parts.
+        file: the path of the file.
+        length: how many parts they are.
+    """
+    parts = file.split("/")
+    own = parts[-length - 1] if len(parts) > length else ""
     return all(
-        None in (pair := (read(path), read(file))) or pair[0] == pair[1]
-        for read in (split_of_folder, emotion_of_folder)
+        None in (said := {read(before), read(own)}) or len(said) == 1
+        for read in (split_named, find_alias)
     )
 
 

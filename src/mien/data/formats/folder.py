@@ -27,7 +27,6 @@ from mien.records import Sample
 __all__ = ["FOLDER", "sample_in_folder"]
 
 _OF_SYSTEMS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-_DIFFER: Final = "mean different emotions"
 _TOLD: Final = 8
 """So many folders that mean nothing are named."""
 
@@ -44,27 +43,25 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             "that --codes explains; splits: train, valid, test)"
         )
     items = ((s, load(s.path)) for s in samples)
-    return Reading(len(samples), items, tree, notes=tuple(_notes(tree, samples, naming)))
+    return Reading(len(samples), items, tree, notes=tuple(_notes(tree, samples, codes, naming)))
 
 
 def _notes(
-    tree: FileTree, samples: Sequence[Sample], naming: re.Pattern[str] | None
+    tree: FileTree,
+    samples: Sequence[Sample],
+    codes: Mapping[str, str],
+    naming: re.Pattern[str] | None,
 ) -> Iterator[str]:
     """Tell which folders mean nothing, what was passed over, and whether names tell people."""
-    unnamed = Counter[str]()
-    differ = Counter[str]()
-    for sample in samples:
-        if sample.excluded and sample.excluded.endswith(_DIFFER):
-            differ[folder_of(sample.path)] += 1
-        elif not sample.label:
-            unnamed[folder_around(sample.path)] += 1
-    del unnamed[""]
+    without = [sample.path for sample in samples if not sample.label]
+    differ = [path for path in without if emotions_of_folders(path, codes)]
     if differ:
         yield (
-            f"Images in folders of different emotions, which were left out: {differ.total():,}, "
-            f"such as those in {shown(next(iter(differ)))}: rename the folders that mean no "
-            "emotion."
+            f"Images in folders of different emotions, which were left out: {len(differ):,}, such "
+            f"as those in {shown(folder_of(differ[0]))}: rename the folders that mean no emotion."
         )
+    unnamed = Counter(map(folder_around, set(without).difference(differ)))
+    del unnamed[""]
     if unnamed:
         told = ", ".join(f"{shown(name)} ({n:,})" for name, n in unnamed.most_common(_TOLD))
         more = f" and {len(unnamed) - _TOLD:,} more" if len(unnamed) > _TOLD else ""
@@ -90,9 +87,9 @@ def sample_in_folder(
 ) -> Sample:
     """Return an image whose emotion its folder names, and whose person its name, if any does."""
     told, folder = emotions_of_folders(path, codes), folder_around(path)
-    emotion = emotion_of_folder(path, codes)
+    emotion = told[next(iter(told))] if len(set(told.values())) == 1 else None
     if told:
-        why = f"folders {' and '.join(map(shown, told))} {_DIFFER}"
+        why = f"folders {' and '.join(map(shown, told))} mean different emotions"
     else:
         why = f"folder {shown(folder)} names no emotion" if folder else "in no emotion's folder"
     return Sample(

@@ -73,6 +73,7 @@ def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
         try:
             parquet = pq.ParquetFile(stream)
             schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+            splits = next((name for name in schema.names if _is_of_splits(parquet, name)), None)
         except pa.ArrowException as error:
             raise _damaged(where, error) from None
     (image, *_), labels = (_columns(schema, known, where) for known in (_IMAGES, _LABELS))
@@ -90,9 +91,6 @@ def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
             f"{where}: labels are {_label_type(schema, label)} without names; expected names, or "
             "ids that the schema names (ClassLabel) or --codes explains"
         )
-    splits = next(
-        (n for n in schema.names if n.lower() in SPLIT_COLUMNS and _text(schema, n)), None
-    )
     subjects = next(
         (n for n in schema.names if n.lower() in SUBJECT_COLUMNS and _names(schema, n)), None
     )
@@ -132,6 +130,16 @@ def _text(schema: pa.Schema, column: str) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
+def _is_of_splits(parquet: pq.ParquetFile, column: str) -> bool:
+    """Whether a column is called as one of splits; what may have other words has none."""
+    if column.lower() not in SPLIT_COLUMNS or not _text(parquet.schema_arrow, column):
+        return False
+    cells = (
+        parquet.read([column]).column(0).unique().to_pylist() if column.lower() != "split" else []
+    )
+    return all(map(split_named, filter(None, cells)))
+
+
 def _names(schema: pa.Schema, column: str) -> bool:
     """Whether a column holds what people may be called by."""
     return _text(schema, column) or bool(pa.types.is_integer(_label_type(schema, column)))
@@ -167,7 +175,7 @@ def _items(tree: FileTree, files: Sequence[_File], codes: Mapping[str, str]) -> 
                 label,
                 excluded=excluded,
                 given=None if given is None else str(given),
-                subject=None if subject is None else str(subject),
+                subject=None if subject in {None, ""} else str(subject),
                 problem="bad_label" if excluded else None,
             )
             yield sample, _loader(image)

@@ -34,9 +34,13 @@ __all__ = ["AFFECTNET_YOLO", "YOLO"]
 _IMAGE = re.compile(r"((?:.*/)?)images/(.+)\.\w+", re.IGNORECASE)
 _LABELS = re.compile(r"((?:.*/)?)labels/(.+)\.txt", re.IGNORECASE)
 _LISTS = frozenset({"classes.txt", "obj.names"})
+_DESCRIPTIONS = frozenset({"data.yaml", "data.yml", "dataset.yaml", "dataset.yml"})
 # In a mapping of lines, or of one line in braces.
-_NAMES = re.compile(r"""(?:^|[{,])[ \t]*(['"]?)names\1[ \t]*:""", re.MULTILINE)
-_OF_YOLO = re.compile(r"""(?:^|[{,])[ \t]*['"]?(?:names|nc)['"]?[ \t]*:""", re.MULTILINE)
+_KEY = r"""(?:^|[{{,][ \t]*)['"]?(?:{})['"]?[ \t]*:[ \t]*"""
+_NAMES = re.compile(_KEY.format("names") + r"(?:&\w+[ \t]*)?", re.MULTILINE)
+_COUNT = re.compile(_KEY.format("nc") + r"(\d+)", re.MULTILINE)
+_OF_DATA = re.compile(_KEY.format("train|val|nc"), re.MULTILINE)
+_REMARK = re.compile(r"(?:^|\s)#.*")
 _AFFECTNET = dict(enumerate(AFFECTNET_YOLO_CODES))
 
 Names = Mapping[int, str]
@@ -174,17 +178,12 @@ def _names(tree: FileTree) -> Names:
     """
     names: Names = {}
     named = ""
-    for path in tree.others:
-        is_list = _is_list(path)
-        if not is_list and not path.lower().endswith((".yaml", ".yml")):
-            continue
-        text = _text(tree, path)
-        if not is_list and not _OF_YOLO.search(text):
-            continue
-        found = _listed(text) if is_list else _parse_names(text)
-        if not found:
+    for path, text in _naming(tree):
+        found = _listed(text) if _is_list(path) else _parse_names(text)
+        count = _COUNT.search(text)
+        if not found or (count and not _is_list(path) and int(count[1]) != len(found)):
             raise DatasetError(
-                f"{tree.where(path)}: no names of the ids that can be read; expected "
+                f"{tree.where(path)}: no name for each id that can be read; expected "
                 "'names: [angry, happy]', or in classes.txt a name a line"
             )
         if names and found != names:
@@ -196,8 +195,24 @@ def _names(tree: FileTree) -> Names:
     return names
 
 
+def _naming(tree: FileTree) -> Iterator[tuple[str, str]]:
+    """Give the files that name ids, and their texts: of other programs' yaml only likely ones."""
+    described = [path for path in tree.others if _basename(path) in _DESCRIPTIONS]
+    for path in tree.others:
+        if _is_list(path) or path in described:
+            yield path, _text(tree, path)
+        elif not described and path.lower().endswith((".yaml", ".yml")):
+            text = _text(tree, path)
+            if _NAMES.search(text) and _OF_DATA.search(text):
+                yield path, text
+
+
+def _basename(path: str) -> str:
+    return path.rpartition("/")[2].lower()
+
+
 def _is_list(path: str) -> bool:
-    return path.rpartition("/")[2].lower() in _LISTS
+    return _basename(path) in _LISTS
 
 
 def _text(tree: FileTree, path: str) -> str:
@@ -216,18 +231,20 @@ def _listed(text: str) -> Names:
 
 def _parse_names(text: str) -> Names:
     """Return the names by id: a list or a mapping, in brackets or one a line, as YOLO writes it."""
+    lines = (_REMARK.sub("", line) for line in text.splitlines())
+    text = "\n".join(line for line in lines if line.strip())
     if (key := _NAMES.search(text)) is None:
         return {}
-    rest = text[key.end() :].lstrip(" \t")
+    rest = text[key.end() :]
     if rest[:1] in {"[", "{"}:
         items = re.split(r"[\]}]", rest[1:], maxsplit=1)[0].split(",")
     else:
-        block = re.match(r"[^\n]*\n((?:[ \t]*(?:-|\d+[ \t]*:)[^\n]*\n?)*)", rest)
+        block = re.match(r"""[^\n]*\n((?:[ \t]*(?:-|['"]?\d+['"]?[ \t]*:)[^\n]*\n?)*)""", rest)
         items = [line.strip().removeprefix("-") for line in block[1].splitlines()] if block else []
     names = {}
     for place, item in enumerate(items):
         match = re.fullmatch(
-            r"\s*(?:(\d{1,4})\s*:)?\s*['\"]?(.*?)['\"]?\s*(?:#.*)?", item, re.DOTALL
+            r"""\s*(?:['"]?(\d{1,4})['"]?\s*:)?\s*['"]?(.*?)['"]?\s*""", item, re.DOTALL
         )
         if match and match[2]:
             names[int(match[1] or place)] = match[2]
