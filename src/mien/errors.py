@@ -45,7 +45,7 @@ def first_problem(error: "ValidationError") -> tuple[str, str]:
     """Return where what pydantic refused is first wrong, ``a.b``, and in what way."""
     problem = error.errors()[0]
     says = problem["msg"].removeprefix("Value error, ")
-    where = ".".join(str(part) for part in problem["loc"]) or "all of it"
+    where = ".".join(str(part) for part in problem["loc"]) if problem["loc"] else "all of it"
     return where, f"{says[0].lower()}{says[1:]}"
 
 
