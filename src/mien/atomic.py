@@ -42,7 +42,9 @@ def beside(path: Path) -> Path:
 
     Two that write the same at the same time must not write into one, so each call gives another.
     """
-    name = os.fsencode(path.name)[:_LONGEST].decode(errors="ignore")
+    name = path.name
+    if len(held := os.fsencode(name)) > _LONGEST:
+        name = held[:_LONGEST].decode(errors="ignore")
     return path.with_name(f".{name}.{secrets.token_hex(4)}.partial")
 
 

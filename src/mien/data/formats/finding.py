@@ -104,13 +104,9 @@ class Images:
 
     Args:
         tree: the files.
-
-    Attributes:
-        tree: the files.
     """
 
     def __init__(self, tree: FileTree) -> None:
-        self.tree = tree
         self._finder = Finder(tree.images)
         self._load = image_loader(tree)
 

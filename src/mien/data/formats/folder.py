@@ -87,7 +87,7 @@ def sample_in_folder(
 ) -> Sample:
     """Return an image whose emotion its folder names, and whose person its name, if any does."""
     told, folder = emotions_of_folders(path, codes), folder_around(path)
-    emotion = told[next(iter(told))] if len(set(told.values())) == 1 else None
+    emotion = emotion_of_folder(path, codes)
     if told:
         why = f"folders {' and '.join(map(shown, told))} mean different emotions"
     else:

@@ -86,13 +86,13 @@ def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
     label = next((name for name in labels if _names_emotions(schema, name)), labels[0])
     names = _class_names(schema, label)
     coded = bool(codes) and pa.types.is_integer(_label_type(schema, label))
-    if names is None and not coded and not _text(schema, label):
+    if names is None and not coded and not _holds_text(schema, label):
         raise DatasetError(
             f"{where}: labels are {_label_type(schema, label)} without names; expected names, or "
             "ids that the schema names (ClassLabel) or --codes explains"
         )
     subjects = next(
-        (n for n in schema.names if n.lower() in SUBJECT_COLUMNS and _names(schema, n)), None
+        (n for n in schema.names if n.lower() in SUBJECT_COLUMNS and _may_name(schema, n)), None
     )
     used = {image, label, splits, subjects}
     left_out = [name for name in schema.names if name not in used]
@@ -117,7 +117,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _names_emotions(schema: pa.Schema, label: str) -> bool:
-    return _text(schema, label) or _class_names(schema, label) is not None
+    return _holds_text(schema, label) or _class_names(schema, label) is not None
 
 
 def _label_type(schema: pa.Schema, label: str) -> pa.DataType:
@@ -125,14 +125,14 @@ def _label_type(schema: pa.Schema, label: str) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _text(schema: pa.Schema, column: str) -> bool:
+def _holds_text(schema: pa.Schema, column: str) -> bool:
     kind = _label_type(schema, column)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_of_splits(parquet: pq.ParquetFile, column: str) -> bool:
     """Whether a column is called as one of splits; what may have other words has none."""
-    if column.lower() not in SPLIT_COLUMNS or not _text(parquet.schema_arrow, column):
+    if column.lower() not in SPLIT_COLUMNS or not _holds_text(parquet.schema_arrow, column):
         return False
     cells = (
         parquet.read([column]).column(0).unique().to_pylist() if column.lower() != "split" else []
@@ -140,9 +140,9 @@ def _is_of_splits(parquet: pq.ParquetFile, column: str) -> bool:
     return all(map(split_named, filter(None, cells)))
 
 
-def _names(schema: pa.Schema, column: str) -> bool:
+def _may_name(schema: pa.Schema, column: str) -> bool:
     """Whether a column holds what people may be called by."""
-    return _text(schema, column) or bool(pa.types.is_integer(_label_type(schema, column)))
+    return _holds_text(schema, column) or bool(pa.types.is_integer(_label_type(schema, column)))
 
 
 def _class_names(schema: pa.Schema, label: str) -> Sequence[str] | None:
