@@ -71,9 +71,9 @@ def _notes(
         )
     among = {folder_of(sample.path) for sample in samples if sample.label}
     strangers = Counter(
-        PurePosixPath(path).suffix.lower() or "no suffix"
-        for path in tree.strangers
-        if folder_of(path) in among and folder_around(path + "/") not in _OF_SYSTEMS
+        file.suffix.lower() or "no suffix"
+        for file in map(PurePosixPath, tree.strangers)
+        if folder_of(str(file)) in among and file.name not in _OF_SYSTEMS
     )
     if strangers:
         told = ", ".join(f"{suffix} {n:,}" for suffix, n in strangers.most_common(_TOLD))

@@ -14,6 +14,7 @@ from mien.data.formats.reading import (
     Format,
     Item,
     Reading,
+    folder_around,
     image_loader,
     mostly,
     open_tree,
@@ -94,24 +95,21 @@ def _items(tree: FileTree, rows: list[tuple[str, str]]) -> Iterator[Item]:
 
 
 def _in_folders(tree: FileTree) -> bool:
-    names = [path.rpartition("/")[2] for path in tree.images if _folder(path) in _CODES]
+    names = [path.rpartition("/")[2] for path in tree.images if folder_around(path) in _CODES]
     return mostly(_IMAGE, names)
 
 
 def _from_zero(tree: FileTree) -> bool:
     """Whether somebody counted RAF-DB's images anew: each number would mean another emotion."""
-    return any(_folder(p) == "0" and _IMAGE.fullmatch(p.rpartition("/")[2]) for p in tree.images)
-
-
-def _folder(path: str) -> str:
-    """Return the name of the folder that a file lies in, or nothing."""
-    return f"/{path}".split("/")[-2]
+    return any(
+        folder_around(p) == "0" and _IMAGE.fullmatch(p.rpartition("/")[2]) for p in tree.images
+    )
 
 
 def _items_of_folders(tree: FileTree) -> Iterator[Item]:
     load = image_loader(tree)
     for path in tree.images:
-        code, name = _folder(path), path.rpartition("/")[2]
+        code, name = folder_around(path), path.rpartition("/")[2]
         label, own = _CODES.get(code), _IMAGE.fullmatch(name)
         excluded = None if label else f"folder {shown(code)} is none of RAF-DB's 1 to 7"
         if label and not own:
