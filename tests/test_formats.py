@@ -141,6 +141,39 @@ def affectnet_yolo(root: Path) -> None:
     _text(root / "test/labels/bad.txt", "9 0.5 0.5 1 1")
 
 
+def coco(root: Path) -> None:
+    names = ("emotions", *YOLO_ORDER)
+    categories = [{"id": i, "name": name} for i, name in enumerate(names)]
+    for split, count in (("train", 8), ("valid", 2)):
+        images = [{"id": i, "file_name": f"{i}.png", "height": 40} for i in range(count)]
+        marks = [
+            {"id": i, "image_id": i, "category_id": i + 1, "bbox": [1, 2, 30, 20.5]}
+            for i in range(count)
+        ]
+        about = {"info": {}, "images": images, "annotations": marks, "categories": categories}
+        for i in range(count):
+            _image(root / split / f"{i}.png", 20 * count + i, side=40)
+        (root / split / "_annotations.coco.json").write_text(json.dumps(about))
+    _image(root / "valid/stray.png", 99)
+
+
+def _voc_xml(*faces: str) -> str:
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>31</xmax>"
+        "<ymax>22.5</ymax></bndbox></object>"
+        for name in faces
+    )
+    return f"<annotation><filename>renamed since.jpg</filename>{objects}</annotation>"
+
+
+def voc(root: Path) -> None:
+    for split, count in (("train", 8), ("valid", 2)):
+        for i in range(count):
+            _image(root / split / f"{i}.png", 20 * count + i, side=40)
+            _text(root / split / f"{i}.xml", _voc_xml(YOLO_ORDER[i]))
+    _image(root / "valid/stray.png", 99)
+
+
 def rafdb(root: Path) -> None:
     names = [f"train_{i:05d}" for i in range(1, 8)] + ["test_0001"]
     codes = [*range(1, 8), 4]
@@ -233,6 +266,8 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "affectnet-kaggle": affectnet_kaggle,
     "affectnet-yolo": affectnet_yolo,
     "yolo": yolo,
+    "coco": coco,
+    "voc": voc,
     "fer2013": fer2013,
     "ferplus": ferplus,
     "rafdb": rafdb,
@@ -284,7 +319,7 @@ def test_auto_recognises_what_it_can_import(tmp_path: Path, name: str) -> None:
 def test_auto_says_where_several_tables_lie(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text("path,label\n0.png,happy\n")
-    with pytest.raises(DatasetError, match=r"2 csv files \(a\.csv, b\.csv\): name the one"):
+    with pytest.raises(DatasetError, match=r"2 tables \(a\.csv, b\.csv\): name the one"):
         recognise(tmp_path)
 
 
@@ -464,6 +499,220 @@ def test_yolo_ids_that_nobody_explains_are_refused(
             import_dataset(name, tmp_path / "s", tmp_path / "out")
     with pytest.raises(DatasetError, match="no layout that mien knows"):
         recognise(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["coco", "voc"])
+def test_coco_and_voc(tmp_path: Path, name: str) -> None:
+    rows = _rows(name, tmp_path)
+    assert [rows[f"train/{i}.png"]["label"] for i in range(8)] == list(YOLO_ORDER)
+    assert [rows[f"valid/{i}.png"]["split"] for i in range(2)] == ["valid", "valid"]
+    assert rows["train/3.png"]["box"] == [1, 2, 30, 20.5]
+    assert rows["train/3.png"]["given"] == YOLO_ORDER[3]
+    assert rows["valid/stray.png"]["problem"] == "unlisted"
+
+
+def _coco_file(path: Path, **changed: Any) -> None:
+    about: dict[str, Any] = {
+        "images": [{"id": 7, "file_name": "0.png"}, {"id": 8, "file_name": "gone.png"}],
+        "categories": [{"id": 1, "name": "Happy"}, {"id": "2", "name": "sad"}],
+        "annotations": [
+            {"image_id": 7, "category_id": 1, "bbox": [0, 0, 20, 20]},
+            {"image_id": "7", "category_id": 2, "bbox": [12, 12, 20, 20]},
+        ],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(about | changed), encoding="utf-8-sig")
+
+
+def test_coco_of_images_that_are_called_alike_in_each_split(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        _image(tmp_path / f"s/images/{split}/0.png", number, side=40)
+        _coco_file(tmp_path / f"s/annotations/instances_{split}2017.json")
+    assert recognise(tmp_path / "s")[0] == "coco"
+    import_dataset("coco", tmp_path / "s", tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    assert [(row["path"], row["label"], row["split"], row["problem"]) for row in rows] == [
+        ("images/train/0.png#0", "happiness", "train", None),
+        ("images/train/0.png#1", "sadness", "train", None),
+        ("annotations/gone.png", None, "train", None),
+        ("images/val/0.png#0", "happiness", "valid", None),
+        ("images/val/0.png#1", "sadness", "valid", None),
+        ("annotations/gone.png", None, "valid", None),
+    ]
+    assert all(row["excluded"] == "no face marked" for row in rows if "gone" in row["path"])
+
+
+@pytest.mark.parametrize(
+    ("mark", "says"),
+    [
+        ({"category_id": 3}, "id '3' is none of its categories"),
+        ({"bbox": []}, "its face box is no box"),
+        ({"bbox": None}, "its face box is no box"),
+        ({"bbox": [0, 0, "wide", 3]}, "its face box is no box"),
+        ({"bbox": [500, 500, 20, 20]}, "box 20x20 at 500, 500 does not lie on the image of 40x40"),
+    ],
+)
+def test_coco_leaves_out_what_it_cannot_use(
+    tmp_path: Path, mark: dict[str, Any], says: str
+) -> None:
+    _image(tmp_path / "s/0.png", 1, side=40)
+    good = {"image_id": 7, "category_id": 1, "bbox": [0, 0, 20, 20]}
+    elsewhere = {**good, "image_id": 99}
+    _coco_file(tmp_path / "s/faces.json", annotations=[good, {**good, **mark}, elsewhere])
+    (tmp_path / "s/package.json").write_text("{}")
+    info = import_dataset("coco", tmp_path / "s", tmp_path / "d")
+    excluded = Dataset.open(tmp_path / "d").column("excluded")
+    assert excluded[:2] == [None, says]
+    assert any("annotations of images that it does not list: 1" in n for n in info["notes"])
+
+
+def test_coco_that_has_another_form_is_refused(tmp_path: Path) -> None:
+    _image(tmp_path / "s/0.png", 1)
+    _coco_file(tmp_path / "s/faces.json", images=[{"id": 1}])
+    with pytest.raises(DatasetError, match=r"faces\.json: images\.0\.file_name: field required"):
+        import_dataset("coco", tmp_path / "s", tmp_path / "d")
+    (tmp_path / "s/faces.json").write_text('{"images": [], "annotations": "categories": ')
+    with pytest.raises(DatasetError, match=r"faces\.json: all of it: invalid JSON"):
+        import_dataset("coco", tmp_path / "s", tmp_path / "d")
+    with pytest.raises(DatasetError, match="no layout that mien knows"):
+        recognise(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["coco", "voc"])
+def test_marks_by_names_of_ones_own(tmp_path: Path, name: str) -> None:
+    _image(tmp_path / "s/0.png", 1, side=40)
+    named = [{"id": 1, "name": "wut"}, {"id": 2, "name": "froh"}]
+    if name == "coco":
+        _coco_file(tmp_path / "s/faces.json", categories=named)
+    else:
+        _text(tmp_path / "s/0.xml", _voc_xml("wut", "froh"))
+    with pytest.raises(DatasetError, match="is called froh, wut, and no emotion; --codes says"):
+        import_dataset(name, tmp_path / "s", tmp_path / "d")
+    codes = read_codes("wut=anger,froh=happy")
+    import_dataset(name, tmp_path / "s", tmp_path / "d", codes=codes)
+    assert Dataset.open(tmp_path / "d").column("label")[:2] == ["anger", "happiness"]
+
+
+def test_coco_by_itself_leaves_other_images_alone(tmp_path: Path) -> None:
+    for seed, name in enumerate(("0", "other")):
+        _image(tmp_path / f"s/{name}.png", seed, side=40)
+    _coco_file(tmp_path / "s/faces.json")
+    assert recognise(tmp_path / "s/faces.json")[0] == "coco"
+    import_dataset("coco", tmp_path / "s/faces.json", tmp_path / "d")
+    paths = Dataset.open(tmp_path / "d").column("path")
+    assert paths == ["0.png#0", "0.png#1", "gone.png"]
+
+
+def test_voc_of_three_folders(tmp_path: Path) -> None:
+    root = tmp_path / "s"
+    for i, name in enumerate(("a", "b", "c")):
+        _image(root / f"JPEGImages/{name}.jpg", i, side=40)
+        _text(root / f"Annotations/{name}.xml", _voc_xml("happy", "person"))
+    _text(root / "Annotations/lost.xml", _voc_xml("sad"))
+    _text(root / "Annotations/none.xml", "<annotation></annotation>")
+    _image(root / "JPEGImages/none.jpg", 9)
+    _text(root / "Annotations/bad.xml", "<annotation><object>")
+    _image(root / "JPEGImages/bad.jpg", 10)
+    _text(root / "project.xml", "<project><object/></project>")
+    _text(root / "ImageSets/Main/train.txt", "a", "lost")
+    _text(root / "ImageSets/Main/val.txt", "b")
+    _text(root / "ImageSets/Main/test.txt", "c")
+    assert recognise(root)[0] == "voc"
+    import_dataset("voc", root, tmp_path / "d")
+    rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
+    assert {name: rows[f"JPEGImages/{name}.jpg#0"]["split"] for name in "abc"} == {
+        "a": "train",
+        "b": "valid",
+        "c": "test",
+    }
+    assert rows["JPEGImages/a.jpg#1"]["excluded"] == "label 'person' names no emotion"
+    assert rows["Annotations/lost.xml"]["problem"] == "missing"
+    assert rows["JPEGImages/none.jpg"]["excluded"] == "no face marked"
+    assert rows["JPEGImages/bad.jpg"]["excluded"].startswith("its label file is broken (no element")
+
+
+def test_voc_finds_the_image_of_its_own_split(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "valid")):
+        _image(tmp_path / f"s/{split}/images/0.png", number, side=40)
+        _text(tmp_path / f"s/{split}/labels/0.xml", _voc_xml(("angry", "sad")[number]))
+    _text(tmp_path / "s/test/labels/0.xml", _voc_xml("happy"))
+    import_dataset("voc", tmp_path / "s", tmp_path / "d")
+    rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
+    assert {path: (row["label"], row["problem"]) for path, row in rows.items()} == {
+        "train/images/0.png": ("anger", None),
+        "valid/images/0.png": ("sadness", None),
+        "test/labels/0.xml": ("happiness", "missing"),
+    }
+
+
+def _table_of(root: Path, name: str, *lines: str) -> list[dict[str, Any]]:
+    for i in range(4):
+        _image(root / f"{i}.png", i)
+    _text(root / name, *lines)
+    assert recognise(root)[0] == "csv"
+    import_dataset("csv", root, root.parent / "d")
+    rows: list[dict[str, Any]] = Dataset.open(root.parent / "d").manifest.to_pylist()
+    return rows
+
+
+def test_csv_of_ones_under_the_emotions_names(tmp_path: Path) -> None:
+    # As Roboflow writes classes, blanks and all.
+    rows = _table_of(
+        tmp_path / "s",
+        "_classes.csv",
+        "filename, Angry, Happy, Sad, Unlabeled",
+        "0.png, 1, 0, 0, 0",
+        "1.png, 0, 1, 0, 0",
+        "2.png, 0, 1, 1, 0",
+        "3.png, 0, 0, 0, 1",
+    )
+    assert [row["label"] for row in rows] == ["anger", "happiness", None, None]
+    assert [row["excluded"] for row in rows[2:]] == ["no emotion has the most votes"] * 2
+    notes = Dataset.open(tmp_path / "d").info["notes"]
+    assert "No column says the label: it is the emotion that has the most votes." in notes
+
+
+def test_csv_of_boxes_as_roboflow_writes_it(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s",
+        "_annotations.csv",
+        "filename,width,height,class,xmin,ymin,xmax,ymax",
+        "0.png,32,32,angry,2,3,22,31",
+    )
+    assert (rows[0]["label"], rows[0]["box"]) == ("anger", [2, 3, 20, 28])
+
+
+def test_json_lines_are_a_table(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s",
+        "metadata.jsonl",
+        '{"file_name": "0.png", "label": "angry", "box": [2, 3, 20, 28], "split": "train"}',
+        "",
+        '{"file_name": "1.png", "label": "Happy", "split": "test", "mood": "odd"}',
+        '{"label": null, "file_name": "2.png"}',
+    )
+    assert [row["label"] for row in rows] == ["anger", "happiness", None, None]
+    assert [row["split"] for row in rows[:2]] == ["train", "test"]
+    assert rows[0]["box"] == [2, 3, 20, 28]
+    assert rows[2]["excluded"] == "no label"
+
+
+def test_json_lines_that_are_none_name_the_line(tmp_path: Path) -> None:
+    table = tmp_path / "faces.jsonl"
+    for broken in ("[1, 2]", '{"file_name": ', "[" * 100_000):
+        _text(table, '{"file_name": "0.png", "label": "sad"}', broken)
+        with pytest.raises(DatasetError, match=r"faces\.jsonl line 2: no JSON object"):
+            import_dataset("csv", table, tmp_path / "out")
+
+
+def test_tables_of_splits_may_be_called_after_more(tmp_path: Path) -> None:
+    for i, name in enumerate(("train_labels", "test_labels")):
+        _image(tmp_path / f"s/{i}.png", i)
+        _text(tmp_path / f"s/{name}.csv", "file,label", f"{i}.png,happy")
+    assert recognise(tmp_path / "s")[0] == "csv"
+    import_dataset("csv", tmp_path / "s", tmp_path / "out")
+    rows = Dataset.open(tmp_path / "out").manifest.to_pylist()
+    assert {row["path"]: row["split"] for row in rows} == {"0.png": "train", "1.png": "test"}
 
 
 def test_rafdb_counted_from_0_is_refused(tmp_path: Path) -> None:
@@ -1080,7 +1329,9 @@ def test_a_folder_that_names_an_emotion_goes_before_a_number_within(tmp_path: Pa
 
 
 def test_codes_are_refused_where_a_format_has_its_own(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="codes are for parquet, csv, folder: rafdb knows"):
+    with pytest.raises(
+        UsageError, match="codes are for coco, voc, parquet, csv, folder: rafdb knows"
+    ):
         import_dataset(
             "rafdb", _source("rafdb", tmp_path), tmp_path / "d", codes=read_codes("fer2013")
         )

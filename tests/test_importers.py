@@ -214,8 +214,8 @@ def test_a_box_that_cannot_be_a_face_is_left_out(tmp_path: Path, box: str) -> No
 
 
 def test_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown format 'coco': expected one of ferplus, "):
-        import_dataset("coco", tmp_path, tmp_path / "out")
+    with pytest.raises(UsageError, match="unknown format 'imagenet': expected one of ferplus, "):
+        import_dataset("imagenet", tmp_path, tmp_path / "out")
 
 
 def test_whole_dataset_of_ferplus(ferplus_dataset: Dataset, ferplus_source: Path) -> None:

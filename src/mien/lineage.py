@@ -8,7 +8,7 @@ from mien.data.dataset import origins, with_parts
 
 __all__ = ["knows_pictures_of"]
 
-_OWN: Final = frozenset({"folder", "csv", "parquet", "yolo", "join"})
+_OWN: Final = frozenset({"folder", "csv", "parquet", "yolo", "coco", "voc", "join"})
 """Formats that tell nothing of the pictures; of the others each is one public dataset."""
 
 

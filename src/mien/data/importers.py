@@ -181,7 +181,7 @@ def recognise(source: Path) -> tuple[str, str]:
         for name, known in FORMATS.items():
             if why := known.recognise(tree):
                 return name, why
-        tables = [path for path in tree.others if path.lower().endswith(".csv")]
+        tables = [path for path in tree.others if path.lower().endswith((".csv", ".jsonl"))]
         folders = set(map(folder_around, tree.images))
         seen = Counter(
             PurePosixPath(path).suffix.lower() or "without a suffix"
@@ -190,8 +190,8 @@ def recognise(source: Path) -> tuple[str, str]:
         notes = tree.notes[:_NOTES_TOLD]
     if len(tables) > 1:
         raise DatasetError(
-            f"{source}: {len(tables)} csv files ({', '.join(tables[:5])}): name the one to import, "
-            "'mien data import auto FILE.csv --out DATASET'"
+            f"{source}: {len(tables)} tables ({', '.join(tables[:5])}): name the one to import, "
+            "'mien data import auto FILE --out DATASET'"
         )
     if folders and all(map(whole, folders)):
         raise DatasetError(

@@ -7,6 +7,7 @@ from mien.data.formats.affectnet import AFFECTNET
 from mien.data.formats.affectnet_kaggle import AFFECTNET_KAGGLE
 from mien.data.formats.affectnet_npy import AFFECTNET_NPY
 from mien.data.formats.ckplus import CKPLUS
+from mien.data.formats.coco import COCO
 from mien.data.formats.csv_table import CSV
 from mien.data.formats.expw import EXPW
 from mien.data.formats.face_names import JAFFE, KDEF
@@ -16,6 +17,7 @@ from mien.data.formats.folder import FOLDER
 from mien.data.formats.parquet import PARQUET
 from mien.data.formats.rafdb import RAFDB
 from mien.data.formats.reading import Format
+from mien.data.formats.voc import VOC
 from mien.data.formats.yolo import AFFECTNET_YOLO, YOLO
 
 __all__ = ["FORMATS"]
@@ -26,6 +28,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "affectnet-npy": AFFECTNET_NPY,
         "affectnet-yolo": AFFECTNET_YOLO,
         "yolo": YOLO,
+        "coco": COCO,
+        "voc": VOC,
         "affectnet-kaggle": AFFECTNET_KAGGLE,
         "affectnet": AFFECTNET,
         "rafdb": RAFDB,

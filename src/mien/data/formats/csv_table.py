@@ -1,4 +1,4 @@
-"""Any csv of path and label, with whatever else it knows of an image."""
+"""Any table of path and label, with whatever else it knows of an image."""
 
 import math
 import re
@@ -23,16 +23,17 @@ from mien.data.formats.reading import (
     no_split,
     open_around,
     shown,
+    split_in_name,
     split_named,
     split_of,
     split_of_folder,
 )
-from mien.data.formats.tables import Table, box_of, header, number, numbers
+from mien.data.formats.tables import Table, box_between, box_of, header, number, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.labels import EMOTIONS, find_alias, find_meaning
 from mien.preprocess import InputSpec
-from mien.records import Box, Sample, Split
+from mien.records import Sample, Split
 
 __all__ = ["CSV"]
 
@@ -51,7 +52,7 @@ _PATHS = (
     "img",
 )
 _NO_NUMBER = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "none"})
-_LABELS = ("label", "emotion", "expression")
+_LABELS = ("label", "emotion", "expression", "class", "category", "target")
 _MAYBE_SPLITS = ("set", "partition", "phase", "data_split", "dataset", "fold")
 """Columns that mean splits where each of their cells names one."""
 _BOXES: Sequence[tuple[str, ...]] = (
@@ -201,6 +202,8 @@ def _notes(
         yield f"People, who each stay in one split, by column {shown(columns.subject)}."
     if columns.split and _plain(columns.split) not in SPLIT_COLUMNS:
         yield f"Splits by column {shown(columns.split)}."
+    if not columns.label:
+        yield "No column says the label: it is the emotion that has the most votes."
     if len(columns.votes) > 1:
         yield f"Votes by columns {', '.join(filter(None, columns.votes))}."
     if shares:
@@ -221,7 +224,7 @@ def _notes(
 
 
 def _all_csvs(tree: FileTree) -> list[str]:
-    return [path for path in tree.others if path.lower().endswith(".csv")]
+    return [path for path in tree.others if path.lower().endswith((".csv", ".tsv", ".jsonl"))]
 
 
 def _csvs(tree: FileTree) -> list[str]:
@@ -234,7 +237,7 @@ def _csvs(tree: FileTree) -> list[str]:
 
 def _split_of_table(path: str) -> Split | None:
     """Return the split that a csv's name or, as of metadata.csv, its folder says."""
-    return split_named(PurePosixPath(path).stem) or split_of_folder(path)
+    return split_in_name(PurePosixPath(path).stem) or split_of_folder(path)
 
 
 def _columns(table: _Tables) -> _Columns:
@@ -250,12 +253,6 @@ def _columns(table: _Tables) -> _Columns:
     if len(labels := [own[name] for name in _LABELS if name in own]) > 1:
         # Ids without names may lie beside names, and what is no emotion beside ids.
         label = next((name for name in labels if _names_emotions(table, name)), label)
-    for names, found in ((_PATHS, path), (_LABELS, label)):
-        if not found:
-            raise DatasetError(
-                f"{table.where}: column {names[0]!r} is missing (or {', '.join(names[1:])}); the "
-                f"first line, which names the columns, has {shown(', '.join(table.columns))}"
-            )
     maybe = (own[name] for name in _MAYBE_SPLITS if name in own)
     split = first(*SPLIT_COLUMNS) or next(
         (name for name in maybe if _names_splits(table, name)), ""
@@ -269,6 +266,13 @@ def _columns(table: _Tables) -> _Columns:
     rest = [name for name in own.values() if name not in told]
     numeric, almost = _numeric(table, rest)
     votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric, label)
+    # What has most of the votes is the label, where no column says it.
+    for names, found in ((_PATHS, path), (_LABELS, label or any(votes))):
+        if not found:
+            raise DatasetError(
+                f"{table.where}: column {names[0]!r} is missing (or {', '.join(names[1:])}); the "
+                f"first line, which names the columns, has {shown(', '.join(table.columns))}"
+            )
     values = [n for n in numeric if n not in votes and n not in MANIFEST_SCHEMA.names]
     others = [name for name in rest if name not in votes and name not in values]
     words = _of_few_words(table, [n for n in others if n not in MANIFEST_SCHEMA.names])
@@ -353,7 +357,8 @@ def _of_emotions(table: _Tables, numeric: Sequence[str], label: str) -> tuple[st
     """Return the vote column of each emotion, empty where it has none; nothing without votes.
 
     A few may measure something else, such as how much somebody smiles: votes are there for all
-    labels in use, or for most of the emotions that there are.
+    labels in use, or for most of the emotions that there are. Without labels they can be nothing
+    else.
     """
     found: dict[str, str] = {}
     for name in numeric:
@@ -365,7 +370,9 @@ def _of_emotions(table: _Tables, numeric: Sequence[str], label: str) -> tuple[st
                 )
             found[emotion] = name
     used = {find_alias(cell) for _, (cell,) in table.rows(label)} - {None}
-    enough = len(found) > len(EMOTIONS) // 2 or (len(found) > 1 and used and used <= found.keys())
+    enough = len(found) > len(EMOTIONS) // 2 or (
+        len(found) > 1 and (not label or (used and used <= found.keys()))
+    )
     return tuple(found.get(emotion, "") for emotion in EMOTIONS) if enough else ()
 
 
@@ -387,17 +394,20 @@ def _items(
     for place, (own_split, cells) in zip(places, rows, strict=True):
         _, given, split, subject, weighs = cells[: len(one)]
         around, folder_label = _said_around(tree, place.path)
-        label = find_meaning(given, codes)
         votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
+        if columns.label:
+            label, none = find_meaning(given, codes), _no_name(given, codes)
+        else:
+            label, none = _most_voted(votes or ()), "no emotion has the most votes"
         box_cells = _parts(cells[boxes:values])
-        box = _box(numbers(box_cells), corners=columns.corners)
+        box = (box_between if columns.corners else box_of)(numbers(box_cells))
         if split and not split_named(split):
             # Left open, it might land in the wrong one.
             excluded = no_split(columns.split, split)
-        elif label is None:
-            excluded = _no_name(given, codes)
         elif votes is None:
             excluded = "its votes are not 8 numbers of 0 or more"
+        elif label is None:
+            excluded = none
         elif weighs and (weight is None or weight < 0):
             excluded = f"weight {shown(weighs)} is no number of 0 or more"
         elif box_cells and box is None:
@@ -411,7 +421,7 @@ def _items(
             votes=votes or (),
             excluded=excluded,
             box=box,
-            given=given,
+            given=given or None,
             folder_label=folder_label if place.located else None,
             subject=subject or None,
             weight=None if excluded else weight,
@@ -448,13 +458,6 @@ def _parts(cells: Sequence[str]) -> list[str]:
     return list(cells) if any(cells) else []
 
 
-def _box(edges: Sequence[float] | None, *, corners: bool) -> Box | None:
-    if not edges or not corners:
-        return box_of(edges)
-    x, y, x_end, y_end = edges
-    return box_of((x, y, x_end - x, y_end - y))
-
-
 def _votes(cells: Sequence[str]) -> tuple[float, ...] | None:
     """Return the share of each emotion, nothing where nobody voted, None where it is no vote."""
     parts = _parts(cells)
@@ -465,6 +468,13 @@ def _votes(cells: Sequence[str]) -> tuple[float, ...] | None:
         return None
     whole = sum(counts)
     return tuple(count / whole for count in counts) if 0 < whole < math.inf else ()
+
+
+def _most_voted(votes: Sequence[float]) -> str | None:
+    """Return the emotion that has more votes than any other, or None."""
+    if not votes or votes.count(max(votes)) > 1:
+        return None
+    return EMOTIONS[votes.index(max(votes))]
 
 
 def _values(names: Sequence[str], cells: Sequence[str]) -> Mapping[str, float]:
@@ -481,6 +491,8 @@ def _recognise(tree: FileTree) -> str | None:
     named, label = (
         next((names[n] for n in known if n in names), "") for known in (_PATHS, _LABELS)
     )
+    # Without labels there may be votes.
+    label = label or ", ".join(name for name in names.values() if find_alias(name))
     if not named or not label:
         return None
     if not tree.alone and not _first_is_there(tree, path, named):
@@ -500,7 +512,7 @@ def _first_is_there(tree: FileTree, path: str, column: str) -> bool:
 
 
 CSV = Format(
-    "any csv of path and label; also split, subject, weight, votes, box, other numbers and words",
+    "any csv or JSON lines of path and label; also split, subject, weight, votes, box, others",
     InputSpec(size=96, channels=3),
     _read,
     _recognise,

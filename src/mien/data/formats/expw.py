@@ -6,12 +6,12 @@ from typing import Final
 
 from mien.data.formats.finding import Images
 from mien.data.formats.reading import Format, Item, Reading, open_tree, shown
-from mien.data.formats.tables import box_of, find_table, lines, number, numbers
+from mien.data.formats.tables import box_between, find_table, lines, number, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.labels import FER2013_CODES, by_code
 from mien.preprocess import InputSpec
-from mien.records import Box, Sample
+from mien.records import Sample
 
 __all__ = ["EXPW"]
 
@@ -42,7 +42,7 @@ def _items(tree: FileTree, path: str) -> Iterator[Item]:
         face, top, left, right, bottom, sure, code = words[1 - _WORDS :]
         name = " ".join(words[: 1 - _WORDS])
         place = images.below(name)
-        label, box = _CODES.get(code), _box(left, top, right, bottom)
+        label, box = _CODES.get(code), box_between(numbers((left, top, right, bottom)))
         excluded = None if label else f"id {shown(code)} is none of ExpW's 0 to 6"
         if label and box is None:
             excluded = "its face box is no box"
@@ -60,14 +60,6 @@ def _items(tree: FileTree, path: str) -> Iterator[Item]:
             values={} if confidence is None else {"confidence": confidence},
         )
         yield sample, place.load
-
-
-def _box(left: str, top: str, right: str, bottom: str) -> Box | None:
-    edges = numbers((left, top, right, bottom))
-    if edges is None:
-        return None
-    x, y, x_end, y_end = edges
-    return box_of((x, y, x_end - x, y_end - y))
 
 
 def _recognise(tree: FileTree) -> str | None:

@@ -22,7 +22,7 @@ from mien.data.formats.reading import (
 )
 from mien.data.source import FileTree
 from mien.labels import find_alias
-from mien.records import Sample
+from mien.records import Sample, Split
 
 __all__ = ["OUTSIDE", "Finder", "Images", "Place", "folded", "folder_of", "inside", "unlisted"]
 
@@ -104,10 +104,14 @@ class Images:
 
     Args:
         tree: the files.
+        split: only images that no folder or archive assigns to another one.
     """
 
-    def __init__(self, tree: FileTree) -> None:
-        self._finder = Finder(tree.images)
+    def __init__(self, tree: FileTree, split: Split | None = None) -> None:
+        paths: Sequence[str] = tree.images
+        if split:
+            paths = [path for path in paths if split_of(tree, path) in {split, None}]
+        self._finder = Finder(paths)
         self._load = image_loader(tree)
 
     def below(self, *names: str) -> Place:

@@ -1,7 +1,6 @@
 """Parquet files as Hugging Face lays them out: images as bytes, labels named in the schema."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from mien.data.formats.reading import (
     no_split,
     open_tree,
     shown,
+    split_in_name,
     split_named,
     split_of,
 )
@@ -157,9 +157,7 @@ def _class_names(schema: pa.Schema, label: str) -> Sequence[str] | None:
 
 
 def _split(tree: FileTree, path: str) -> Split | None:
-    words = re.split(r"[-_.]", path.rpartition("/")[2])
-    named = {split for word in words if (split := split_named(word))}
-    return named.pop() if len(named) == 1 else split_of(tree, path)
+    return split_in_name(path.rpartition("/")[2]) or split_of(tree, path)
 
 
 def _items(tree: FileTree, files: Sequence[_File], codes: Mapping[str, str]) -> Iterator[Item]:

@@ -41,6 +41,7 @@ __all__ = [
     "open_around",
     "open_tree",
     "shown",
+    "split_in_name",
     "split_named",
     "split_of",
     "split_of_folder",
@@ -50,9 +51,14 @@ Load = Callable[[], NDArray[np.uint8]]
 Item = tuple[Sample, Load]
 
 TABLE_SUFFIXES: Final = frozenset(
-    {".csv", ".tsv", ".txt", ".lst", ".npy", ".yaml", ".yml", ".names", ".parquet"}
+    {
+        *(".csv", ".tsv", ".jsonl", ".txt", ".lst", ".npy"),
+        *(".yaml", ".yml", ".names", ".parquet", ".json", ".xml"),
+    }
 )
 """The files beside images that some format reads."""
+_GIVEN: Final = frozenset({".csv", ".tsv", ".jsonl", ".txt", ".json"})
+"""Those of which one by itself may stand for the folder around it."""
 
 NO_CODES: Mapping[str, str] = MappingProxyType({})
 """What numeric labels mean where nobody says it."""
@@ -164,7 +170,7 @@ def open_around(source: Path) -> Iterator[tuple[FileTree, str | None]]:
 
     Gives the files, and the path of the table where one was named.
     """
-    named = source.is_file() and source.suffix.lower() in {".csv", ".tsv", ".txt"}
+    named = source.is_file() and source.suffix.lower() in _GIVEN
     with open_tree(source.parent if named else source) as tree:
         yield tree, source.name if named else None
 
@@ -177,6 +183,12 @@ def shown(cell: str) -> str:
 def split_named(name: str) -> Split | None:
     """Return the split that a name means (``val_set``, ``Test Set``), in any case, or None."""
     return _SPLIT_NAMES.get(re.sub(r"[\s_-]+", "_", name.strip().lower()))
+
+
+def split_in_name(name: str) -> Split | None:
+    """Return the split that a word of a file's name means (``instances_val2017``), if just one."""
+    named = {split_named(word) for word in re.split(r"[\W\d_]+", name)} - {None}
+    return named.pop() if len(named) == 1 else None
 
 
 def no_split(column: str, cell: str) -> str:

@@ -3,18 +3,19 @@
 import codecs
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import IO
+from typing import IO, Any
 
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.records import Box
 
-__all__ = ["Table", "box_of", "find_table", "header", "lines", "number", "numbers"]
+__all__ = ["Table", "box_between", "box_of", "find_table", "header", "lines", "number", "numbers"]
 
 _FAR = 1e6  # No image is that wide.
 _LONGEST_LINE = 1 << 24
@@ -26,9 +27,11 @@ _SEPARATOR = re.compile(r'"?sep=(?P<sign>.)"?', re.IGNORECASE)
 
 
 class Table:
-    """A csv table. Surrounding blanks of names and cells do not matter; blank lines are skipped.
+    """A csv, or a file of JSON lines (``.jsonl``) whose first object names the columns.
 
-    Where its first line has no comma, semicolons or else tabs delimit its cells.
+    Surrounding blanks of names and cells do not matter; blank lines are skipped. Where a csv's
+    first line has no comma, semicolons or else tabs delimit its cells. What is no text in an object
+    is a cell as JSON writes it, null an empty one.
 
     Attributes:
         path: where it is among the files.
@@ -79,6 +82,29 @@ class Table:
             yield line, tuple(cells[place].strip() for place in places)
 
     def _read(self) -> Iterator[tuple[int, list[str]]]:
+        return self._objects() if self.path.lower().endswith(".jsonl") else self._rows()
+
+    def _objects(self) -> Iterator[tuple[int, list[str]]]:
+        columns: list[str] = []
+        with self._tree.open(self.path) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
+            try:
+                for line, written in enumerate(_short_lines(text, self.where), start=1):
+                    if not written.strip():
+                        continue
+                    found = _object(written)
+                    if found is None:
+                        raise DatasetError(
+                            f"{self.where} line {line}: no JSON object, expected one a line, such "
+                            'as {"file_name": "a.png", "label": "happy"}'
+                        )
+                    if not columns:
+                        columns = [*found]
+                        yield line, columns
+                    yield line, [_json_cell(found.get(column)) for column in columns]
+            except UnicodeDecodeError as error:
+                raise _no_text(self.where, error) from None
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
         with (
             self._tree.open(self.path) as file,
             io.TextIOWrapper(file, _encoding(file), newline="") as whole,
@@ -108,6 +134,18 @@ class Table:
                     f"{self.where}: broken csv in the row that begins at line {begins} ({error}): "
                     "check its quotes"
                 ) from None
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _json_cell(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
 def _short_lines(text: IO[str], where: str) -> Iterator[str]:
@@ -219,6 +257,14 @@ def box_of(values: Sequence[float] | None) -> Box | None:
     if values is None or len(values) != 4 or min(values[2:]) <= 0:
         return None
     return Box(*values) if max(map(abs, values)) < _FAR else None
+
+
+def box_between(edges: Sequence[float] | None) -> Box | None:
+    """Return the box that left, top, right and bottom edge make, or None where they make none."""
+    if edges is None or len(edges) != 4:
+        return None
+    x, y, x_end, y_end = edges
+    return box_of((x, y, x_end - x, y_end - y))
 
 
 def _no_text(where: str, error: UnicodeDecodeError) -> DatasetError:

@@ -7,26 +7,24 @@ circulates.
 import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
 
-from mien.data.formats.finding import Finder
-from mien.data.formats.reading import (
-    Format,
-    Item,
-    Reading,
-    image_loader,
-    open_tree,
-    shown,
-    split_of,
+from mien.data.formats.finding import Finder, Place
+from mien.data.formats.marked import (
+    NO_FACE,
+    ONE_A_MARK,
+    Marked,
+    MarkedFace,
+    marked_face,
+    samples_of,
 )
+from mien.data.formats.reading import Format, Reading, image_loader, open_tree, shown, split_of
 from mien.data.formats.tables import numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError
 from mien.labels import AFFECTNET_YOLO_CODES, find_alias
 from mien.preprocess import InputSpec
-from mien.records import Box, Problem, Sample, Split
+from mien.records import Box
 
 __all__ = ["AFFECTNET_YOLO", "YOLO"]
 
@@ -46,24 +44,8 @@ _AFFECTNET = dict(enumerate(AFFECTNET_YOLO_CODES))
 Names = Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Face:
-    label: str | None = None
-    given: str | None = None
-    box: Box | None = None
-    excluded: str | None = None
-    problem: Problem | None = None
-
-
-class _Image(NamedTuple):
-    path: str
-    split: Split | None
-    faces: Sequence[_Face]
-
-
-_UNLISTED = (_Face(excluded="no label file for this image", problem="unlisted"),)
-_SEVERAL = (_Face(excluded="several label files fit this image", problem="bad_label"),)
-_NO_FACE = (_Face(excluded="no face marked"),)
+_UNLISTED = (MarkedFace(excluded="no label file for this image", problem="unlisted"),)
+_SEVERAL = (MarkedFace(excluded="several label files fit this image", problem="bad_label"),)
 
 
 def _read_affectnet(source: Path) -> Reading:
@@ -97,12 +79,12 @@ def _reading(source: Path, tree: FileTree, names: Names) -> Reading:
             "test/ alike"
         )
     total = sum(len(image.faces) for image in images)
-    return Reading(total, _items(tree, images), tree, looked_beyond_table=True, relative_boxes=True)
+    return Reading(total, samples_of(images), tree, looked_beyond_table=True, relative_boxes=True)
 
 
-def _images(tree: FileTree, names: Names) -> Iterator[_Image]:
+def _images(tree: FileTree, names: Names) -> Iterator[Marked]:
     labels = [path for path in tree.others if _LABELS.fullmatch(path) and not _is_list(path)]
-    finder, used = Finder(labels), set[str]()
+    finder, used, load = Finder(labels), set[str](), image_loader(tree)
     named = {
         path: f"{match[1]}labels/{match[2]}.txt" if (match := _IMAGE.fullmatch(path)) else ""
         for path in tree.images
@@ -115,50 +97,30 @@ def _images(tree: FileTree, names: Names) -> Iterator[_Image]:
         faces = (
             _faces(tree, found[0], names) if len(found) == 1 else _SEVERAL if found else _UNLISTED
         )
-        yield _Image(path, split_of(tree, path), faces)
+        yield Marked(Place(path, None, load(path)), split_of(tree, path), faces)
     for path in labels:
         if path not in used and (match := _LABELS.fullmatch(path)):
             lost = f"{match[1]}images/{match[2]}.jpg"
-            yield _Image(lost, split_of(tree, path), _faces(tree, path, names))
+            place = Place(lost, None, load(lost))
+            yield Marked(place, split_of(tree, path), _faces(tree, path, names))
 
 
-def _items(tree: FileTree, images: Sequence[_Image]) -> Iterator[Item]:
-    load = image_loader(tree)
-    for path, split, faces in images:
-        for number, face in enumerate(faces):
-            sample = Sample(
-                f"{path}#{number}" if len(faces) > 1 else path,
-                split,
-                face.label,
-                excluded=face.excluded,
-                box=face.box,
-                given=face.given,
-                problem=face.problem,
-            )
-            yield sample, load(path)
-
-
-def _faces(tree: FileTree, path: str, names: Names) -> Sequence[_Face]:
+def _faces(tree: FileTree, path: str, names: Names) -> Sequence[MarkedFace]:
     try:
         text = tree.read(path).decode("utf-8-sig", "replace")
     except ImageError as error:
-        return (_Face(excluded=f"its label file {error}", problem="bad_label"),)
-    return tuple(_face(line, names) for line in text.splitlines() if line.strip()) or _NO_FACE
+        return (MarkedFace(excluded=f"its label file {error}", problem="bad_label"),)
+    return tuple(_face(line, names) for line in text.splitlines() if line.strip()) or NO_FACE
 
 
-def _face(line: str, names: Names) -> _Face:
+def _face(line: str, names: Names) -> MarkedFace:
     code, *rest = line.split()
     name = names.get(int(code)) if re.fullmatch(r"\d{1,4}", code, re.ASCII) else None
-    label, box = find_alias(name or ""), _box(rest)
+    box = _box(rest)
     if name is None:
-        reason = f"id {shown(code)} is none of 0 to {max(names)}"
-    elif label is None:
-        reason = f"id {shown(code)} is {shown(name)}, which names no emotion"
-    elif box is None:
-        reason = "its face box is no box"
-    else:
-        return _Face(label, code, box)
-    return _Face(label, code, box, reason, "bad_label")
+        none = f"id {shown(code)} is none of 0 to {max(names)}"
+        return MarkedFace(None, code, box, none, "bad_label")
+    return marked_face(name, find_alias(name), box, given=code)
 
 
 def _box(cells: Sequence[str]) -> Box | None:
@@ -281,14 +243,12 @@ def _understood(tree: FileTree) -> Names:
         return {}
 
 
-_ONE_A_LINE: Final = "Each line of a label file is one face, cropped by its box."
-
 AFFECTNET_YOLO = Format(
     "AffectNet for YOLO: train/, valid/, test/ with images/x.jpg, labels/x.txt, or within these",
     InputSpec(size=96, channels=3),
     _read_affectnet,
     _recognise_affectnet,
-    notes=(_ONE_A_LINE,),
+    notes=(ONE_A_MARK,),
 )
 
 YOLO = Format(
@@ -296,5 +256,5 @@ YOLO = Format(
     InputSpec(size=96, channels=3),
     _read,
     _recognise,
-    notes=(_ONE_A_LINE,),
+    notes=(ONE_A_MARK,),
 )

@@ -1,0 +1,174 @@
+"""COCO's layout: a JSON file of images, categories, and annotations with boxes."""
+
+import codecs
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mien.data.formats.finding import Images, folder_of, unlisted
+from mien.data.formats.marked import (
+    NO_FACE,
+    ONE_A_MARK,
+    Marked,
+    MarkedFace,
+    expect_emotions,
+    marked_face,
+    samples_of,
+)
+from mien.data.formats.reading import (
+    NO_CODES,
+    Format,
+    Reading,
+    open_around,
+    shown,
+    split_in_name,
+    split_of,
+)
+from mien.data.formats.tables import box_of, numbers
+from mien.data.source import FileTree
+from mien.errors import DatasetError, ImageError, first_problem
+from mien.labels import find_meaning
+from mien.preprocess import InputSpec
+from mien.records import Box, Split
+
+__all__ = ["COCO"]
+
+_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+
+
+class _Part(BaseModel):
+    # Some programs write ids as numbers, others as text.
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+
+class _Image(_Part):
+    id: str
+    file_name: str
+
+
+class _Category(_Part):
+    id: str
+    name: str
+
+
+class _Annotation(_Part):
+    image_id: str
+    category_id: str
+    bbox: Any = None
+
+
+class _Content(_Part):
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+class _Table(NamedTuple):
+    path: str
+    split: Split | None
+    content: _Content
+
+
+def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
+    with open_around(source) as (tree, given):
+        tables = list(_tables(tree, [given] if given else tree.others))
+        if not tables:
+            raise DatasetError(
+                f"{source}: no COCO file here; expected _annotations.coco.json or another .json "
+                "of 'images', 'annotations' and 'categories'"
+            )
+        images = [image for table in tables for image in _marked(tree, table, codes)]
+        listed = {image.place.path for image in images}
+        # Beside a file that was named by itself may lie anything.
+        others = [] if given else [path for path in tree.images if path not in listed]
+        faces = [face for image in images for face in image.faces]
+        expect_emotions(source, faces)
+        notes = tuple(note for table in tables for note in _notes(tree, table))
+        return Reading(
+            len(faces) + len(others),
+            chain(samples_of(images), unlisted(tree, others)),
+            tree,
+            notes=notes,
+            looked_beyond_table=not given,
+        )
+
+
+def _tables(tree: FileTree, paths: Sequence[str]) -> Iterator[_Table]:
+    """Give the files that are COCO's, by their content: any name is in use.
+
+    Raises:
+        DatasetError: one has all of COCO's keys, but not its form.
+    """
+    for path in paths:
+        if not path.lower().endswith(".json"):
+            continue
+        try:
+            text = tree.read(path)
+        except ImageError as error:
+            raise DatasetError(f"{tree.where(path)}: {error}") from None
+        if all(key in text for key in _KEYS):
+            try:
+                content = _Content.model_validate_json(text.removeprefix(codecs.BOM_UTF8))
+            except ValidationError as error:
+                where, why = first_problem(error)
+                raise DatasetError(f"{tree.where(path)}: {where}: {why}") from None
+            split = split_in_name(PurePosixPath(path).stem) or split_of(tree, path)
+            yield _Table(path, split, content)
+
+
+def _marked(tree: FileTree, table: _Table, codes: Mapping[str, str]) -> Iterator[Marked]:
+    images, folder = Images(tree, table.split), folder_of(table.path)
+    names = {one.id: one.name for one in table.content.categories}
+    faces: dict[str, list[MarkedFace]] = defaultdict(list)
+    for mark in table.content.annotations:
+        faces[mark.image_id].append(_face(mark, names, codes))
+    for image in table.content.images:
+        place = images.at(image.file_name, folder)
+        split = table.split or split_of(tree, place.path)
+        yield Marked(place, split, faces.get(image.id, NO_FACE))
+
+
+def _face(mark: _Annotation, names: Mapping[str, str], codes: Mapping[str, str]) -> MarkedFace:
+    name = names.get(mark.category_id)
+    box = _box(mark.bbox)
+    if name is None:
+        none = f"id {shown(mark.category_id)} is none of its categories"
+        return MarkedFace(None, mark.category_id, box, none, "bad_label")
+    return marked_face(name, find_meaning(name, codes), box)
+
+
+def _box(edges: Any) -> Box | None:
+    return box_of(numbers(map(str, edges))) if isinstance(edges, list) else None
+
+
+def _notes(tree: FileTree, table: _Table) -> Iterator[str]:
+    listed = {image.id for image in table.content.images}
+    if lost := sum(mark.image_id not in listed for mark in table.content.annotations):
+        yield f"{tree.where(table.path)}: annotations of images that it does not list: {lost:,}."
+
+
+def _recognise(tree: FileTree) -> str | None:
+    try:
+        tables = list(_tables(tree, tree.others))
+    except DatasetError:
+        return None
+    named = {one.name for table in tables for one in table.content.categories}
+    told = sorted(name for name in named if find_meaning(name, NO_CODES))
+    if len(told) < 2:
+        return None
+    return f"{tables[0].path} has images, annotations and the categories {', '.join(told)}"
+
+
+COCO = Format(
+    "COCO: _annotations.coco.json or another .json of images, annotations and categories",
+    InputSpec(size=96, channels=3),
+    _read,
+    _recognise,
+    notes=(ONE_A_MARK,),
+    alone=True,
+    coded=True,
+)

@@ -1,0 +1,92 @@
+"""Images in which faces are marked, as detectors learn from them: each face is a sample."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from mien.data.formats.finding import Place
+from mien.data.formats.reading import Item, shown
+from mien.errors import DatasetError
+from mien.records import Box, Problem, Sample, Split
+
+__all__ = [
+    "NO_FACE",
+    "ONE_A_MARK",
+    "Marked",
+    "MarkedFace",
+    "expect_emotions",
+    "marked_face",
+    "samples_of",
+]
+
+_NAMES_TOLD: Final = 12
+ONE_A_MARK: Final = "Each marked face is an image of its own, cropped by its box."
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedFace:
+    """What a source says of one face; its fields are those of `Sample`."""
+
+    label: str | None = None
+    given: str | None = None
+    box: Box | None = None
+    excluded: str | None = None
+    problem: Problem | None = None
+
+
+class Marked(NamedTuple):
+    """An image, its split, and the faces that are marked in it."""
+
+    place: Place
+    split: Split | None
+    faces: Sequence[MarkedFace]
+
+
+NO_FACE: Sequence[MarkedFace] = (MarkedFace(excluded="no face marked"),)
+"""What stands for the faces of an image without any."""
+
+
+def marked_face(name: str, label: str | None, box: Box | None, *, given: str = "") -> MarkedFace:
+    """Return a face, left out where its name is no emotion or its box is none.
+
+    Args:
+        name: what the source calls its class.
+        label: the emotion that this means, or None.
+        box: where it is.
+        given: how the source writes the class, if not by its name.
+    """
+    excluded = None
+    if label is None:
+        means = f"id {shown(given)} is {shown(name)}, which" if given else f"label {shown(name)}"
+        excluded = f"{means} names no emotion"
+    elif box is None:
+        excluded = "its face box is no box"
+    return MarkedFace(label, given or name, box, excluded, "bad_label" if excluded else None)
+
+
+def expect_emotions(source: Path, faces: Sequence[MarkedFace]) -> None:
+    """Raise `DatasetError` where what is marked has names, and none of them is an emotion's."""
+    names = {face.given for face in faces if face.given}
+    if names and not any(face.label for face in faces):
+        raise DatasetError(
+            f"{source}: what is marked is called {', '.join(sorted(names)[:_NAMES_TOLD])}, and no "
+            "emotion; --codes says what that means, such as --codes wut=anger,froh=happy"
+        )
+
+
+def samples_of(images: Iterable[Marked]) -> Iterator[Item]:
+    """Give the faces of images; those of one image are numbered."""
+    for place, split, faces in images:
+        for number, face in enumerate(faces):
+            sample = Sample(
+                f"{place.path}#{number}" if len(faces) > 1 else place.path,
+                split,
+                face.label,
+                excluded=face.excluded,
+                box=face.box,
+                given=face.given,
+                problem=face.problem,
+                located=place.located,
+            )
+            yield sample, place.load
