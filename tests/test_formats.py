@@ -672,6 +672,53 @@ def test_csv_of_ones_under_the_emotions_names(tmp_path: Path) -> None:
     assert "No column says the label: it is the emotion that has the most votes." in notes
 
 
+def test_opinions_of_several_annotators_are_votes(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s",
+        "ratings.csv",
+        "image,rater,emotion,split",
+        "0.png,ann,angry,train",
+        "1.png,ann,happy,test",
+        "0.png,bob,angry,train",
+        "0.png,cem,sad,train",
+        "1.png,bob,sad,test",
+        "2.png,ann,unsure,test",
+        "2.png,bob,fear,test",
+        "0.png,cem,fear,train",
+        "3.png,cem,no idea,train",
+    )
+    assert [row["path"] for row in rows] == ["0.png", "1.png", "2.png", "3.png"]
+    assert [row["label"] for row in rows] == ["anger", None, "fear", None]
+    votes = dict(zip(EMOTIONS, rows[0]["votes"], strict=True))
+    assert votes["anger"] == pytest.approx(2 / 3)
+    assert votes["fear"] == pytest.approx(1 / 3)
+    assert rows[1]["excluded"] == rows[3]["excluded"] == "no emotion has the most votes"
+    (note,) = (n for n in Dataset.open(tmp_path / "d").info["notes"] if "rater" in n)
+    assert note.startswith("What several say of a face, by column 'rater', are its votes: 6 of 4")
+
+
+def test_opinions_of_two_faces_of_one_image_stay_apart(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s",
+        "ratings.csv",
+        "image,rater,emotion,x,y,w,h",
+        *(f"0.png,{who},angry,0,0,15,15" for who in "ab"),
+        *(f"0.png,{who},happy,16,0,15,15" for who in "ab"),
+    )
+    assert [row["label"] for row in rows[:2]] == ["anger", "happiness"]
+    assert [row["box"][0] for row in rows[:2]] == [0, 16]
+    assert len(rows) == 2 + 3
+
+
+def test_one_annotator_an_image_gives_no_votes(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s", "r.csv", "image,rater,emotion", "0.png,ann,angry", "1.png,bob,sad"
+    )
+    assert [row["label"] for row in rows[:2]] == ["anger", "sadness"]
+    assert [row["rater"] for row in rows[:2]] == ["ann", "bob"]
+    assert rows[0]["votes"] is None
+
+
 def test_csv_of_boxes_as_roboflow_writes_it(tmp_path: Path) -> None:
     rows = _table_of(
         tmp_path / "s",

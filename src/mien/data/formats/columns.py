@@ -1,0 +1,333 @@
+"""Which columns of a table say what: its path, label, split, person, votes, box and the rest."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import Final
+
+from mien.data.dataset import MANIFEST_SCHEMA
+from mien.data.formats.reading import (
+    SPLIT_COLUMNS,
+    SUBJECT_COLUMNS,
+    shown,
+    split_in_name,
+    split_named,
+    split_of_folder,
+)
+from mien.data.formats.tables import Table, header
+from mien.data.source import FileTree
+from mien.errors import DatasetError
+from mien.labels import EMOTIONS, find_alias
+from mien.records import Split
+
+__all__ = [
+    "MOST_WORDS",
+    "Columns",
+    "Tables",
+    "columns_of",
+    "csvs",
+    "every_csv",
+    "is_number",
+    "likely",
+    "plain",
+]
+
+_PATHS = (
+    "path",
+    "image",
+    "file",
+    "filename",
+    "pth",
+    "file_name",
+    "file_path",
+    "filepath",
+    "image_name",
+    "image_path",
+    "img_path",
+    "img",
+)
+_NO_NUMBER = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "none"})
+_LABELS = ("label", "emotion", "expression", "class", "category", "target", "choice")
+_ANNOTATORS = (
+    "annotator",
+    "annotator_id",
+    "rater",
+    "rater_id",
+    "coder",
+    "coder_id",
+    "worker",
+    "worker_id",
+    "labeler",
+    "labeller",
+)
+_MAYBE_SPLITS = ("set", "partition", "phase", "data_split", "dataset", "fold")
+"""Columns that mean splits where each of their cells names one."""
+_BOXES: Sequence[tuple[str, ...]] = (
+    ("box",),
+    ("x", "y", "w", "h"),
+    ("x", "y", "width", "height"),
+    ("box_x", "box_y", "box_w", "box_h"),
+    ("box_x", "box_y", "box_width", "box_height"),
+    ("face_x", "face_y", "face_width", "face_height"),
+    ("left", "top", "width", "height"),
+)
+# Left, top, right and bottom edge.
+_CORNERS: Sequence[tuple[str, ...]] = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+)
+
+
+MOST_WORDS: Final = 50
+"""More different words than these are names or remarks, and make no groups."""
+_LONGEST_WORD: Final = 60
+_FEW: Final = 0.1
+"""The largest share of cells without a number that look like a slip."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns say what, as the table writes their names; empty where it lacks one.
+
+    Attributes:
+        path: the images' paths.
+        label: their emotions; empty where only votes tell these.
+        split: their splits.
+        subject: who is shown.
+        annotator: who says what the label is, where several may of one image.
+        weight: how much each counts.
+        votes: the one that has all votes, or one for each emotion, empty for those without.
+        box: where the face is.
+        corners: whether the box is that of two corners, not of a corner and a size.
+        values: numbers of the source's own.
+        words: words of the source's own.
+        left_out: those that are not kept.
+        almost: what to say of those that hold numbers but for a few cells.
+    """
+
+    path: str
+    label: str
+    split: str
+    subject: str
+    annotator: str
+    weight: str
+    votes: tuple[str, ...]
+    box: tuple[str, ...]
+    corners: bool
+    values: tuple[str, ...]
+    words: tuple[str, ...]
+    left_out: tuple[str, ...]
+    almost: tuple[str, ...]
+
+
+class Tables:
+    """One csv, or several of the same columns, each of one split, read as one.
+
+    Args:
+        tree: the files that they are among.
+        paths: theirs.
+
+    Attributes:
+        parts: each table, and the split that its name or folder says; None where it is the only.
+        columns: the names of the columns.
+        where: their places as messages name them.
+
+    Raises:
+        DatasetError: one cannot be read, or they differ in their columns.
+    """
+
+    def __init__(self, tree: FileTree, paths: Sequence[str]) -> None:
+        tables = [Table(tree, path, ()) for path in paths]
+        splits = [_split_of_table(path) if len(paths) > 1 else None for path in paths]
+        self.parts = list(zip(tables, splits, strict=True))
+        self.columns = tables[0].columns
+        self.where = ", ".join(table.where for table in tables)
+        if other := next((t for t in tables if {*t.columns} != {*self.columns}), None):
+            raise DatasetError(
+                f"{other.where}: other columns than {tables[0].where}; expected the same, or give "
+                "one csv itself"
+            )
+
+    @property
+    def count(self) -> int:
+        """How many rows they have."""
+        return sum(table.count for table, _ in self.parts)
+
+    def rows(self, *columns: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Give the rows of all, as `Table.rows` does."""
+        return chain.from_iterable(table.rows(*columns) for table, _ in self.parts)
+
+
+def every_csv(tree: FileTree) -> list[str]:
+    """Return the tables of a source."""
+    return [path for path in tree.others if path.lower().endswith((".csv", ".tsv", ".jsonl"))]
+
+
+def csvs(tree: FileTree) -> list[str]:
+    """Return the only csv, at the top where one lies there, or those of splits; else nothing."""
+    tables = every_csv(tree)
+    tables = [path for path in tables if "/" not in path] or tables
+    splits = {_split_of_table(path) for path in tables}
+    return tables if len(tables) == 1 or None not in splits else []
+
+
+def _split_of_table(path: str) -> Split | None:
+    """Return the split that a csv's name or, as of metadata.csv, its folder says."""
+    return split_in_name(PurePosixPath(path).stem) or split_of_folder(path)
+
+
+def columns_of(table: Tables) -> Columns:
+    """Find out which columns of a table say what.
+
+    Raises:
+        DatasetError: none is called as one of paths, or of labels or votes; one name is there
+            twice, or one emotion has two columns of votes.
+    """
+    twice = [name for name, n in Counter(map(plain, table.columns)).items() if name and n > 1]
+    if twice:
+        raise DatasetError(f"{table.where}: column {twice[0]!r} is there twice; rename one")
+    own = {plain(name): name for name in table.columns if name}
+
+    def first(*names: str) -> str:
+        return next((own[name] for name in names if name in own), "")
+
+    path, label = first(*_PATHS), first(*_LABELS)
+    if len(labels := [own[name] for name in _LABELS if name in own]) > 1:
+        # Ids without names may lie beside names, and what is no emotion beside ids.
+        label = next((name for name in labels if _names_emotions(table, name)), label)
+    maybe = (own[name] for name in _MAYBE_SPLITS if name in own)
+    split = first(*SPLIT_COLUMNS) or next(
+        (name for name in maybe if _names_splits(table, name)), ""
+    )
+    people = (own[name] for name in SUBJECT_COLUMNS if name in own)
+    subject = next((name for name in people if _names_people(table, name)), first("subject"))
+    annotator, weight = first(*_ANNOTATORS) if label else "", first("weight")
+    known = next((names for names in (*_BOXES, *_CORNERS) if own.keys() >= set(names)), ())
+    box, corners = tuple(own[name] for name in known), known in _CORNERS
+    told = {path, label, split, subject, weight, first("votes"), *box}
+    rest = [name for name in own.values() if name not in told]
+    numeric, almost = _numeric(table, rest)
+    votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric, label)
+    # What has most of the votes is the label, where no column says it.
+    for names, found in ((_PATHS, path), (_LABELS, label or any(votes))):
+        if not found:
+            raise DatasetError(
+                f"{table.where}: column {names[0]!r} is missing (or {', '.join(names[1:])}); the "
+                f"first line, which names the columns, has {shown(', '.join(table.columns))}"
+            )
+    values = [n for n in numeric if n not in votes and n not in MANIFEST_SCHEMA.names]
+    others = [name for name in rest if name not in votes and name not in values]
+    words = _of_few_words(table, [n for n in others if n not in MANIFEST_SCHEMA.names])
+    left_out = [name for name in others if name not in words]
+    return Columns(
+        path, label, split, subject, annotator, weight, votes, box, corners,
+        tuple(values), tuple(words), tuple(left_out), tuple(almost),
+    )  # fmt: skip
+
+
+def plain(column: str) -> str:
+    """Return a column's name as those that are looked for are written: ``Image Path``."""
+    return re.sub(r"[\s_-]+", "_", column.lower())
+
+
+def _names_emotions(table: Tables, column: str) -> bool:
+    return any(find_alias(cell) for _, (cell,) in table.rows(column))
+
+
+def _names_splits(table: Tables, column: str) -> bool:
+    named = {split_named(cell) for _, (cell,) in table.rows(column)}
+    return len(named) > 1 and None not in named
+
+
+def _names_people(table: Tables, column: str) -> bool:
+    """Whether a column tells several people apart: none counts or measures them."""
+    named = {cell for _, (cell,) in table.rows(column)} - {""}
+    return len(named) > 1 and not any(is_number(name) and "." in name for name in named)
+
+
+def _numeric(table: Tables, columns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the columns that hold numbers and nothing else, but for what stands for none.
+
+    And what to say of those that only a few cells keep from it.
+    """
+    filled: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    # A column of votes has a number in every row, or it is none.
+    none = {name: {""} if find_alias(name) else _NO_NUMBER for name in columns}
+    for line, cells in table.rows(*columns):
+        for name, cell in zip(columns, cells, strict=True):
+            if cell.lower() in none[name]:
+                continue
+            filled[name] += 1
+            if not is_number(cell):
+                others[name] += 1
+                first.setdefault(name, f"{shown(cell)} in line {line}")
+    almost = [
+        f"Column {shown(name)} holds numbers but for {first[name]}"
+        + (f" and {count - 1:,} more" if count > 1 else "")
+        + ": so it is not read as numbers."
+        for name, count in others.items()
+        if count <= _FEW * filled[name]
+    ]
+    return [name for name in columns if filled[name] and name not in others], almost
+
+
+def _of_few_words(table: Tables, columns: Sequence[str]) -> list[str]:
+    """Return the columns that hold few different words, as groups have."""
+    found: dict[str, set[str]] = {name: set() for name in columns}
+    for _, cells in table.rows(*columns):
+        for name, cell in zip(columns, cells, strict=True):
+            if len(found[name]) <= MOST_WORDS and cell:
+                found[name].add(cell)
+    return [
+        name
+        for name, words in found.items()
+        if 0 < len(words) <= MOST_WORDS and max(map(len, words)) <= _LONGEST_WORD
+    ]
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number, also one without end, or what stands for none."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _of_emotions(table: Tables, numeric: Sequence[str], label: str) -> tuple[str, ...]:
+    """Return the vote column of each emotion, empty where it has none; nothing without votes.
+
+    A few may measure something else, such as how much somebody smiles: votes are there for all
+    labels in use, or for most of the emotions that there are. Without labels they can be nothing
+    else.
+    """
+    found: dict[str, str] = {}
+    for name in numeric:
+        if emotion := find_alias(name):
+            if emotion in found:
+                raise DatasetError(
+                    f"{table.where}: columns {found[emotion]!r} and {name!r} both count votes for "
+                    f"{emotion}; keep one"
+                )
+            found[emotion] = name
+    used = {find_alias(cell) for _, (cell,) in table.rows(label)} - {None}
+    enough = len(found) > len(EMOTIONS) // 2 or (
+        len(found) > 1 and (not label or (used and used <= found.keys()))
+    )
+    return tuple(found.get(emotion, "") for emotion in EMOTIONS) if enough else ()
+
+
+def likely(tree: FileTree, path: str) -> tuple[str, str]:
+    """Return, by a table's first line, its columns of paths and of labels or emotions."""
+    names = {plain(name): name for name in header(tree, path)}
+    named, label = (
+        next((names[name] for name in known if name in names), "") for known in (_PATHS, _LABELS)
+    )
+    return named, label or ", ".join(name for name in names.values() if find_alias(name))
