@@ -211,6 +211,9 @@ def test_notes_of_splits_go_where_splits_are_drawn_anew(
         else:
             file.write_bytes(b"no image")
     import_dataset("folder", source, tmp_path / "dataset")
+    about = json.loads((tmp_path / "dataset/dataset.json").read_text())
+    about["notes"].append("Hair was hand drawn.")
+    (tmp_path / "dataset/dataset.json").write_text(json.dumps(about))
     dataset = Dataset.open(tmp_path / "dataset")
     assert any(told in note for note in dataset.info["notes"])
     for rules, stays in ((Rules(without=("neutral",)), True), (Rules(split=(60, 20, 20)), False)):
@@ -218,6 +221,7 @@ def test_notes_of_splits_go_where_splits_are_drawn_anew(
         clean_dataset(dataset, out, rules)
         notes = Dataset.open(out).info["notes"]
         assert any(told in note for note in notes) == stays
+        assert "Hair was hand drawn." in notes
         drawn = "Splits 60/20/20 of each emotion were drawn."
         assert (drawn in notes) != stays
 

@@ -455,6 +455,7 @@ def test_affectnet_yolo(tmp_path: Path) -> None:
         ("classes.txt", "angry\nhappy\nperson\n"),
         ("train/labels/classes.txt", "angry\r\nhappy\r\nperson\r\n"),
         ("obj.names", "angry\nhappy\nperson"),
+        ("data.yaml", "names: [angry, 'happy', \"person\"] # ok\nnames_of_others: [x, y]\n"),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -477,11 +478,25 @@ def test_yolo_takes_its_ids_from_where_they_are_named(
         import_dataset("affectnet-yolo", tmp_path / "s", tmp_path / "wrong")
 
 
+def test_yolo_names_may_hold_commas(tmp_path: Path) -> None:
+    for i in range(3):
+        _image(tmp_path / f"s/train/images/{i}.png", i)
+        _text(tmp_path / f"s/train/labels/{i}.txt", f"{i} 0.5 0.5 0.5 0.25")
+    _text(tmp_path / "s/data.yaml", 'names: ["tired, maybe", "happy", "sad"]')
+    import_dataset("yolo", tmp_path / "s", tmp_path / "d")
+    assert Dataset.open(tmp_path / "d").column("label") == [None, "happiness", "sadness"]
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [
         ({"data.yaml": "nc: 7"}, "no name for each id that can be read"),
         ({"data.yaml": "nc: 3\nnames: [angry, happy]"}, "no name for each id that can be read"),
+        ({"data.yaml": "names: ["}, "no name for each id that can be read"),
+        ({"data.yaml": "names: " + "[" * 5000}, "no name for each id that can be read"),
+        ({"data.yaml": "names: [[angry], [happy]]"}, "no name for each id that can be read"),
+        ({"data.yaml": "names: angry"}, "no name for each id that can be read"),
+        ({"data.yaml": "names: {a: angry}"}, "no name for each id that can be read"),
         ({"data.yaml": "names: [angry]", "classes.txt": "happy"}, "names the ids otherwise than"),
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import torch
 
-from mien.atomic import replacing
+from mien.atomic import beside, replacing
 from mien.card import METADATA_KEY, ModelCard
 from mien.compact import compact
 from mien.emphasis import counts_of, undecided, worth_of
@@ -90,8 +90,7 @@ def export_int8(
     """
     original = _original(run, out, worth=worth, views=views)
     card = original.card.model_copy(update={"figures": {}})
-    # Both at the end of the name: what it is compared with, and what is not finished.
-    exact = out.with_name(f".{out.name}.exact")
+    exact = beside(out)
     try:
         _save(_exported(original, out), card, exact)
         _check(original, exact, out)

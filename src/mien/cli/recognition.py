@@ -221,7 +221,7 @@ def score(
     source: Annotated[
         str, typer.Argument(metavar="SRC", help="A folder or Parquet; s3:// and gs:// too.")
     ],
-    out: Annotated[str, typer.Option(help="A folder of Parquet parts.", metavar="FILE.parquet")],
+    out: Annotated[str, typer.Option(help="A folder of Parquet parts.", metavar="DIR")],
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
     workers: Annotated[
         int, typer.Option(help="Processes at work at once; 0: one a core.", min=0)

@@ -154,10 +154,11 @@ def runs(
             broken.append(str(error))
     found.sort(key=lambda run: (run.emotion_based, run.best_loss))
     hand_out(json_file, "".join(json.dumps(run.to_json()) + "\n" for run in found))
+    if out and found:
+        save_runs(out, [asdict(run) for run in found])
     if json_file != "-":
         print_runs(found)
     if out and found:
-        save_runs(out, [asdict(run) for run in found])
         err_console.print(f"curves: {shown(out)}", soft_wrap=True)
     for reason in broken:
         complain(reason)
@@ -343,7 +344,7 @@ def bench(
     from mien.data.dataset import Dataset
 
     folder = out or Path("runs/bench")
-    result: Any
+    result: dict[str, Any]
     if what == "train":
         if data is None:
             raise UsageError("bench train: say with --data DATASET what to train on")
@@ -359,8 +360,6 @@ def bench(
                 on_epoch=print_epoch,
             )
         result = found.to_json()
-        if json_file != "-":
-            print_race(result)
     elif what == "speed":
         peers = dict(pair(text, "peer: expected NAME=COMMAND") for text in peer or ())
         with show_progress() as show:
@@ -375,14 +374,13 @@ def bench(
             "machine": machine.to_json(),
             "figures": [figure.to_json() for figure in figures],
         }
-        if json_file != "-":
-            print_speeds(result)
     else:
         raise UsageError(f"bench {what!r}: expected speed or train")
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{what}.json"
     write_text(kept, json.dumps(result, indent=2) + "\n")
     if json_file != "-":
+        (print_race if what == "train" else print_speeds)(result)
         out_console.print(f"figures: {shown(kept)}", soft_wrap=True)
     hand_out(json_file, json.dumps(result, indent=2) + "\n")
 

@@ -31,7 +31,6 @@ from mien.data.writer import (
     exclude_copies,
     new_folder,
     note_of_draw,
-    of_splits,
     write_description,
 )
 from mien.errors import DatasetError, UsageError
@@ -92,10 +91,12 @@ def clean_dataset(
         packing = ("image_size", "image_channels", "shards", "values", "words")
         kept = ("source_format", "source", "looked_beyond_table", "parts", *packing)
         about: dict[str, Any] = {key: dataset.info[key] for key in kept if key in dataset.info}
-        about["notes"] = [*dataset.info.get("notes", ())]
+        notes, of_splits = dataset.info.get("notes", []), dataset.info.get("notes_of_splits", [])
         if rules.split:
-            others = (note for note in about["notes"] if not of_splits(note))
-            about["notes"] = [*others, note_of_draw(rules.split)]
+            drawn = note_of_draw(rules.split)
+            notes = [*(note for note in notes if note not in of_splits), drawn]
+            of_splits = [drawn]
+        about |= {"notes": notes, "notes_of_splits": of_splits}
         if apart := cleaning.apart.intersection(manifest.column("id").to_pylist()):
             about["apart"] = sorted(apart)
         step = {**asdict(rules), "from": dataset.info["fingerprint"]}

@@ -23,7 +23,6 @@ from mien.data.dataset import (
     with_parts,
 )
 from mien.data.writer import (
-    TO_TRAIN,
     exclude_copies,
     new_folder,
     of_now,
@@ -90,6 +89,7 @@ def join_datasets(
         files += part.files()
     before = pa.concat_tables(tables, promote_options="default")
     manifest = exclude_copies(before)
+    to_train = list(_notes_to_train(parts))
     apart = sorted(part.id_of(old) for part in parts for old in part.dataset.apart)
     with new_folder(out) as folder:
         (folder / "images").mkdir()
@@ -109,12 +109,14 @@ def join_datasets(
                 "words": list(dict.fromkeys(w for part in parts for w in part.dataset.words)),
                 **({"apart": apart} if apart else {}),
                 "notes": [
-                    *_notes_of_parts(parts),
+                    *_notes_of_parts(parts, "notes"),
+                    *to_train,
                     *_notes_of_packing(parts, spec),
                     *_notes_of_emotions(parts),
                     *_notes_of_people(parts),
                     *_notes_of_copies(before, manifest, parts),
                 ],
+                "notes_of_splits": [*_notes_of_parts(parts, "notes_of_splits"), *to_train],
             },
         )
 
@@ -243,19 +245,22 @@ def _pack(source: Path, target: Path, spec: InputSpec) -> None:
             file.write(np.stack([fit(image, spec) for image in batch]).data)
 
 
-def _notes_of_parts(parts: Sequence[_Part]) -> Iterator[str]:
+def _notes_of_parts(parts: Sequence[_Part], key: str) -> Iterator[str]:
     told: dict[str, list[str]] = defaultdict(list)
     for part in parts:
-        for note in part.dataset.info.get("notes", ()):
+        for note in part.dataset.info.get(key, ()):
             if not of_now(note):
                 told[note].append(part.name)
     yield from (f"{', '.join(names)}: {note}" for note, names in told.items())
+
+
+def _notes_to_train(parts: Sequence[_Part]) -> Iterator[str]:
     for part in parts:
         if part.train_only:
             valid, test = (len(part.dataset.usable(split)) for split in ("valid", "test"))
             yield (
                 f"{part.name} is for training only: its {valid:,} validation and {test:,} test "
-                f"{TO_TRAIN}"
+                "images went to train."
             )
 
 

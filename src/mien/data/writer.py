@@ -32,14 +32,12 @@ from mien.records import SPLITS, Sample, Split, show_path
 __all__ = [
     "COPY_OF",
     "NO_IMAGE",
-    "TO_TRAIN",
     "DatasetWriter",
     "content_hash",
     "exclude_copies",
     "new_folder",
     "note_of_draw",
     "of_now",
-    "of_splits",
     "sample_id",
     "write_description",
 ]
@@ -64,12 +62,6 @@ NO_IMAGE: Final[Mapping[Split, str]] = MappingProxyType(
 
 _SHARED: Final = "People who are shown in several splits: "
 _AGAINST: Final = "Images whose label is not what most of their votes say: "
-
-TO_TRAIN: Final = "images went to train."
-"""How a note ends of what was held out before."""
-
-_EMPTY_SPLIT: Final = "splits are as if it were not there."
-_DRAWN: Final = "drawn."
 
 _SHARD_BYTES: Final = 64 << 20
 _BATCH_ROWS: Final = 10_000
@@ -187,7 +179,7 @@ class DatasetWriter:
         self._flush()
         self._batch()
         manifest = pa.Table.from_batches(self._batches, schema=self._schema)
-        notes = [*notes, *_notes_of_splits(manifest)]
+        of_splits = _notes_of_splits(manifest)
         manifest = exclude_copies(_draw_open_splits(manifest, self._pictures))
         info = write_description(
             self._folder,
@@ -201,7 +193,8 @@ class DatasetWriter:
                 "values": list(self._values),
                 "words": list(self._words),
                 "looked_beyond_table": looked_beyond_table,
-                "notes": list(notes),
+                "notes": [*notes, *of_splits],
+                "notes_of_splits": of_splits,
             },
         )
         if not info["labels"]:
@@ -227,11 +220,6 @@ def _save(path: Path, images: NDArray[np.uint8]) -> None:
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(images))
         file.write(images.data)
-
-
-def of_splits(note: str) -> bool:
-    """Whether a note says where splits come from, which is true until they are drawn anew."""
-    return note.endswith((_EMPTY_SPLIT, _DRAWN, TO_TRAIN))
 
 
 def of_now(note: str) -> bool:
@@ -267,7 +255,7 @@ def _notes_of_now(manifest: pa.Table) -> Iterator[str]:
 
 def note_of_draw(shares: Sequence[float]) -> str:
     """Say that the splits of all images were drawn by these shares."""
-    return f"Splits {'/'.join(f'{share:g}' for share in shares)} of each emotion were {_DRAWN}"
+    return f"Splits {'/'.join(f'{share:g}' for share in shares)} of each emotion were drawn."
 
 
 def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,7 +264,8 @@ def write_description(folder: Path, manifest: pa.Table, about: Mapping[str, Any]
     Args:
         folder: where the packed images already are.
         manifest: every row.
-        about: where the dataset comes from and how its images are packed, with ``notes``.
+        about: where the dataset comes from and how its images are packed, with ``notes``, and
+            ``notes_of_splits``, those of them that are true until splits are drawn anew.
 
     Returns:
         The content of ``dataset.json``.
@@ -398,7 +387,7 @@ def _notes_of_splits(manifest: pa.Table) -> list[str]:
     used, named = _usable_by_split(manifest), Counter(manifest.column("split").to_pylist())
     notes = [
         f"The source has a {split} split, but of its {named[split]} images none is usable: "
-        f"{_EMPTY_SPLIT}"
+        "splits are as if it were not there."
         for split in SPLITS
         if named[split] and not used[split]
     ]
@@ -408,10 +397,10 @@ def _notes_of_splits(manifest: pa.Table) -> list[str]:
     elif used[None]:
         notes.append(
             f"{used[None]} of {used.total()} images are in no split that mien knows, where the "
-            f"others are: theirs was {_DRAWN}"
+            f"others are: theirs was drawn."
         )
     if used["train"] and not used["valid"]:
-        notes.append(f"The source has no usable validation image: a ninth of train was {_DRAWN}")
+        notes.append("The source has no usable validation image: a ninth of train was drawn.")
     return notes
 
 

@@ -20,9 +20,9 @@ __all__ = ["Table", "box_between", "box_of", "find_table", "header", "lines", "n
 _FAR = 1e6  # No image is that wide.
 _LONGEST_LINE = 1 << 24
 """The pixels of a face as numbers are some ten thousand characters."""
-_END = "\x03"
 _SEPARATOR = re.compile(r'"?sep=(?P<sign>.)"?', re.IGNORECASE)
 """A first line by which Excel is told what separates cells."""
+_END = "\x03"
 """Put after a csv's last line, so that a quote that is left open there spans two lines, too."""
 
 

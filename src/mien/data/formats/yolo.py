@@ -8,6 +8,9 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from mien.data.formats.finding import Finder, Place
 from mien.data.formats.marked import (
@@ -33,12 +36,8 @@ _IMAGE = re.compile(r"((?:.*/)?)images/(.+)\.\w+", re.IGNORECASE)
 _LABELS = re.compile(r"((?:.*/)?)labels/(.+)\.txt", re.IGNORECASE)
 _LISTS = frozenset({"classes.txt", "obj.names"})
 _DESCRIPTIONS = frozenset({"data.yaml", "data.yml", "dataset.yaml", "dataset.yml"})
-# In a mapping of lines, or of one line in braces.
-_KEY = r"""(?:^|[{{,][ \t]*)['"]?(?:{})['"]?[ \t]*:[ \t]*"""
-_NAMES = re.compile(_KEY.format("names") + r"(?:&\w+[ \t]*)?", re.MULTILINE)
-_COUNT = re.compile(_KEY.format("nc") + r"(\d+)", re.MULTILINE)
-_OF_DATA = re.compile(_KEY.format("train|val|nc"), re.MULTILINE)
-_REMARK = re.compile(r"(?:^|\s)#.*")
+_OF_DATA = frozenset({"train", "val", "nc"})
+"""What the description of a data set has beside its names."""
 _AFFECTNET = dict(enumerate(AFFECTNET_YOLO_CODES))
 
 Names = Mapping[int, str]
@@ -140,10 +139,8 @@ def _names(tree: FileTree) -> Names:
     """
     names: Names = {}
     named = ""
-    for path, text in _naming(tree):
-        found = _listed(text) if _is_list(path) else _parse_names(text)
-        count = _COUNT.search(text)
-        if not found or (count and not _is_list(path) and int(count[1]) != len(found)):
+    for path, found in _naming(tree):
+        if not found:
             raise DatasetError(
                 f"{tree.where(path)}: no name for each id that can be read; expected "
                 "'names: [angry, happy]', or in classes.txt a name a line"
@@ -157,16 +154,19 @@ def _names(tree: FileTree) -> Names:
     return names
 
 
-def _naming(tree: FileTree) -> Iterator[tuple[str, str]]:
-    """Give the files that name ids, and their texts: of other programs' yaml only likely ones."""
+def _naming(tree: FileTree) -> Iterator[tuple[str, Names]]:
+    """Give the files that name ids, and what they say: of other programs' yaml only likely ones."""
     described = [path for path in tree.others if _basename(path) in _DESCRIPTIONS]
     for path in tree.others:
-        if _is_list(path) or path in described:
-            yield path, _text(tree, path)
+        if _is_list(path):
+            names = enumerate(_text(tree, path).rstrip().splitlines())
+            yield path, {place: name.strip() for place, name in names}
+        elif path in described:
+            yield path, _names_in(_yaml(tree, path))
         elif not described and path.lower().endswith((".yaml", ".yml")):
-            text = _text(tree, path)
-            if _NAMES.search(text) and _OF_DATA.search(text):
-                yield path, text
+            about = _yaml(tree, path)
+            if "names" in about and not about.keys().isdisjoint(_OF_DATA):
+                yield path, _names_in(about)
 
 
 def _basename(path: str) -> str:
@@ -186,31 +186,25 @@ def _text(tree: FileTree, path: str) -> str:
     return data.decode("utf-16" if wide else "utf-8-sig", "replace")
 
 
-def _listed(text: str) -> Names:
-    """Return the names by id, one a line."""
-    return {place: line.strip() for place, line in enumerate(text.rstrip().splitlines())}
-
-
-def _parse_names(text: str) -> Names:
-    """Return the names by id: a list or a mapping, in brackets or one a line, as YOLO writes it."""
-    lines = (_REMARK.sub("", line) for line in text.splitlines())
-    text = "\n".join(line for line in lines if line.strip())
-    if (key := _NAMES.search(text)) is None:
+def _yaml(tree: FileTree, path: str) -> Mapping[Any, Any]:
+    """Return what a yaml file says, nothing where it says something else than keys and values."""
+    try:
+        found = yaml.safe_load(_text(tree, path))
+    except (yaml.YAMLError, ValueError, RecursionError):
         return {}
-    rest = text[key.end() :]
-    if rest[:1] in {"[", "{"}:
-        items = re.split(r"[\]}]", rest[1:], maxsplit=1)[0].split(",")
-    else:
-        block = re.match(r"""[^\n]*\n((?:[ \t]*(?:-|['"]?\d+['"]?[ \t]*:)[^\n]*\n?)*)""", rest)
-        items = [line.strip().removeprefix("-") for line in block[1].splitlines()] if block else []
-    names = {}
-    for place, item in enumerate(items):
-        match = re.fullmatch(
-            r"""\s*(?:['"]?(\d{1,4})['"]?\s*:)?\s*['"]?(.*?)['"]?\s*""", item, re.DOTALL
-        )
-        if match and match[2]:
-            names[int(match[1] or place)] = match[2]
-    return names
+    return found if isinstance(found, dict) else {}
+
+
+def _names_in(about: Mapping[Any, Any]) -> Names:
+    """Return the names by id, a list or a mapping; nothing where one cannot be read, or is none."""
+    found = about.get("names")
+    try:
+        pairs = enumerate(found) if isinstance(found, list) else dict(found or {}).items()
+        names = {int(place): name for place, name in pairs}
+    except (ValueError, TypeError):
+        return {}
+    complete = about.get("nc", len(names)) == len(names)
+    return names if complete and all(isinstance(name, str) for name in names.values()) else {}
 
 
 def _is_affectnet(names: Names) -> bool:
