@@ -16,7 +16,7 @@ from mien.data.audit.auditor import audit_dataset
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.evaluate import ask_for_rows
-from mien.metrics import evaluate_probabilities
+from mien.metrics import confidence_intervals, evaluate_probabilities
 from mien.model import load_model, shipped_models
 
 
@@ -47,10 +47,11 @@ def main() -> None:
             found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec)
             for part, chosen in (("with", copied), ("without", ~copied)):
                 figures = evaluate_probabilities(found[chosen], truth[chosen], labels)
+                ends = confidence_intervals(found[chosen], truth[chosen])["macro_recall"]
                 print(
                     f"{name}: {part} a near copy in training, n = {figures.count:,}: accuracy "
-                    f"{figures.accuracy:.2%}, macro recall {figures.macro_recall:.2%}, NLL "
-                    f"{figures.nll:.4f}"
+                    f"{figures.accuracy:.2%}, macro recall {figures.macro_recall:.2%} "
+                    f"({ends[0]:.1%} to {ends[1]:.1%}), NLL {figures.nll:.4f}"
                 )
 
 

@@ -1,9 +1,10 @@
 """Suspect labels on real noise: python -m benchmarks.suspects.
 
-FER2013's own labels as they were given, seven emotions; the majority of the FER+ votes as truth.
-Cross-fits the labels (four folds; hours on two cores, in MIEN_SUSPECT_RUNS, suspect-runs if not
-set, and taken up again where it stopped), then compares orders of suspicion on the same out-of-fold
-probabilities: mien's, and cleanlab's (2.9) where it is installed.
+FER2013's own labels as they were given, seven emotions; as truth the emotion with most of the FER+
+votes, of several with as many the first of mien's order. Cross-fits the labels (four folds; hours
+on two cores, in MIEN_SUSPECT_RUNS, suspect-runs if not set, and taken up again where it stopped),
+then compares orders of suspicion on the same out-of-fold probabilities: mien's, and cleanlab's
+(2.9) where it is installed.
 
 MIEN_FERPLUS names a folder with fer2013new.csv, fer2013_labels.csv and images.zip.
 """
@@ -24,11 +25,10 @@ from mien.crossfit import cross_fit
 from mien.data.audit.suspects import OutOfFold
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
+from mien.labels import EMOTIONS, FER2013_CODES
 
 RUNS = Path(os.environ.get("MIEN_SUSPECT_RUNS", "suspect-runs"))
 TABLE = "fer2013_labels.csv"
-CODES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
-EMOTIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
 FIRST = (1000, 5000)
 
 Scores = NDArray[np.float64]
@@ -37,14 +37,16 @@ Scores = NDArray[np.float64]
 def _with_given_labels(dataset: Dataset) -> Dataset:
     """Put FER2013's labels in the place of the votes' majority."""
     with (SOURCE / TABLE).open(newline="", encoding="utf-8") as file:
-        given = {row["Image name"]: CODES[int(row["emotion"])] for row in csv.DictReader(file)}
+        given = {
+            row["Image name"]: FER2013_CODES[int(row["emotion"])] for row in csv.DictReader(file)
+        }
     labels = [
         None if shard is None else given.get(Path(path).name)
         for path, shard in zip(dataset.column("path"), dataset.column("shard"), strict=True)
     ]
     excluded = [None if label else "no label" for label in labels]
     fingerprint = f"fer2013-on-{dataset.info['fingerprint']}"
-    info = {**dataset.info, "labels": list(EMOTIONS), "fingerprint": fingerprint}
+    info = {**dataset.info, "labels": list(EMOTIONS[:7]), "fingerprint": fingerprint}
     relabelled = dataset.with_column("label", labels).with_column("excluded", excluded)
     return replace(relabelled, info=info)
 

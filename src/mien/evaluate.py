@@ -56,7 +56,7 @@ _OF_ENVIRONMENTS = ("environments.png", "conditions.png")
 _MISTAKES = 48
 _FEW = 12
 """Numbers with more different values than this are put into quarters."""
-_NONE = "no value"
+_NONE = "(no value)"
 
 Groups = dict[str, dict[str, Any]]
 """Figures by the name of a group: n, accuracy and its 95 % interval, macro_recall and nll."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DatasetError
-from mien.people import several_of_some, sums_over_people, widened
+from mien.people import several_of_some, steady_resamples, sums_over_people, widened
 
 __all__ = [
     "BINS",
@@ -34,6 +34,9 @@ __all__ = [
 
 BINS = 15
 """Bins of confidence of equal width, as most papers have them."""
+
+_RECALLS = 100_000
+"""Draws of macro recall."""
 
 SMALLEST_PROBABILITY = 1e-7
 """The loss of one image is bounded at 16.1, so that one file's rounding cannot make it infinite."""
@@ -138,8 +141,8 @@ def reliability(probabilities: Probabilities, labels: Labels, *, bins: int = BIN
 def risk_over_coverage(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
     """Share of wrong answers among the surest 1, 2, ... n images: float (n,), 0..1.
 
-    Its mean is the area under the risk-coverage curve (Geifman and El-Yaniv 2017,
-    arXiv:1705.08500): how well confidence tells right answers from wrong ones.
+    Its mean is the area under the risk-coverage curve (Geifman, Uziel and El-Yaniv 2018,
+    arXiv:1805.08206): how well confidence tells right answers from wrong ones.
     """
     order = np.argsort(-probabilities.max(axis=1), kind="stable")
     wrong = (probabilities.argmax(axis=1) != labels)[order]
@@ -152,18 +155,28 @@ def confidence_intervals(
     labels: Labels,
     people: NDArray[np.int64] | None = None,
     *,
-    resamples: int = 1000,
+    resamples: int | None = None,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
     """Return 95 % intervals of accuracy, macro recall and nll.
 
     Accuracy: Wilson's (1927). Macro recall: the mean of recalls drawn from what each class's images
-    leave possible (Beta, Jeffreys' prior; Brown, Cai and DasGupta 2001). Both have a width where
-    all answers are right. Loss: percentiles over images drawn with replacement (Efron 1979).
+    leave possible (Beta), where the priors of all k classes, 1 / k each (Perks 1947), say as much
+    as one does of one share: k of Jeffreys' would pull the mean of high recalls down. Both have a
+    width where all answers are right. Loss: percentiles over images drawn with replacement (Efron
+    1979).
 
     All these take images as independent, which those of one person are not. Where ``people`` says
     who is shown, int (n,), an interval also holds the percentiles over people, see
     `mien.people.sums_over_people` and `mien.people.widened`.
+
+    Args:
+        probabilities: float (n, k), rows sum to 1.
+        labels: int (n,), the index of the right class.
+        people: who is shown; None: someone else every time.
+        resamples: how often images or people are drawn; None: so often that the ends hardly depend
+            on the seed, of very many images less often.
+        seed: of the draws.
     """
     count = len(labels)
     losses = _losses(probabilities, labels)
@@ -171,8 +184,12 @@ def confidence_intervals(
     support, found = confusion.sum(axis=1), np.diag(confusion)
     support, found = support[support > 0], found[support > 0]
     random = np.random.default_rng(seed)
-    recalls = random.beta(found + 0.5, support - found + 0.5, (resamples, len(support)))
-    drawn = [losses[random.integers(0, count, count)].mean() for _ in range(resamples)]
+    prior = 1 / len(support)
+    recalls = random.beta(found + prior, support - found + prior, (_RECALLS, len(support)))
+    drawn = [
+        losses[random.integers(0, count, count)].mean()
+        for _ in range(resamples or steady_resamples(count))
+    ]
     intervals = {
         "accuracy": accuracy_interval(
             probabilities.argmax(axis=1) == labels, people, resamples=resamples, seed=seed
@@ -193,7 +210,7 @@ def accuracy_interval(
     right: NDArray[np.bool_],
     people: NDArray[np.int64] | None,
     *,
-    resamples: int = 1000,
+    resamples: int | None = None,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Return the 95 % interval of a share of right answers, as `confidence_intervals` does.
@@ -201,7 +218,7 @@ def accuracy_interval(
     Args:
         right: (n,), whether each answer is.
         people: int (n,), who is shown; None: someone else every time.
-        resamples: how often people are drawn.
+        resamples: how often people are drawn; None: as there.
         seed: of the draws.
     """
     ends = _wilson(int(right.sum()), len(right))
@@ -218,7 +235,7 @@ def _over_people(
     labels: Labels,
     people: NDArray[np.int64],
     *,
-    resamples: int,
+    resamples: int | None,
     seed: int,
 ) -> dict[str, NDArray[np.float64]]:
     """Return macro recall and nll of people drawn by chance, each (resamples,)."""

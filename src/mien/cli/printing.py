@@ -239,8 +239,8 @@ def print_report(report: "Report") -> None:
     (low, high), (least, most) = report.intervals["accuracy"], report.intervals["macro_recall"]
     of = "" if report.intervals_by == "images" else f" by {report.intervals_by}"
     out_console.print(
-        f"95 % intervals{of}: accuracy {low:.2%} to {high:.2%}, "
-        f"macro recall {least:.2%} to {most:.2%}",
+        f"95 % intervals{of}: accuracy {low:.1%} to {high:.1%}, "
+        f"macro recall {least:.1%} to {most:.1%}",
         soft_wrap=True,
     )
     table = _figures_table("emotion", "n", "recall", "precision", "F1")
@@ -356,7 +356,7 @@ def print_comparison(found: dict[str, Any]) -> None:
             *("-" if whole[key] is None else f"{whole[key]:.3f}" for key in _PROBABILITY_FIGURES),
             f"{entry['milliseconds']:.2f}",
             "-" if entry["bytes"] is None else f"{entry['bytes'] / 1e6:.1f}",
-            "" if test is None else _p(test["mcnemar_p"]),
+            "" if test is None else _p(test["p"]),
         )
     out_console.print(table)
     for group in found["seeds"]:
