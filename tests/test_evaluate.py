@@ -533,8 +533,8 @@ def test_groups_of_numbers_rise_and_others_begin_with_the_largest(
     dataset = replace(ferplus_dataset, manifest=manifest)
     model = Remembers(dataset, EMOTIONS, wrong={"fear": "surprise"})
     report = evaluate(model, dataset, "test", by=["age", "word"])
-    assert list(report.groups["age"]) == ["5", "30", "100", "no value"]
-    assert list(report.groups["word"]) == ["a", "b|c", "no value"]
+    assert list(report.groups["age"]) == ["5", "30", "100", "(no value)"]
+    assert list(report.groups["word"]) == ["a", "b|c", "(no value)"]
     for group in report.groups["word"].values():
         low, high = group["accuracy_interval"]
         assert 0 < low < group["accuracy"] <= high <= 1
@@ -590,7 +590,7 @@ def test_many_numbers_are_put_into_quarters(ferplus_dataset: Dataset) -> None:
     )
     model = Remembers(ferplus_dataset, EMOTIONS)
     groups = evaluate(model, dataset, "test", by=["quality"]).groups["quality"]
-    quarters = {name: group["n"] for name, group in groups.items() if name != "no value"}
+    quarters = {name: group["n"] for name, group in groups.items() if name != "(no value)"}
     assert len(quarters) == 4
     assert max(quarters.values()) - min(quarters.values()) <= 1
     assert sum(group["n"] for group in groups.values()) == 24

@@ -1,11 +1,42 @@
 """Signals that would end a program end what it has begun; what ignores them goes on doing so."""
 
 import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from mien.termination import interrupts_held, on_termination
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_every_command_ends_by_them_as_by_ctrl_c(tmp_path: Path, name: str) -> None:
+    # Under nohup the tests themselves, and what they start, ignore SIGHUP.
+    heed = f"import signal; signal.signal(signal.{name}, signal.SIG_DFL)"
+    code = f"{heed}; from mien.__main__ import main; main()"
+    call = [sys.executable, "-c", code, "data", "draw", "--count", "9999", "--out", tmp_path / "d"]
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and process.poll() is None and not [*tmp_path.iterdir()]:
+            time.sleep(0.05)
+        process.send_signal(getattr(signal, name))
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "mien: interrupted\n")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_signal_that_ends_is_held_like_an_interrupt() -> None:
+    went_on = []
+    with pytest.raises(KeyboardInterrupt), interrupts_held() as heed:
+        signal.raise_signal(signal.SIGTERM)
+        went_on.append("to the end of the step")
+        heed()
+    assert went_on == ["to the end of the step"]
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])

@@ -2,11 +2,15 @@
 
 import sys
 
+from mien.termination import terminations_interrupt
+
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line, ended by Ctrl-C without a traceback also while it is being imported."""
+    """Run the command line, ended without a traceback also while it is being imported."""
+    # Before anything else: as the first process of a container it would not heed them.
+    terminations_interrupt()
     try:
         from mien.cli import main as run
     except KeyboardInterrupt:

@@ -5,13 +5,24 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-__all__ = ["interrupts_held", "on_termination"]
+__all__ = ["interrupts_held", "on_termination", "terminations_interrupt"]
+
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+def terminations_interrupt() -> None:
+    """Let SIGTERM and SIGHUP raise a KeyboardInterrupt from now on, as Ctrl-C does.
+
+    What handles or ignores them already goes on doing so.
+    """
+    for number in filter(None, (getattr(signal, name, None) for name in _NAMES)):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextmanager
-def on_termination(
-    end: Callable[[], None], *, names: Collection[str] = ("SIGINT", "SIGTERM", "SIGHUP")
-) -> Iterator[None]:
+def on_termination(end: Callable[[], None], *, names: Collection[str] = _NAMES) -> Iterator[None]:
     """Call a function where a signal would end the program; in the main thread only.
 
     What handles or ignores these signals already, such as nohup, goes on doing so.
@@ -32,14 +43,14 @@ def on_termination(
 
 @contextmanager
 def interrupts_held() -> Iterator[Callable[[], None]]:
-    """Hold a Ctrl-C until the function that this yields is called; a second one comes at once.
+    """Hold a signal to end until the function that this yields is called; a second comes at once.
 
     Where it comes within an extension module that calls Python back, as those made by pybind11 do
     to convert arguments, the KeyboardInterrupt is dropped there or becomes a TypeError.
 
     Raises:
-        KeyboardInterrupt: by that function, and in place of any error after a Ctrl-C, such as that
-            of a process whose peers have ended by it.
+        KeyboardInterrupt: by that function, and in place of any error after the signal, such as
+            that of a process whose peers have ended by it.
     """
     held = False
 
@@ -53,7 +64,7 @@ def interrupts_held() -> Iterator[Callable[[], None]]:
         if held:
             raise KeyboardInterrupt
 
-    with on_termination(hold, names=("SIGINT",)):
+    with on_termination(hold):
         try:
             yield heed
         except Exception:
