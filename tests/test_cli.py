@@ -695,3 +695,72 @@ def test_training_tells_of_few_steps_and_export_of_a_file_it_replaces(
     for replaces in (False, True):
         ran = mien("export", run, "--out", tmp_path / "m.onnx")
         assert ("in place of the file of before" in ran.out) == replaces
+
+
+def test_a_notebooks_way_to_show_figures_does_no_harm(tmp_path: Path) -> None:
+    """A kernel hands it on to what it starts, where its package may be missing."""
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    code = "import mien.cli as c; c.app = lambda *a, **k: __import__('mien.plots'); c.main()"
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert ran.returncode == 0
+
+
+@pytest.mark.parametrize("says", ["PosixThread failed", "can't start new thread"])
+def test_a_limit_of_threads_is_told(
+    mien: Command, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError(says)
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", refuse)
+    ran = mien("predict", "a.png", "--model", "nano")
+    assert ran.status == 1
+    assert ran.err.startswith("mien: the system allows no more threads or processes: expected a")
+
+
+def test_a_folder_that_cannot_be_written_is_named_as_it_was_given(
+    mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Path.mkdir
+
+    def refuse(self: Path, *how: Any, **named: Any) -> None:
+        if self.name.endswith(".partial"):
+            raise PermissionError(13, "Permission denied", str(self))
+        made(self, *how, **named)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    ran = mien("data", "draw", "--count", "8", "--out", tmp_path / "d")
+    assert ran.err == f"mien: Permission denied: {tmp_path / 'd'}\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ((), "the token is empty; expected one"),
+        (("--token", "abc"), "--token and --token-file: expected one of them"),
+        (("--token-file", "missing"), "--token-file missing: not readable (No such file"),
+    ],
+)
+def test_a_file_that_holds_no_token(
+    mien: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    more: Sequence[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MIEN_TOKEN", raising=False)
+    Path("token").write_text("\n")
+    ran = mien("serve", "--token-file", "token", *more)
+    assert ran.status == 2
+    assert ran.err.startswith(f"mien: {says}")
+
+
+def test_a_token_is_read_from_its_file(
+    mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("open sesame\n")
+    shown: list[str] = []
+    monkeypatch.setattr("mien.serve.serve", lambda *_, token, **__: shown.append(token.strip()))
+    assert mien("serve", "--token-file", tmp_path / "token", "--model", "nano").status == 0
+    assert shown == ["open sesame"]

@@ -672,3 +672,22 @@ def test_the_plan_is_readable_by_others(folder: Path, tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "out" / "_plan")
     assert json.loads(table.schema.metadata[b"mien.job"])["detector"] == "none"
     assert table.num_rows == np.sum(plan.sizes)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("ProcessPoolExecutor", r"workers cannot be started .*: expected shared memory"),
+        ("Path.write_bytes", r"mien-.*: no room for the model .*; TMPDIR names another folder"),
+    ],
+)
+def test_what_lacks_to_start_workers_is_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    plan = plan_scores(job_of(folder), str(tmp_path / "out"))
+    monkeypatch.setattr(f"mien.score.engines.{name}", refuse)
+    with pytest.raises(DataError, match=says):
+        list(run_parts(plan, b"", engine="local", workers=1))

@@ -33,7 +33,7 @@ from websockets.sync.client import connect
 import mien
 from filmed import Actor, film
 from mien.card import ModelCard
-from mien.cores import usable_cores
+from mien.cores import quota_heeded, session_threads, usable_cores
 from mien.errors import UsageError
 from mien.model import EmotionModel, load_model
 from mien.serve import Limits, create_app, is_loopback, serve
@@ -382,6 +382,12 @@ def test_the_quota_of_a_container_counts(
     monkeypatch.setattr("mien.cores._GROUPS", tmp_path)
     monkeypatch.setattr("mien.cores._OWN_GROUPS", tmp_path / "own")
     assert usable_cores() == cores
+    # What asks for a thread a core would start eight: it gets as many as the quota leaves.
+    assert session_threads(0) == (cores if cores < 8 else 0)
+    assert session_threads(5) == 5
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    quota_heeded()
+    assert os.environ.get("OMP_NUM_THREADS") == (str(cores) if cores < 8 else None)
 
 
 @pytest.mark.parametrize(("asked", "at_once"), [(0, 5), (2, 2)])
@@ -690,7 +696,7 @@ def test_programs_send_a_token_beyond_ascii_in_either_encoding(
 
 
 def test_a_token_of_blanks_is_none(base: EmotionModel) -> None:
-    with pytest.raises(UsageError, match="only blanks"):
+    with pytest.raises(UsageError, match="the token is empty"):
         serve({"base": base}, host="127.0.0.1", port=0, token=" \n")
     with pytest.raises(UsageError, match="expected a token"):
         create_app({"base": base}, token=" ", local=False)

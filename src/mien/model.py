@@ -17,8 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from mien.card import METADATA_KEY, ModelCard
-from mien.cores import checked_threads
-from mien.errors import ModelError, UsageError
+from mien.cores import session_threads, telling_of_threads
+from mien.errors import DataError, ModelError, UsageError
 from mien.preprocess import to_batch
 
 __all__ = [
@@ -65,6 +65,7 @@ class OnnxModel:
     Raises:
         ModelError: the file is missing, damaged, or was not made by mien.
         UsageError: the device is unknown or not there, or ``threads`` no number of them.
+        DataError: the system allows no more threads.
     """
 
     def __init__(self, path: Path, *, device: str = "cpu", threads: int = 0) -> None:
@@ -77,13 +78,16 @@ class OnnxModel:
             raise ModelError(f"{path}: no such model file; 'mien models' lists the shipped ones")
         provider = _provider(device)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = checked_threads(threads)
+        options.intra_op_num_threads = session_threads(threads)
         # Errors come back as exceptions; the log would only print them twice.
         options.log_severity_level = 4
         try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=[provider], enable_fallback=0
-            )
+            with telling_of_threads():
+                self._session = onnxruntime.InferenceSession(
+                    path, options, providers=[provider], enable_fallback=0
+                )
+        except DataError:
+            raise
         except Exception as error:  # ONNX Runtime raises a dozen types that share no base.
             reason = " ".join(str(error).split())
             raise ModelError(f"{path}: not a readable ONNX model ({reason[:160]})") from None

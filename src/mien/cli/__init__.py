@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from mien.cli import judging, recognition, training
 from mien.cli.data import data_app
 from mien.cli.terminal import complain, out_console
+from mien.cores import quota_heeded, telling_of_threads
 from mien.errors import MienError, UsageError
 from mien.version import __version__
 
@@ -118,14 +119,23 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # Figures go to files only; a notebook's own way to show them, which it hands on to what it
+    # starts, may not be installed here.
+    os.environ["MPLBACKEND"] = "agg"
+    quota_heeded()
     try:
-        app(arguments, prog_name="mien")
+        with telling_of_threads():
+            app(arguments, prog_name="mien")
     except (KeyboardInterrupt, SystemExit) as ended:
         sys.exit(_status(ended, arguments))
     except Exception as error:
         if debug:
             raise
-        sys.exit(_explained(error))
+        try:
+            sys.exit(_explained(error))
+        except MemoryError:
+            os.write(_STDERR, b"mien: too little memory to go on\n")
+            sys.exit(1)
 
 
 def _explained(error: Exception) -> int:
@@ -150,7 +160,10 @@ def _explained(error: Exception) -> int:
                 "apt install libgl1 libglib2.0-0"
             )
         case OSError():
-            says = f"{error.strerror or error}: {error.filename or 'while reading or writing'}"
+            says = f"{error.strerror or error}"
+            # What names no file, and is of other libraries, names it in its words if at all.
+            if error.filename or "/" not in says:
+                says = f"{says}: {error.filename or 'while reading or writing'}"
         case MemoryError():
             says = "too little memory: fewer --workers, smaller batches or smaller images need less"
         case _:

@@ -164,6 +164,10 @@ def serve(
             envvar="MIEN_TOKEN", help="What clients must show; made up where one is needed."
         ),
     ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(envvar="MIEN_TOKEN_FILE", help="A file that holds it.", metavar="FILE"),
+    ] = None,
     rate: Annotated[float, typer.Option(help="Requests a second of one client.", min=0.1)] = 20.0,
     streams: Annotated[int, typer.Option(help="Webcams and videos at once.", min=1)] = 16,
     max_mb: Annotated[int, typer.Option(help="Size of a picture's file, MB.", min=1)] = 16,
@@ -194,6 +198,8 @@ def serve(
 
     if (certificate is None) != (key is None):
         raise UsageError("--certificate and --key: expected both or neither")
+    if token_file:
+        token = _token_of(token_file, token)
     names = model or [DEFAULT_MODEL]
     opened = {Path(name).stem: load_model(name, device=device, threads=1) for name in names}
     if len(opened) < len(names):
@@ -215,6 +221,16 @@ def serve(
             f"mien is at {shown(address)}  (Ctrl-C ends it)", soft_wrap=True
         ),
     )
+
+
+def _token_of(file: Path, token: str | None) -> str:
+    if token is not None:
+        raise UsageError("--token and --token-file: expected one of them")
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"--token-file {file}: not readable ({reason})") from None
 
 
 def score(

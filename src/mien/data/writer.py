@@ -314,7 +314,11 @@ def new_folder(path: Path) -> Iterator[Path]:
     for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
         shutil.rmtree(left, ignore_errors=True)
     partial = beside(path)
-    partial.mkdir()
+    try:
+        partial.mkdir()
+    except OSError as error:
+        error.filename = str(path)  # the name that its user gave
+        raise
     try:
         yield partial
         if path.is_dir():

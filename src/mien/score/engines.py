@@ -66,7 +66,12 @@ def _local(
 ) -> Iterator[Tally]:
     with TemporaryDirectory(prefix="mien-") as folder:
         file = Path(folder) / "model.onnx"
-        file.write_bytes(model)
+        try:
+            file.write_bytes(model)
+        except OSError as error:
+            raise DataError(
+                f"{folder}: no room for the model ({error.strerror}); TMPDIR names another folder"
+            ) from None
         queue, lost = deque(numbers), list[int]()
         while queue:
             running: dict[Future[Tally], int] = {}
@@ -104,15 +109,22 @@ def _ended_with(model: Path) -> Iterator[None]:
 
 
 def _pool(workers: int, model: Path) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(
-        workers,
-        # A fork of a process that has threads may hang.
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_set_up,
-        # Not its bytes: to hand them over takes until the worker reads them, and one that is still
-        # being started when another dies is not ended with the rest but waited for, for ever.
-        initargs=(os.getpid(), model),
-    )
+    try:
+        return ProcessPoolExecutor(
+            workers,
+            # A fork of a process that has threads may hang.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_set_up,
+            # Not its bytes: to hand them over takes until the worker reads them, and one that is
+            # still being started when another dies is not ended with the rest but waited for, for
+            # ever.
+            initargs=(os.getpid(), model),
+        )
+    except OSError as error:
+        raise DataError(
+            f"workers cannot be started ({error.strerror}): expected shared memory that can be "
+            "written (/dev/shm on Linux; 64 KB are enough)"
+        ) from None
 
 
 _model = b""
@@ -123,7 +135,10 @@ def _set_up(parent: int, model: Path) -> None:
     global _model  # noqa: PLW0603
     # Ctrl-C goes to all processes of a terminal: what becomes of the workers the first one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _model = model.read_bytes()
+    try:
+        _model = model.read_bytes()
+    except FileNotFoundError:  # Whoever started it has ended already.
+        os._exit(1)
 
     def watch() -> None:
         while os.getppid() == parent and model.exists():

@@ -72,8 +72,8 @@ def serve(
     """
     local = is_loopback(host)
     # What comes from a file ends with a line; clients cannot show that.
-    if token and not token.strip():
-        raise UsageError("--token: only blanks; expected a token, or none for one that is made up")
+    if token is not None and not token.strip():
+        raise UsageError("the token is empty; expected one, or none for one that is made up")
     token = (token or "").strip()
     shown = "…" if token else ""
     if not token and (origins or not local):
