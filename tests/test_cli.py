@@ -691,7 +691,8 @@ def test_training_tells_of_few_steps_and_export_of_a_file_it_replaces(
             "--set", "batch_size=16",
         )  # fmt: skip
         assert ran.status == 0
-        assert ("images make 7 steps of recipe base, which are few" in ran.err) == told
+        few_told = "images make 7 steps of recipe base, which are few: more epochs, 'few'"
+        assert (few_told in ran.err) == told
     for replaces in (False, True):
         ran = mien("export", run, "--out", tmp_path / "m.onnx")
         assert ("in place of the file of before" in ran.out) == replaces

@@ -488,3 +488,14 @@ def test_origins_are_told_of_parts_of_parts_and_of_what_they_were_cleaned_from()
     }
     assert origins({**fer, **found}) == found
     assert origins(fer) == {}
+
+
+def test_a_split_that_is_none_is_told(ferplus_dataset: Dataset) -> None:
+    for wrong in ("val", "Train", ""):
+        with pytest.raises(
+            UsageError, match=f"split '{wrong}': expected one of train, valid, test"
+        ):
+            ferplus_dataset.usable(wrong)  # type: ignore[arg-type]
+    assert repr(ferplus_dataset).endswith("48x48 grey>")
+    nobody = [None] * len(ferplus_dataset)
+    assert len({ferplus_dataset, ferplus_dataset.with_column("subject", nobody)}) == 2

@@ -321,6 +321,14 @@ def test_figures_of_other_splits_and_data_carry_a_word(ferplus_dataset: Dataset)
     assert "learnt from these images" in caveats["train"]
     assert "chosen on these images" in caveats["valid"]
     assert caveats["test"] == ""
+    before = {"dataset": {"fingerprint": "x", "source_format": "folder"}, "learnt_from": ["x"]}
+    after = {"training": {"dataset": data, "started_from": [before]}}
+    model.card = model.card.model_copy(update=after)
+    for split in SPLITS:
+        told = evaluate(model, ferplus_dataset, split).caveat
+        assert ("learnt from these" in told) == (split == "train")
+        assert ("chosen on these" in told) == (split == "valid")
+        assert "nobody has checked" in told
     elsewhere = {"dataset": {"fingerprint": "elsewhere", "source_format": "folder"}}
     model.card = model.card.model_copy(update={"training": elsewhere})
     assert "nobody has checked" in evaluate(model, ferplus_dataset, "test").caveat

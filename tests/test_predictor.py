@@ -156,9 +156,14 @@ def test_the_type_of_what_is_loaded_can_be_named() -> None:
 @pytest.mark.parametrize(
     ("array", "says"),
     [
-        (np.zeros((4, 4, 3), np.float32), "float32"),
-        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
-        (np.zeros((2, 4, 4, 3), np.uint8), "expected uint8, RGB"),
+        (np.zeros((4, 4, 3), np.float32), r"float32.*; \(255 \* image\).round"),
+        (np.full((9, 9), 99, np.float64), r"; image.astype\(numpy.uint8\), of 0 to 255"),
+        (np.full((9, 9), 9, np.int32), r"; image.astype\(numpy.uint8\), of 0 to 255"),
+        (np.full((9, 9), 999, np.uint16), r"; \(image // 257\).astype"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\).*; without transparency"),
+        (np.zeros((3, 9, 9), np.uint8), r"; image.transpose\(1, 2, 0\)"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "expected uint8, RGB.*; one picture at a time"),
+        (np.array([["a"]]), r"or grey \(H, W\)$"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
     ],
 )
@@ -218,6 +223,77 @@ def test_a_detector_of_your_own(astronaut: NDArray[np.uint8]) -> None:
     faces: list[Face] = mien.load(detector=TwoFaces())(astronaut)
     assert [face.detection for face in faces] == [0.5, 0.9]
     assert faces[1].emotion == "happiness"
+
+
+def test_what_a_detector_of_your_own_finds_is_put_in_order() -> None:
+    whole = (Detection((0, 0, 99, 99), None),)  # type: ignore[arg-type]
+    outside = [Detection(Box(500, 5, 20, 20), 0.9), Detection(Box(5, 5, 0, 9), 0.9)]
+    right, left = Detection(Box(50, 9, 30, 30), 0.9), Detection(Box(5.5, 9, 30, 30), 0.9)
+    picture = np.zeros((99, 99), np.uint8)
+    for found, boxes in ((whole, [0]), (outside, []), ([right, left], [5.5, 50])):
+        recogniser = mien.load("nano", detector=lambda _, found=found: found)
+        assert [face.box.x for face in recogniser(picture)] == boxes
+        assert [face.box.x for face in Tracker(recogniser).update(picture, 0.0)] == boxes
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        [(1, 2, 3, 4)],
+        [Detection(None, 0.9)],  # type: ignore[arg-type]
+        [Detection(Box(0, 0, np.nan, 1), 1)],
+    ],
+)
+def test_a_detector_that_gives_something_else_is_told(found: Any) -> None:
+    recogniser = mien.load("nano", detector=lambda _: found)
+    with pytest.raises(UsageError, match=r"gave .*: expected a list of mien.records.Detection"):
+        recogniser(np.zeros((9, 9), np.uint8))
+
+
+@pytest.mark.parametrize("detector", [Whole, 3])
+def test_what_is_no_detector_or_model_is_refused(detector: Any) -> None:
+    with pytest.raises(UsageError, match="expected an object that finds faces"):
+        mien.load("nano", detector=detector)
+    nano: Any = "nano"
+    with pytest.raises(UsageError, match="load takes a name"):
+        Recogniser(nano, Whole())
+    for name in (None, 3, ""):
+        with pytest.raises(UsageError, match="expected a name or the path"):
+            mien.load(name)  # type: ignore[arg-type]
+    assert mien.load(Path("nano")).model.card.name == "nano"
+
+
+def test_numbers_of_more_than_8_bits_are_not_guessed(
+    recogniser: Recogniser, tmp_path: Path
+) -> None:
+    """Parsed from a table they are often 32-bit numbers of 0 to 255: as 16 bits all is black."""
+    numbers = np.arange(256).reshape(16, 16)
+    for kind in (np.int32, np.uint16):
+        with pytest.raises(ImageError, match=r"of mode I.*, more than 8 bits: expected 8"):
+            recogniser(Image.fromarray(numbers.astype(kind)))
+    deep = Image.fromarray((257 * numbers).astype(np.uint16))
+    deep.save(tmp_path / "deep.png")
+    assert recogniser(deep) == recogniser(tmp_path / "deep.png")
+    Image.fromarray(numbers.astype(np.uint16)).save(tmp_path / "dark.png")
+    recogniser(tmp_path / "dark.png")  # A file says that it has 16.
+
+
+def test_a_picture_keeps_its_own_pixels(recogniser: Recogniser) -> None:
+    frame = np.full((60, 60, 3), 7, np.uint8)
+    picture = recogniser.picture(frame)
+    frame[:] = 9
+    assert (picture.pixels == 7).all()
+
+
+def test_notebooks_show_large_pictures_smaller(recogniser: Recogniser) -> None:
+    picture = recogniser.picture(np.zeros((300, 3000), np.uint8))
+    with Image.open(BytesIO(picture._repr_png_())) as shown:
+        assert shown.size == (1024, 102)
+
+
+def test_faces_are_counted_in_sets(recogniser: Recogniser, astronaut: NDArray[np.uint8]) -> None:
+    assert len({*recogniser(astronaut), *recogniser(astronaut)}) == 1
 
 
 def test_whole_images_have_no_score() -> None:

@@ -101,7 +101,10 @@ def test_every_epoch_has_another_order(
         return step(self, batch)
 
     monkeypatch.setattr(_Trainer, "_step", noted)
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
     train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
+    assert torch.equal(torch.random.get_rng_state(), before)
     assert len(orders) == 3
     for one, other in itertools.combinations(orders.values(), 2):
         assert len(set(one)) == len(one)

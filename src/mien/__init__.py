@@ -66,7 +66,7 @@ if not TYPE_CHECKING:  # By it, any name would be one for type checkers.
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
 def load(
@@ -97,12 +97,5 @@ def load(
     from mien.predictor import Recogniser
 
     if isinstance(detector, str | os.PathLike):
-        finder = make_detector(os.fspath(detector), threads=threads)
-    elif callable(detector):
-        finder = detector
-    else:
-        raise UsageError(
-            f"detector {detector!r}: expected a name, a file or an object that finds faces; "
-            "'none' takes each picture as one face"
-        )
-    return Recogniser(load_model(name_or_path, device=device, threads=threads), finder)
+        detector = make_detector(os.fspath(detector), threads=threads)
+    return Recogniser(load_model(name_or_path, device=device, threads=threads), detector)

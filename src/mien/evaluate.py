@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -166,7 +167,11 @@ class Report:
         }
 
     def save(
-        self, folder: Path, dataset: Dataset, *, history: Sequence[Mapping[str, Any]] = ()
+        self,
+        folder: str | os.PathLike[str],
+        dataset: Dataset,
+        *,
+        history: Sequence[Mapping[str, Any]] = (),
     ) -> list[Path]:
         """Write the figures, every answer, pictures, a page, and of one model a card.
 
@@ -180,6 +185,7 @@ class Report:
         Returns:
             The paths of what was written.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         report = folder / REPORT_NAME
         if self.environments is None and (before := self._environments_before(report)):
@@ -363,17 +369,19 @@ def _of_images(card: ModelCard, info: Mapping[str, Any], split: Split) -> str:
             "otherwise): unless all splits stayed as they were, it may have learnt from these "
             "images."
         )
+    caveats = []
+    if info["fingerprint"] in learnt_from and split != "test":
+        caveats.append(
+            f"{who} learnt from these images."
+            if split == "train"
+            else "Its epoch and its temperature were chosen on these images."
+        )
     if learnt_from - {info["fingerprint"]}:
-        return (
+        caveats.append(
             f"{who} learnt from other data: nobody has checked whether these images were in that "
             "data."
         )
-    if learnt_from and split != "test":
-        return {
-            "train": "It learnt from these images.",
-            "valid": "Its epoch and its temperature were chosen on these images.",
-        }[split]
-    return ""
+    return " ".join(caveats)
 
 
 def answers_of(model: EmotionModel) -> Ask:

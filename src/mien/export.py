@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +37,11 @@ _ON_CARD = ("n", "accuracy", "macro_recall", "nll", "recall", "left_out", "datas
 
 
 def export_run(
-    run: Path, out: Path, *, worth: float | None = None, views: bool = False
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    worth: float | None = None,
+    views: bool = False,
 ) -> tuple[ModelCard, float]:
     """Write a run's best epoch as ONNX with its card inside.
 
@@ -59,6 +64,7 @@ def export_run(
             report in the run folder is damaged, or ``worth`` is given and the card does not tell
             what it needs.
     """
+    run, out = Path(run), Path(out)
     original = _original(run, out, worth=worth, views=views)
     with replacing(out) as partial:
         proto = _exported(original, out)
@@ -69,7 +75,11 @@ def export_run(
 
 
 def export_int8(
-    run: Path, out: Path, *, worth: float | None = None, views: bool = False
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    worth: float | None = None,
+    views: bool = False,
 ) -> tuple[ModelCard, float]:
     """Write a run's best epoch as ONNX with 8 bits inside: a quarter of the size, and quicker.
 
@@ -88,6 +98,7 @@ def export_int8(
     Raises:
         ModelError: there is no finished run, or the file answers otherwise too often.
     """
+    run, out = Path(run), Path(out)
     original = _original(run, out, worth=worth, views=views)
     card = original.card.model_copy(update={"figures": {}})
     exact = beside(out)

@@ -16,6 +16,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -112,6 +113,7 @@ def read_image(
             # Pillow warns of odd metadata and of sizes that are refused below anyway.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             if isinstance(source, Image.Image):
+                _expect_known_depth(source)
                 return _to_array(source, max_pixels)
             held = io.BytesIO(source) if isinstance(source, bytes) else name
             with Image.open(held, formats=_formats()) as image:
@@ -147,10 +149,27 @@ def checked_pixels(image: NDArray[Any]) -> NDArray[np.uint8]:
     if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)):
         raise ImageError(
             f"an array of {image.dtype} {image.shape}: expected uint8, RGB (H, W, 3) or grey (H, W)"
+            f"{_way_out(image)}"
         )
     if image.size == 0:
         raise ImageError(f"an array of {image.shape} has no pixels")
     return image.reshape(image.shape[:2]) if grey and image.ndim == 3 else image
+
+
+def _way_out(image: NDArray[Any]) -> str:
+    """Say how an array that people often have becomes one that is read; empty: nobody knows."""
+    first, *_, last = (*image.shape, 0, 0)[:3]
+    counts = np.issubdtype(image.dtype, np.number) and image.size > 0
+    most = image.max() if counts else 0
+    ways = (
+        (image.ndim == 4, "one picture at a time, or Recogniser.batch"),
+        (image.ndim == 3 and last == 4, "without transparency: image[..., :3]"),
+        (image.ndim == 3 and first in {1, 3} and last > 4, "image.transpose(1, 2, 0)"),
+        (image.dtype == np.uint16 and most > 255, "(image // 257).astype(numpy.uint8)"),
+        (image.dtype.kind == "f" and most <= 1, "(255 * image).round().astype(numpy.uint8)"),
+        (counts and image.dtype != np.uint8, "image.astype(numpy.uint8), of 0 to 255"),
+    )
+    return next((f"; {way}" for fits, way in ways if fits), "")
 
 
 def _formats() -> list[str]:
@@ -211,6 +230,18 @@ def _to_array(image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert(mode), dtype=np.uint8)
+
+
+def _expect_known_depth(image: Image.Image) -> None:
+    """Refuse numbers of more than 8 bits that no file said what they mean: 255 may be white."""
+    if isinstance(image, ImageFile):
+        return
+    small = image.mode in _DEEP_GREY_MODES and image.getextrema()[1] <= 255  # type: ignore[operator]
+    if image.mode == "I" or small:
+        raise ImageError(
+            f"a PIL image of mode {image.mode}, more than 8 bits: expected 8; of 0 to 255: "
+            "Image.fromarray(array.astype(numpy.uint8))"
+        )
 
 
 def _check_scans(file: IO[bytes]) -> None:

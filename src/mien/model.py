@@ -175,13 +175,15 @@ def load_model(
         UsageError: there is no shipped model of that name, or no such device.
         ModelError: there is no such file, or it is not what it should be.
     """
-    shipped = shipped_models()
-    if isinstance(name_or_path, str) and name_or_path in shipped:
-        return OnnxModel(shipped[name_or_path], device=device, threads=threads)
-    path = Path(name_or_path)
+    if not isinstance(name_or_path, str | os.PathLike) or not str(name_or_path):
+        raise UsageError(f"model {name_or_path!r}: expected a name or the path of an ONNX file")
+    shipped, name = shipped_models(), os.fspath(name_or_path)
+    if name in shipped:
+        return OnnxModel(shipped[name], device=device, threads=threads)
+    path = Path(name)
     if not path.exists() and not path.suffix:
         raise UsageError(
-            f"no model {str(name_or_path)!r}: expected an ONNX file, one of "
+            f"no model {name!r}: expected an ONNX file, one of "
             f"{', '.join(shipped) or '(none shipped)'}; 'mien eval' and 'mien compare' take a run, "
             "too, and 'mien export' makes a file of one"
         )

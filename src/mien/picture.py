@@ -14,6 +14,9 @@ from mien.records import Face
 
 __all__ = ["Picture"]
 
+_SHOWN = 1024
+"""Sides of what a notebook shows, pixels."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
@@ -42,7 +45,9 @@ class Picture:
         return f"Picture({width}x{height}: {faces or 'no face found'})"
 
     def _repr_png_(self) -> bytes:
-        """Return what a notebook shows."""
+        """Return what a notebook shows: a smaller one of a large picture, or it grows by that."""
         buffer = io.BytesIO()
-        Image.fromarray(self.annotated()).save(buffer, format="PNG")
+        image = Image.fromarray(self.annotated())
+        image.thumbnail((_SHOWN, _SHOWN))
+        image.save(buffer, format="PNG")
         return buffer.getvalue()

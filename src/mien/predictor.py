@@ -3,6 +3,7 @@
 Joins a detector and a model. Reads pictures; neither draws nor prints.
 """
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
@@ -11,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.detect import Detector, Whole
-from mien.errors import ImageError
+from mien.detect import Detector, Whole, careful
+from mien.errors import ImageError, UsageError
 from mien.images import checked_pixels, read_image
 from mien.model import EmotionModel
 from mien.picture import Picture
@@ -43,6 +44,9 @@ class Recogniser:
     Args:
         model: names emotions.
         detector: finds faces.
+
+    Raises:
+        UsageError: one of them is none.
     """
 
     BATCH = 64
@@ -50,8 +54,10 @@ class Recogniser:
     BATCH_VALUES = 100_000_000
 
     def __init__(self, model: EmotionModel, detector: Detector) -> None:
+        if not callable(getattr(model, "probabilities", None)):
+            raise UsageError(f"model {model!r}: expected an open one; mien.load takes a name")
         self.model = model
-        self.detector = detector
+        self.detector = careful(detector)
 
     def __repr__(self) -> str:
         return f"<Recogniser of {self.model.card.name}, by {type(self.detector).__name__}>"
@@ -61,7 +67,7 @@ class Recogniser:
 
         Args:
             image: a path, the bytes of a file, a PIL image, or an array: RGB (H, W, 3) or grey
-                (H, W), uint8, 0..255.
+                (H, W), uint8, 0..255. OpenCV's arrays are BGR: ``image[..., ::-1]`` is RGB.
 
         Raises:
             ImageError: it cannot be read, or an array has another shape or type.
@@ -76,7 +82,9 @@ class Recogniser:
             ImageError: it cannot be read, or an array has another shape or type.
         """
         pixels = as_pixels(image)
-        return Picture(pixels, self._recognise([pixels])[0])
+        # Whoever reads a camera may fill one array again and again.
+        kept = pixels.copy() if isinstance(image, np.ndarray) else pixels
+        return Picture(kept, self._recognise([pixels])[0])
 
     def read(self, image: NDArray[np.uint8], detections: Sequence[Detection]) -> tuple[Face, ...]:
         """Name the emotions of faces that are found already, in their order.
@@ -255,10 +263,9 @@ def as_pixels(image: ImageLike) -> NDArray[np.uint8]:
                 f"{type(image).__name__} is no picture: expected a path, the bytes of a file, an "
                 "open one, a PIL image, or an array, RGB (H, W, 3) or grey (H, W)"
             )
-        held = image.read()
-        if not isinstance(
-            held, bytes | bytearray | memoryview
-        ):  # Text would be taken for the path of another picture.
+        # Text would be taken for the path of another picture.
+        held = "" if isinstance(image, io.TextIOBase) else image.read()
+        if not isinstance(held, bytes | bytearray | memoryview):
             raise ImageError(
                 f"a file that gives {type(held).__name__}: expected one opened in binary mode"
             )

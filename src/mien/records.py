@@ -112,7 +112,7 @@ class Face:
     detection: float | None
     emotion: str
     confidence: float
-    probabilities: Mapping[str, float]
+    probabilities: Mapping[str, float] = field(hash=False)
     track: int | None = None
 
     def to_json(self) -> dict[str, Any]:

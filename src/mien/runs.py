@@ -1,5 +1,6 @@
 """A finished run opened again: its best weights as a model that can be asked."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,9 @@ class TorchModel:
         self.answers = (Views(answers, card.size) if card.views > 1 else answers).eval()
         self._card = card
 
+    def __repr__(self) -> str:
+        return f"<TorchModel {self._card.name}>"
+
     @property
     def card(self) -> ModelCard:
         """What the model tells about itself."""
@@ -44,13 +48,13 @@ class TorchModel:
         return probabilities
 
 
-def open_run(run: Path) -> TorchModel:
+def open_run(run: str | os.PathLike[str]) -> TorchModel:
     """Open the best epoch of a run, mirrored layers as ordinary ones.
 
     Raises:
         ModelError: it is no run folder, it has no finished epoch, or its weights do not fit.
     """
-    network, card = open_network(run)
+    network, card = open_network(Path(run))
     return TorchModel(plain(network), card)
 
 

@@ -16,6 +16,7 @@ the images in the order that one process would, and the first of them writes the
 """
 
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -125,7 +126,7 @@ class RunResult:
 def train(
     dataset: Dataset | Stream,
     config: TrainConfig,
-    run: Path,
+    run: str | os.PathLike[str],
     *,
     resume: bool = False,
     device: str = "auto",
@@ -135,6 +136,8 @@ def train(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> RunResult:
     """Train a network from scratch on a dataset's training split, choosing by its validation split.
+
+    One training at a time in a process: two would draw from the same generator, torch's.
 
     Args:
         dataset: needs usable samples in train and valid; those of a stream are read as training
@@ -161,8 +164,10 @@ def train(
             process was lost.
         KeyboardInterrupt: Ctrl-C, after the step or epoch that it came in; a second one at once.
     """
+    run = Path(run)
     with (
         _telling_of_memory(config),
+        torch.random.fork_rng(),  # what the caller draws is as if nothing had been trained
         ExitStack() as held,
         interrupts_held() as heed,
         together(device, devices, nodes, _PRECISIONS[config.precision]) as fabric,

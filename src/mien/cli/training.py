@@ -123,9 +123,10 @@ def _of_few_steps(recipe: str, config: "TrainConfig", dataset: "Dataset | Stream
     steps = config.epochs * max(1, images // config.batch_size)
     if config.start_from or steps * (1 - config.ema) >= _FEW_STEPS:
         return ""
+    others = "'few', which goes on from a shipped model," + (" or 'fast'" * (recipe != "fast"))
     return (
-        f"{images:,} images make {steps:,} steps of recipe {shown(recipe)}, which are few: 'few', "
-        "which goes on from a shipped model, or 'fast' may do better"
+        f"{images:,} images make {steps:,} steps of recipe {shown(recipe)}, which are few: more "
+        f"epochs, {others} may do better"
     )
 
 

@@ -29,10 +29,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mien.errors import ConfigError, DatasetError
+from mien.errors import ConfigError, DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
-from mien.records import Split
+from mien.records import SPLITS, Split
 
 __all__ = [
     "FORMAT_VERSION",
@@ -124,7 +124,7 @@ PART: Final = _column(
 _IDENTITY = ("fingerprint", "source_format")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """An open dataset folder.
 
@@ -239,6 +239,10 @@ class Dataset:
     def __len__(self) -> int:
         return int(self.manifest.num_rows)
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{split} {len(self.usable(split)):,}" for split in SPLITS)
+        return f"<Dataset {self.name}: {counts} usable of {len(self):,}, {self.spec}>"
+
     def column(self, name: str, rows: NDArray[np.int64] | None = None) -> list[Any]:
         """Return a manifest column as Python values; of some rows, int (n,), or of all."""
         column = self.manifest.column(name)
@@ -250,7 +254,13 @@ class Dataset:
         return replace(self, manifest=replace_column(self.manifest, name, values))
 
     def usable(self, split: Split) -> NDArray[np.int64]:
-        """Return the row numbers of a split that are not excluded."""
+        """Return the row numbers of a split that are not excluded.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        if split not in SPLITS:
+            raise UsageError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         of_split = pc.equal(self.manifest.column("split"), split)
         chosen = pc.and_(of_split, pc.is_null(self.manifest.column("excluded")))
         return np.flatnonzero(chosen.to_numpy(zero_copy_only=False)).astype(np.int64)

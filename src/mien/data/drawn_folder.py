@@ -1,5 +1,6 @@
 """A labelled folder of drawn faces: SPLIT/EMOTION/N.png, as anyone might bring it."""
 
+import os
 from pathlib import Path
 
 from mien.data.writer import new_folder
@@ -13,7 +14,12 @@ __all__ = ["draw_folder"]
 
 
 def draw_folder(
-    out: Path, *, count: int, size: int, seed: int, progress: Progress = silent
+    out: str | os.PathLike[str],
+    *,
+    count: int,
+    size: int,
+    seed: int,
+    progress: Progress = silent,
 ) -> None:
     """Draw ``count`` faces, as many of each emotion as of any other: 70 % train, 15 % valid, test.
 
@@ -27,7 +33,7 @@ def draw_folder(
     Raises:
         UsageError: ``out`` exists.
     """
-    with new_folder(out) as folder:
+    with new_folder(Path(out)) as folder:
         for number in progress(range(count), total=count, doing="drawing"):
             emotion = EMOTIONS[number % len(EMOTIONS)]
             place = folder / _split(number // len(EMOTIONS)) / emotion

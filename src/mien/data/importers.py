@@ -4,6 +4,7 @@ A format's reader gives samples without opening an image; decoding, hashing, pac
 splits and keeping them apart happen here, once, for all formats.
 """
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,8 +46,8 @@ _LARGE: Final = 256
 
 def import_dataset(
     format_name: str,
-    source: Path,
-    out: Path,
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     *,
     size: int | None = None,
     channels: int | None = None,
@@ -81,6 +82,7 @@ def import_dataset(
         UsageError: unknown format or detector, a format that takes no codes, or ``out`` exists.
         DatasetError: the source does not have the format's layout, or nothing is usable.
     """
+    source, out = Path(source), Path(out)
     chosen = FORMATS.get(format_name)
     if chosen is None:
         raise UsageError(f"unknown format {format_name!r}: {one_of(FORMATS, format_name)}")

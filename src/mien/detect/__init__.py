@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.cores import session_threads
-from mien.detect.base import Detector, Whole
+from mien.detect.base import Careful, Detector, Whole
 from mien.detect.blazeface import BlazeFace
 from mien.detect.centerface import CenterFace
 from mien.detect.haar import Haar
@@ -28,11 +28,13 @@ __all__ = [
     "DETECTORS",
     "Auto",
     "BlazeFace",
+    "Careful",
     "CenterFace",
     "Detector",
     "Haar",
     "Whole",
     "YuNet",
+    "careful",
     "detector_identity",
     "make_detector",
 ]
@@ -92,6 +94,21 @@ _OF_FILES: Mapping[str, Callable[[Path], Detector]] = MappingProxyType(
 
 _OF_THREADS: Final = frozenset({"auto", "fast", "centerface"})
 """Those that ONNX Runtime computes."""
+
+
+def careful(detector: Detector) -> Detector:
+    """Return a detector whose findings can be relied on: mien's own, or `Careful` of another.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(detector, type) or not callable(detector):
+        raise UsageError(
+            f"detector {detector!r}: expected an object that finds faces; mien.load takes a name "
+            "or a file, too, and 'none' takes each picture as one face"
+        )
+    trusted = (Auto, BlazeFace, Careful, CenterFace, Haar, Whole, YuNet)
+    return detector if isinstance(detector, trusted) else Careful(detector)
 
 
 def detector_identity(name: str, detector: Detector) -> str:

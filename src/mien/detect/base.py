@@ -1,6 +1,8 @@
 """What a detector is, and what several of them need."""
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -8,9 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import UsageError
 from mien.records import Box, Detection
 
-__all__ = ["Detector", "Whole", "left_to_right", "package_file", "surest"]
+__all__ = ["Careful", "Detector", "Whole", "left_to_right", "package_file", "surest"]
 
 
 class Detector(Protocol):
@@ -27,6 +30,50 @@ class Whole:
         """Return one detection without a score: the whole image."""
         height, width = image.shape[:2]
         return [Detection(Box(0.0, 0.0, float(width), float(height)), None)]
+
+
+class Careful:
+    """What somebody else's detector finds, as mien's own give it, or an error that says why not.
+
+    Faces of no size, and those outside the picture, are left out; boxes may be tuples.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    def __repr__(self) -> str:
+        return repr(self._detector)
+
+    def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """Return the faces found, left to right.
+
+        Raises:
+            UsageError: what the detector gave is none.
+        """
+        given = self._detector(image)
+        if not isinstance(given, Iterable):
+            raise self._refusal(given)
+        height, width = image.shape[:2]
+        whole = Box(0.0, 0.0, float(width), float(height))
+        found = map(self._checked, given)
+        return left_to_right(face for face in found if face.box.overlap(whole) > 0)
+
+    def _checked(self, given: object) -> Detection:
+        if not isinstance(given, Detection):
+            raise self._refusal(given)
+        try:
+            box = Box(*map(float, given.box))
+        except (TypeError, ValueError):
+            raise self._refusal(given) from None
+        if not all(map(math.isfinite, box)):
+            raise self._refusal(given)
+        return replace(given, box=box)
+
+    def _refusal(self, given: object) -> UsageError:
+        return UsageError(
+            f"detector {self._detector!r} gave {given!r:.80}: expected a list of "
+            "mien.records.Detection(Box(x, y, width, height), score)"
+        )
 
 
 def left_to_right(found: Iterable[Detection]) -> list[Detection]:
