@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mien.checkpoint import BEST_NAME, latest_checkpoint, read_weights
 from mien.data.audit.suspects import OutOfFold
 from mien.data.dataset import Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.stream import STREAM_NAME, Stream
+from mien.training.checkpoint import BEST_NAME, latest_checkpoint, read_weights
 
 TIMES = 100
 FACES = 400

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.data.drawn_folder import draw_folder
-from mien.history import read_history
+from mien.training.history import read_history
 
 HOSTS = {"mien-a": "10.77.0.1", "mien-b": "10.77.0.2"}
 FACES = 800

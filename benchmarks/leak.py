@@ -25,9 +25,9 @@ from mien.config import load_recipe
 from mien.data.audit.auditor import audit_dataset
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
-from mien.evaluate import ask_for_rows
-from mien.runs import open_run
-from mien.train import train
+from mien.judging.evaluate import ask_for_rows
+from mien.training.runs import open_run
+from mien.training.train import train
 
 RUNS = Path(os.environ.get("MIEN_LEAK_RUNS", "leak-runs"))
 RECIPE, SETTINGS = "fast", ("epochs=20", "batch_size=64")

@@ -22,14 +22,14 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.recipes import Figures, figures_of, told, with_copies
-from mien.checkpoint import BEST_NAME
 from mien.config import load_recipe
 from mien.data.dataset import Dataset
-from mien.history import read_history
-from mien.networks import Views
-from mien.runs import TorchModel, open_run
-from mien.soup import average_runs
-from mien.train import train
+from mien.training.checkpoint import BEST_NAME
+from mien.training.history import read_history
+from mien.training.networks import Views
+from mien.training.runs import TorchModel, open_run
+from mien.training.soup import average_runs
+from mien.training.train import train
 
 LINEAGES = (1, 2, 3)
 TRUNKS = [f"trunk-{number}" for number in range(1, 7)]

@@ -22,10 +22,10 @@ from mien.drawn import draw_portrait, sample_parameters
 from mien.drawn.scenery import scenery
 from mien.errors import UsageError
 from mien.model import load_model
-from mien.overlay import Overlay
 from mien.predictor import Recogniser
-from mien.track import LIVE_SHARE, Tracker
-from mien.window import Window
+from mien.video.overlay import Overlay
+from mien.video.track import LIVE_SHARE, Tracker
+from mien.video.window import Window
 
 THREADS = int(os.environ.get("MIEN_THREADS", "2"))
 FACE = 280

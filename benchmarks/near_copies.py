@@ -15,7 +15,7 @@ from benchmarks.ferplus import SOURCE
 from mien.data.audit.auditor import audit_dataset
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
-from mien.evaluate import ask_for_rows
+from mien.judging.evaluate import ask_for_rows
 from mien.metrics import confidence_intervals, evaluate_probabilities
 from mien.model import load_model, shipped_models
 

@@ -17,10 +17,10 @@ from statistics import mean, stdev
 from mien.config import load_recipe
 from mien.data.dataset import Dataset
 from mien.data.writer import COPY_OF
-from mien.evaluate import ask_for_rows
+from mien.judging.evaluate import ask_for_rows
 from mien.metrics import evaluate_probabilities
-from mien.runs import TorchModel, open_run
-from mien.train import train
+from mien.training.runs import TorchModel, open_run
+from mien.training.train import train
 
 Figures = dict[str, float]
 

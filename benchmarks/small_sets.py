@@ -11,11 +11,11 @@ import tempfile
 from pathlib import Path
 
 from mien.config import load_recipe
-from mien.crossfit import cross_fit
 from mien.data.dataset import Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.importers import import_dataset
 from mien.labels import EMOTIONS
+from mien.training.crossfit import cross_fit
 
 FACES = 600
 MOVED = 32

@@ -2,9 +2,9 @@
 
 FER+ validation faces that hold their expression, under camera noise (standard deviation 6 grey
 levels) and box jitter (3 % of the side in place and size): how often the name changes, frame by
-frame and as `mien.steady` tells it. Then two faces of different emotions in a row: how long until
-the new one is named, the change falling right after a frame. MIEN_FERPLUS_DATASET names the dataset
-folder.
+frame and as `mien.video.steady` tells it. Then two faces of different emotions in a row: how long
+until the new one is named, the change falling right after a frame. MIEN_FERPLUS_DATASET names the
+dataset folder.
 """
 
 import sys
@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-import mien.steady
+import mien.video.steady
 from benchmarks.scenes import DATASET, Pixels, open_faces
 from mien.model import OnnxModel, load_model
 from mien.preprocess import face_crop
 from mien.records import Box
-from mien.steady import Steady
+from mien.video.steady import Steady
 
 NOISE = 6.0
 JITTER = 0.03
@@ -82,9 +82,9 @@ def main(count: int = 160) -> None:
     chosen = rng.choice(len(opened[1]), count, replace=False)
     rows = np.stack([_readings(model, opened[1][row], rng) for row in chosen])
     readings = rows.astype(np.float64)
-    print(f"{count} faces, {FRAMES} frames each; window {mien.steady.WINDOW} s")
+    print(f"{count} faces, {FRAMES} frames each; window {mien.video.steady.WINDOW} s")
     for lead in LEADS:
-        mien.steady.LEAD = lead  # type: ignore[misc]
+        mien.video.steady.LEAD = lead  # type: ignore[misc]
         for fps in (10, 30):
             raw, calm = _flicker(readings, fps)
             delays = _delays(readings, fps)

@@ -20,7 +20,7 @@ from mien.data.dataset import Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.importers import import_dataset
 from mien.data.stream import STREAM_NAME, Stream, write_stream
-from mien.streaming import StreamedSplit
+from mien.training.streaming import StreamedSplit
 
 SIZES = (100_000, 300_000)
 FACES = 5_200

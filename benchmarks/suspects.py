@@ -21,11 +21,11 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.ferplus import SOURCE
 from mien.config import load_recipe
-from mien.crossfit import cross_fit
 from mien.data.audit.suspects import OutOfFold
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.labels import EMOTIONS, FER2013_CODES
+from mien.training.crossfit import cross_fit
 
 RUNS = Path(os.environ.get("MIEN_SUSPECT_RUNS", "suspect-runs"))
 TABLE = "fer2013_labels.csv"

@@ -1,8 +1,9 @@
 """What a temperature of few validation images is worth: python -m benchmarks.temperature.
 
 Fits the temperature to so many images, drawn 200 times, and asks for the loss on all others: by
-`mien.calibration`, by the lowest loss on the drawn images alone, and with the network as it is
-(temperature 1). Once of recipe `few` on drawn faces, once of the shipped `base` on FER+ validation.
+`mien.judging.calibration`, by the lowest loss on the drawn images alone, and with the network as it
+is (temperature 1). Once of recipe `few` on drawn faces, once of the shipped `base` on FER+
+validation.
 """
 
 import tempfile
@@ -13,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.ferplus import SOURCE
-from mien.calibration import COLDEST, HOTTEST, fit_temperature
 from mien.config import load_recipe
 from mien.data.dataset import Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.importers import import_dataset
-from mien.evaluate import ask_for_rows
+from mien.judging.calibration import COLDEST, HOTTEST, fit_temperature
+from mien.judging.evaluate import ask_for_rows
 from mien.metrics import negative_log_likelihood
 from mien.model import EmotionModel, load_model
 from mien.records import SPLITS, Split
-from mien.runs import open_run
-from mien.train import train
+from mien.training.runs import open_run
+from mien.training.train import train
 
 COUNTS = (20, 50, 200, 1000)
 DRAWS = 200

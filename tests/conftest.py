@@ -11,20 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-from mien import plots
-from mien.checkpoint import BEST_NAME, write_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.importers import import_dataset
 from mien.drawn import draw_face, sample_parameters
-from mien.export import export_run
 from mien.images import write_image
+from mien.judging import plots
 from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
 from mien.preprocess import InputSpec, fit, to_batch
 from mien.records import SPLITS
-from mien.runs import open_network, open_run
-from mien.train import train
+from mien.training.checkpoint import BEST_NAME, write_weights
+from mien.training.export import export_run
+from mien.training.runs import open_network, open_run
+from mien.training.train import train
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,7 +37,7 @@ def _ctrl_c() -> None:
 def _faces_of_models_drawn_once() -> Iterator[None]:
     """Many a test has model files made or opened, which are tried on the same drawn faces."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("mien.quantise.draw_face", functools.cache(draw_face))
+        patched.setattr("mien.onnx.quantise.draw_face", functools.cache(draw_face))
         yield
 
 
@@ -50,14 +50,14 @@ def _curves_are_not_drawn() -> Iterator[None]:
 
     nothing = SimpleNamespace(save_curves=leave_empty, save_emotions=leave_empty)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("mien.train.plots", nothing)
+        patched.setattr("mien.training.train.plots", nothing)
         yield
 
 
 @pytest.fixture
 def drawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have training draw the pictures of its epochs."""
-    monkeypatch.setattr("mien.train.plots", plots)
+    monkeypatch.setattr("mien.training.train.plots", plots)
 
 
 @pytest.fixture(scope="session")
@@ -141,8 +141,8 @@ def ray_within(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def few_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make files of 8 bits by an eighth of the faces, for tests of something else."""
-    monkeypatch.setattr("mien.quantise._FACES", 32)
-    monkeypatch.setattr("mien.export._COMPARED", 64)
+    monkeypatch.setattr("mien.onnx.quantise._FACES", 32)
+    monkeypatch.setattr("mien.training.export._COMPARED", 64)
 
 
 @pytest.fixture(scope="session")

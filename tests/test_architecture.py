@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import mien
@@ -13,124 +14,45 @@ SOURCE = Path(mien.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
-    ("bench", "collect", "crossval", "demo", "search"),
-    ("bench.race", "bench.speed", "crossfit", "export", "soup"),
-    ("bench.machine", "foreknowledge", "train"),
-    ("reopen", "teachers"),
-    ("streaming",),
-    ("compare", "runs", "labelled", "robustness", "summary"),
-    (
-        "evaluate",
-        "checkpoint",
-        "optim",
-        "augment",
-        "networks",
-        "mixing",
-        "losses",
-        "emphasis",
-        "live",
-        "mien",
-        "score",
-        "serve",
-        "window",
-    ),
-    (
-        "environments",
-        "comparison_page",
-        "evaluation_page",
-        "model_card",
-        "peers",
-        "predictor",
-        "data.drawn_folder",
-        "data.importers",
-        "data.clean",
-        "data.join",
-        "data.stream",
-        "plots",
-    ),
-    ("data.decisions", "data.rules"),
-    ("data.audit", "timeline_page", "timeline_picture"),
-    ("figure", "pages", "picture", "timeline"),
-    ("model", "data.writer", "data.formats", "annotate", "inputs", "quantise", "track"),
-    ("calibration", "data.conditions", "lineage"),
-    ("data.dataset", "data.splits", "data.source"),
-    ("card", "detect", "looks", "metrics", "motion", "drawn"),
-    ("camera", "together"),
-    ("images", "places", "cluster", "overlay", "video", "preprocess", "config", "data"),
-    ("records", "labels", "steady"),
-    ("cores", "history", "lock"),
-    (
-        "errors",
-        "averaging",
-        "editlist",
-        "compact",
-        "matroska",
-        "mirror",
-        "people",
-        "sharpness",
-        "termination",
-        "version",
-        "progress",
-        "atomic",
-        "quicken",
-        "quiet",
-    ),
+    ("bench", "demo"),
+    ("training",),
+    ("judging", "score", "serve"),
+    ("environments", "inputs", "predictor"),
+    ("data", "onnx", "picture", "video"),
+    ("detect", "drawn", "figure", "metrics", "model", "pages"),
+    ("annotate", "card", "cluster", "people", "places"),
+    ("images", "preprocess"),
+    ("config",),
+    ("records", "labels"),
+    ("cores", "lock"),
+    ("atomic", "errors", "progress", "quiet", "termination", "version"),
 )
-"""From the roof to the ground: a module imports from the floors below its own, never above.
+"""From the roof to the ground: what imports what is on floors below its own, never above.
 
 The package itself (``mien``) stands below what builds on ``mien.load``.
 """
 
 NEEDS_TORCH = {
-    "augment",
-    "averaging",
     "bench",
-    "bench.machine",
-    "bench.race",
-    "bench.speed",
-    "checkpoint",
-    "compact",
-    "crossfit",
-    "crossval",
     "demo",
-    "emphasis",
     "environments",
-    "export",
-    "foreknowledge",
-    "labelled",
-    "losses",
-    "mirror",
-    "mixing",
-    "networks",
-    "optim",
-    "quicken",
-    "reopen",
-    "robustness",
-    "runs",
-    "search",
-    "sharpness",
-    "soup",
-    "streaming",
-    "summary",
-    "teachers",
-    "together",
-    "train",
+    "judging.robustness",
+    "onnx.compact",
+    "onnx.quicken",
+    "training",
 }
-WHOLES = ("cli.", "drawn.", "data.formats.", "data.audit.", "detect.", "score.", "serve.")
-"""Packages whose parts count as one module."""
+"""Modules, or packages all of which may."""
 
 HEAVY = {"torch", "kornia", "lightning_fabric", "safetensors", "onnx"}
 
 
 @cache
 def _modules() -> dict[str, Path]:
-    """Every module by its name without the package; the parts of some packages count as one."""
+    """Every module by its name without the package."""
     found = {}
     for path in sorted(SOURCE.rglob("*.py")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
-        name = ".".join(part for part in parts if part != "__init__")
-        if not name.startswith(WHOLES):
-            found[name or "mien"] = path
+        found[".".join(part for part in parts if part != "__init__") or "mien"] = path
     return found
 
 
@@ -147,25 +69,37 @@ def _imports(path: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def _own(imports: frozenset[str]) -> set[str]:
-    modules = _modules()
-    return {name.removeprefix("mien.") for name in imports if name.removeprefix("mien.") in modules}
+@cache
+def _own(name: str) -> frozenset[str]:
+    """Modules of mien that a module imports."""
+    imported = {found.removeprefix("mien.") for found in _imports(_modules()[name])}
+    return frozenset(imported & _modules().keys()) - {name, "mien"}
 
 
-def test_every_module_has_its_floor() -> None:
+def _unit(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def test_everything_has_its_floor() -> None:
     placed = [name for floor in FLOORS for name in floor]
-    assert sorted(placed) == sorted(_modules())
+    assert sorted(placed) == sorted({*map(_unit, _modules())} - {"mien"})
 
 
 def test_imports_point_downwards() -> None:
     level = {name: number for number, floor in enumerate(FLOORS) for name in floor}
     upward = [
         f"{name} -> {other}"
-        for name, path in _modules().items()
-        for other in _own(_imports(path)) - {name, "mien"}
-        if level[other] <= level[name]
+        for name in _modules()
+        if name != "mien"
+        for other in _own(name)
+        if _unit(other) != _unit(name) and level[_unit(other)] <= level[_unit(name)]
     ]
     assert upward == []
+
+
+def test_within_packages_no_import_leads_back() -> None:
+    """Those of `__init__` are what users of the package import, who stand above it."""
+    TopologicalSorter({name: _own(name) for name in _modules()}).prepare()
 
 
 def test_only_training_needs_torch() -> None:
@@ -175,8 +109,8 @@ def test_only_training_needs_torch() -> None:
         if HEAVY & {found.partition(".")[0] for found in _imports(path)}
     }
     for _ in _modules():
-        users |= {n for n, path in _modules().items() if _own(_imports(path)) & users}
-    assert users == NEEDS_TORCH
+        users |= {name for name in _modules() if _own(name) & users}
+    assert {_unit(name) if _unit(name) in NEEDS_TORCH else name for name in users} == NEEDS_TORCH
 
 
 def _loaded_after(code: str) -> set[str]:

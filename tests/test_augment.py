@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from mien.augment import Augmentation
 from mien.config import TrainConfig
-from mien.networks import Classifier
+from mien.training.augment import Augmentation
+from mien.training.networks import Classifier
 
 OFF = {
     "flip": 0.0,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mien.averaging import Averaged
+from mien.training.averaging import Averaged
 
 
 def _fill(model: nn.Module, value: float) -> None:

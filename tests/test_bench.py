@@ -23,8 +23,8 @@ from mien.bench.race import _finish
 from mien.bench.speed import _in_turns
 from mien.data.dataset import Dataset
 from mien.errors import UsageError
-from mien.history import read_history
 from mien.model import shipped_models
+from mien.training.history import read_history
 
 T = TypeVar("T")
 

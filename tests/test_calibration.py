@@ -9,16 +9,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mien.calibration import COLDEST, HOTTEST, fit_temperature, fit_tilt
 from mien.card import ModelCard
-from mien.checkpoint import BEST_NAME, read_weights, write_weights
 from mien.data.dataset import Dataset
-from mien.export import export_run
+from mien.judging.calibration import COLDEST, HOTTEST, fit_temperature, fit_tilt
 from mien.metrics import negative_log_likelihood
 from mien.model import OnnxModel, load_model
 from mien.preprocess import to_batch
-from mien.runs import TorchModel, open_run
-from mien.teachers import open_teacher
+from mien.training.checkpoint import BEST_NAME, read_weights, write_weights
+from mien.training.export import export_run
+from mien.training.runs import TorchModel, open_run
+from mien.training.teachers import open_teacher
 
 
 def _drawn(temperature: float, n: int = 40_000) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

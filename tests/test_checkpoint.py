@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from mien.card import ModelCard
-from mien.checkpoint import (
+from mien.errors import ModelError
+from mien.training.checkpoint import (
     Checkpoint,
     latest_checkpoint,
     load_optimizer_tensors,
@@ -18,7 +19,6 @@ from mien.checkpoint import (
     write_checkpoint,
     write_weights,
 )
-from mien.errors import ModelError
 
 CARD = ModelCard(name="a", network="mini", labels=("x", "y"), size=48, channels=1, parameters=6)
 

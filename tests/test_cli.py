@@ -27,12 +27,12 @@ from mien.data.audit.findings import Audit
 from mien.data.audit.suspects import SUSPECT, OutOfFold
 from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
-from mien.evaluate import evaluate
-from mien.export import note_figures
+from mien.judging.evaluate import evaluate
 from mien.labels import EMOTIONS
 from mien.model import load_model
 from mien.records import SPLITS, Box, Face, Prediction
 from mien.serve import Limits
+from mien.training.export import note_figures
 
 
 class Ran:
@@ -428,7 +428,9 @@ def test_from_suspect_labels_to_a_repaired_dataset(
     assert (audit / "audit.html").stat().st_size > 10_000
     hint = "so few images teach networks little: --recipe few goes on from a model that ships"
     assert hint in ran.err
-    monkeypatch.setattr("mien.crossfit.cross_fit", lambda *_, **__: OutOfFold.open(answers))
+    monkeypatch.setattr(
+        "mien.training.crossfit.cross_fit", lambda *_, **__: OutOfFold.open(answers)
+    )
     asked: list[float] = []
 
     def noted(*args: Any, **told: Any) -> Audit:
@@ -701,7 +703,9 @@ def test_training_tells_of_few_steps_and_export_of_a_file_it_replaces(
 def test_a_notebooks_way_to_show_figures_does_no_harm(tmp_path: Path) -> None:
     """A kernel hands it on to what it starts, where its package may be missing."""
     environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    code = "import mien.cli as c; c.app = lambda *a, **k: __import__('mien.plots'); c.main()"
+    code = (
+        "import mien.cli as c; c.app = lambda *a, **k: __import__('mien.judging.plots'); c.main()"
+    )
     ran = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     assert ran.returncode == 0
 

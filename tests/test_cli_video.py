@@ -18,10 +18,10 @@ from filmed import Actor, film
 from mien import load
 from mien.cli.recognition import _Copies, _Reports
 from mien.images import write_image
-from mien.live import LiveResult
 from mien.progress import silent
 from mien.records import Prediction
-from mien.video import Frame, Video, VideoCopy
+from mien.video.files import Frame, Video, VideoCopy
+from mien.video.live import LiveResult
 from test_cli import Command
 from test_live import Seer
 from test_video import small_files
@@ -269,9 +269,9 @@ def test_a_mirror_is_for_who_looks_into_it(
             return LiveResult(0, 0.0, None, ())
 
     monkeypatch.setattr("mien.load", lambda *_, **__: Seer())
-    monkeypatch.setattr("mien.live.Live", Still)
-    monkeypatch.setattr("mien.camera.Camera", lambda *_, **__: nullcontext())
-    monkeypatch.setattr("mien.window.Window", lambda **_: nullcontext())
+    monkeypatch.setattr("mien.video.live.Live", Still)
+    monkeypatch.setattr("mien.video.camera.Camera", lambda *_, **__: nullcontext())
+    monkeypatch.setattr("mien.video.window.Window", lambda **_: nullcontext())
     assert mien("live", *arguments).status == 0
 
 

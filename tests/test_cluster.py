@@ -12,7 +12,7 @@ import pytest
 from mien.score import engines
 from mien.score.plan import Job as ScoreJob
 from mien.score.plan import Plan
-from mien.search import Job, Trial, Varied, _ray, _State
+from mien.training.search import Job, Trial, Varied, _ray, _State
 
 LOSSES = ("WorkerCrashedError", "OutOfMemoryError", "NodeDiedError")
 
@@ -74,9 +74,10 @@ def trials(
     ray: Ray, out: Path, monkeypatch: pytest.MonkeyPatch, *, device: str = "auto", workers: int = 2
 ) -> list[Trial]:
     """Search with a stand-in for Ray and for training."""
-    monkeypatch.setattr("mien.search.cluster", ray.cluster)
+    monkeypatch.setattr("mien.training.search.cluster", ray.cluster)
     monkeypatch.setattr(
-        "mien.search._run", lambda _, __, trial, ___: replace(trial, state="whole", losses=(1.0,))
+        "mien.training.search._run",
+        lambda _, __, trial, ___: replace(trial, state="whole", losses=(1.0,)),
     )
     job = Job("data", "fast", (), (Varied.parse("ema=0.5,0.9"),), device)
     return list(_ray(_State(job, out, "f"), 3, workers))

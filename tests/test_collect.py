@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mien.camera import Shot
 from mien.cli import app
-from mien.collect import Collecting
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.errors import VideoError
@@ -20,6 +18,8 @@ from mien.images import read_image
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec, face_crop
 from mien.records import Box, Detection
+from mien.video.camera import Shot
+from mien.video.collect import Collecting
 from test_live import Screen, Scripted
 
 NEAR, FAR = Box(20, 30, 90, 80), Box(200, 100, 40, 40)
@@ -62,7 +62,7 @@ class Sitting:
 
 @pytest.fixture(autouse=True)
 def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.collect._APART_S", 0.0)
+    monkeypatch.setattr("mien.video.collect._APART_S", 0.0)
 
 
 def test_a_picture_is_the_largest_face_as_recognition_cuts_it(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_no_face_no_picture(tmp_path: Path) -> None:
 
 
 def test_a_held_key_takes_no_picture_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.collect._APART_S", 60.0)
+    monkeypatch.setattr("mien.video.collect._APART_S", 60.0)
     assert Sitting(tmp_path).press(" ", " ", " ")["happiness"] == 1
 
 
@@ -165,9 +165,9 @@ def test_what_the_command_is_told_is_handed_on(
         def run(self) -> dict[str, int]:
             return {"happiness": 1234, "fear": 0}
 
-    monkeypatch.setattr("mien.window.Window", lambda **_: nullcontext())
-    monkeypatch.setattr("mien.camera.Camera", nullcontext)
-    monkeypatch.setattr("mien.collect.Collecting", Noted)
+    monkeypatch.setattr("mien.video.window.Window", lambda **_: nullcontext())
+    monkeypatch.setattr("mien.video.camera.Camera", nullcontext)
+    monkeypatch.setattr("mien.video.collect.Collecting", Noted)
     command = ["data", "collect", "--out", str(tmp_path)]
     ran = CliRunner().invoke(app, command)
     assert (ran.exit_code, ran.output) == (0, f"1,234 happiness, 0 fear: {tmp_path}\n")
@@ -197,7 +197,7 @@ def test_what_was_taken_is_imported_as_a_folder(tmp_path: Path) -> None:
 def test_pictures_of_one_second_do_not_replace_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.collect.time.strftime", lambda form: "now")
+    monkeypatch.setattr("mien.video.collect.time.strftime", lambda form: "now")
     Sitting(tmp_path, wanted=5).press(" ", " ", " ")
     assert {file.name for file in (tmp_path / "happiness").iterdir()} == {
         "now.png",
@@ -215,7 +215,7 @@ def test_a_face_that_is_turned_is_kept_upright_and_not_too_large(
         asked.append((args[2].size, roll))  # type: ignore[attr-defined]
         return face_crop(*args, roll=roll)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("mien.collect.face_crop", crop)
+    monkeypatch.setattr("mien.video.collect.face_crop", crop)
     wide = NEAR._replace(width=900.0, height=900.0)
     screen = Screen({1: " ", 2: "q"})
     tilted = Detection(wide, 0.9, eyes=((40, 60), (80, 100)))

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array, to_array
 
-from mien.checkpoint import BEST_NAME, write_weights
-from mien.compact import compact
-from mien.export import export_int8, export_run
-from mien.mirror import MirrorConv, MirrorNorm
-from mien.networks import build, parameter_count
+from mien.onnx.compact import compact
 from mien.preprocess import InputSpec
-from mien.runs import open_run
+from mien.training.checkpoint import BEST_NAME, write_weights
+from mien.training.export import export_int8, export_run
+from mien.training.mirror import MirrorConv, MirrorNorm
+from mien.training.networks import build, parameter_count
+from mien.training.runs import open_run
 
 
 def _conv(filters: NDArray[np.float32]) -> onnx.ModelProto:
@@ -105,7 +105,7 @@ def test_a_file_of_a_mirrored_network_holds_what_was_learnt(
 ) -> None:
     write = export_run if bits == 32 else export_int8
     write(mirrored_run, tmp_path / "small.onnx")
-    monkeypatch.setattr("mien.export.compact", lambda _: None)
+    monkeypatch.setattr("mien.training.export.compact", lambda _: None)
     write(mirrored_run, tmp_path / "whole.onnx")
     small, whole = (onnx.load(tmp_path / f"{name}.onnx") for name in ("small", "whole"))
     # All but the first layer's, which sees the picture: it has no halves.

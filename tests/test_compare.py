@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from mien.card import ModelCard
 from mien.cli import main
 from mien.cli.printing import print_comparison
-from mien.compare import Contender, compare, judge, paired_bootstrap, save_comparison
-from mien.comparison_page import render_comparison
 from mien.data.dataset import Dataset
 from mien.environments import CONDITIONS
 from mien.errors import DataError, UsageError
+from mien.judging.compare import Contender, compare, judge, paired_bootstrap, save_comparison
+from mien.judging.comparison_page import render_comparison
+from mien.judging.peers import ask_peer
 from mien.labels import EMOTIONS
 from mien.model import OnnxModel, load_model
-from mien.peers import ask_peer
 from mien.people import sums_over_people
 
 PICTURES = [np.full((8, 8, 1), value, np.uint8) for value in (0, 100, 200)]
@@ -319,8 +319,8 @@ def test_images_are_taken_a_batch_at_a_time(
         return images(self, rows)
 
     monkeypatch.setattr(Dataset, "images", watched)
-    monkeypatch.setattr("mien.compare._BATCH", 5)
-    monkeypatch.setattr("mien.compare._TIMED_FACES", 1)
+    monkeypatch.setattr("mien.judging.compare._BATCH", 5)
+    monkeypatch.setattr("mien.judging.compare._TIMED_FACES", 1)
     peers = {"blind": _command(tmp_path, _of_all_emotions(BLIND))}
     compare({"one": (OnnxModel(tiny_onnx, threads=1), 1)}, peers, drawn_dataset, "test")
     assert max(taken) == 5
@@ -330,7 +330,7 @@ def test_images_are_taken_a_batch_at_a_time(
 def three_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
     """For each of them a command is started anew."""
     few = {name: CONDITIONS[name] for name in ("dark", "mask", "low_resolution")}
-    monkeypatch.setattr("mien.robustness.CONDITIONS", few)
+    monkeypatch.setattr("mien.judging.robustness.CONDITIONS", few)
 
 
 @pytest.mark.usefixtures("three_conditions")
@@ -691,7 +691,7 @@ def test_who_is_shown_is_told_by_rows_of_the_split(
         told.append(people.tolist())
         return real(contenders, truth, people)
 
-    monkeypatch.setattr("mien.compare.judge", heard)
+    monkeypatch.setattr("mien.judging.compare.judge", heard)
     rows = drawn_dataset.usable("test")
     names: list[str | None] = [None] * len(drawn_dataset)
     for row in rows:

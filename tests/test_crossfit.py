@@ -9,17 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from mien.config import TrainConfig, load_recipe
-from mien.crossfit import PREDICTIONS_NAME, Fold, cross_fit
 from mien.data.audit.suspects import OutOfFold
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import DatasetError, UsageError
-from mien.evaluate import ask_for_rows
 from mien.images import write_image
+from mien.judging.evaluate import ask_for_rows
 from mien.labels import EMOTIONS
 from mien.records import SPLITS
-from mien.train import RunResult, train
+from mien.training.crossfit import PREDICTIONS_NAME, Fold, cross_fit
+from mien.training.train import RunResult, train
 
 QUICK = load_recipe("fast", ["epochs=1", "size=24"])
 
@@ -71,8 +71,8 @@ def fit(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Fit:
         return ask_for_rows(ask, of, rows, *rest, **options)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("mien.crossfit.train", watch)
-        patched.setattr("mien.crossfit.ask_for_rows", listen)
+        patched.setattr("mien.training.crossfit.train", watch)
+        patched.setattr("mien.training.crossfit.ask_for_rows", listen)
         found = cross_fit(dataset, QUICK, folder, folds=2)
     return Fit(folder, found, learnt, judged)
 
@@ -121,7 +121,7 @@ def test_answers_go_to_the_images_that_were_asked_about(
 
     def told(entry: dict[str, Any]) -> None: ...
 
-    monkeypatch.setattr("mien.crossfit.judge_fold", judge)
+    monkeypatch.setattr("mien.training.crossfit.judge_fold", judge)
     why = dataset.column("excluded")
     fewer = dataset.with_column("excluded", ["unsure"] * 7 + why[7:])
     found = cross_fit(fewer, QUICK, tmp_path, folds=2, device="cpu", on_epoch=told)
@@ -141,7 +141,7 @@ def test_networks_go_on_from_models_of_other_pictures_alone(
     way: str,
 ) -> None:
     monkeypatch.setattr(
-        "mien.crossfit.judge_fold",
+        "mien.training.crossfit.judge_fold",
         lambda fold, *rest, **options: (np.full((len(fold.rows), 8), 0.125), None),
     )
     recipe = QUICK.model_copy(update={way: "nano" if way == "start_from" else ("nano",)})
@@ -162,10 +162,12 @@ def test_answers_of_other_weights_of_the_same_name_are_not_taken(
         asked.append(fold.number)
         return np.full((len(fold.rows), 8), 0.125), None
 
-    monkeypatch.setattr("mien.crossfit.judge_fold", judge)
+    monkeypatch.setattr("mien.training.crossfit.judge_fold", judge)
     recipe = QUICK.model_copy(update={"start_from": "nano"})
     for digest, times in (("1", 2), ("1", 2), ("2", 4)):
-        monkeypatch.setattr("mien.foreknowledge.weights_digest", lambda _, digest=digest: digest)
+        monkeypatch.setattr(
+            "mien.training.foreknowledge.weights_digest", lambda _, digest=digest: digest
+        )
         cross_fit(dataset, recipe, tmp_path, folds=2)
         assert len(asked) == times
 
@@ -173,7 +175,7 @@ def test_answers_of_other_weights_of_the_same_name_are_not_taken(
 def test_what_is_done_is_not_done_again(
     dataset: Dataset, fit: Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.crossfit.train", None)
+    monkeypatch.setattr("mien.training.crossfit.train", None)
     again = cross_fit(dataset, QUICK, fit.folder, folds=2)
     np.testing.assert_array_equal(fit.found.probabilities, again.probabilities)
 

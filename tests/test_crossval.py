@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from mien.card import ModelCard
 from mien.cli.printing import print_epoch, print_fold, print_report
 from mien.config import TrainConfig, load_recipe
-from mien.crossfit import Fold, cut_folds
-from mien.crossval import ASKED_NAME, cross_validate
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import DatasetError, ModelError, UsageError
-from mien.evaluate import Report
-from mien.evaluation_page import render_evaluation
 from mien.images import write_image
+from mien.judging.evaluate import Report
+from mien.judging.evaluation_page import render_evaluation
 from mien.lock import AtWorkError, alone_in
 from mien.progress import silent
+from mien.training.crossfit import Fold, cut_folds
+from mien.training.crossval import ASKED_NAME, cross_validate
 from test_cli import Command
 
 QUICK = load_recipe("fast", ["epochs=1", "size=24"])
@@ -62,7 +62,7 @@ def _figures_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         path.touch()
 
     nothing = SimpleNamespace(save_confusion=leave_empty, save_calibration=leave_empty)
-    monkeypatch.setattr("mien.evaluate.plots", nothing)
+    monkeypatch.setattr("mien.judging.evaluate.plots", nothing)
 
 
 BEFORE = {"start_from": "started_from", "teachers": "taught_by"}
@@ -105,7 +105,7 @@ def _judged(
     config: TrainConfig = QUICK,
 ) -> tuple[Report, list[Fold]]:
     judge = Judge(*right)
-    monkeypatch.setattr("mien.crossval.judge_fold", judge)
+    monkeypatch.setattr("mien.training.crossval.judge_fold", judge)
     return cross_validate(dataset, config, folder, name="quick", folds=folds), judge.folds
 
 
@@ -114,8 +114,8 @@ def _recipe_with_model(
 ) -> TrainConfig:
     """Return a recipe that brings in a model whose card tells this of its training."""
     model = SimpleNamespace(card=CARD.model_copy(update={"training": training}))
-    monkeypatch.setattr("mien.foreknowledge.load_model", lambda _: model)
-    monkeypatch.setattr("mien.foreknowledge.weights_digest", lambda _: "0")
+    monkeypatch.setattr("mien.training.foreknowledge.load_model", lambda _: model)
+    monkeypatch.setattr("mien.training.foreknowledge.weights_digest", lambda _: "0")
     return QUICK.model_copy(update={way: "m.onnx" if way == "start_from" else ("m.onnx",)})
 
 
@@ -449,7 +449,7 @@ def test_runs_are_asked_what_they_have_learnt_from(
 ) -> None:
     learnt = {"fingerprint": dataset.info["fingerprint"], "source_format": "csv"}
     run = SimpleNamespace(card=CARD.model_copy(update={"training": {"dataset": learnt}}))
-    monkeypatch.setattr("mien.foreknowledge.open_run", lambda _: run)
+    monkeypatch.setattr("mien.training.foreknowledge.open_run", lambda _: run)
     recipe = QUICK.model_copy(update={"start_from": str(tmp_path)})
     with pytest.raises(UsageError, match="has learnt from pictures that it would be judged by"):
         _judged(monkeypatch, dataset, tmp_path / "out", config=recipe)
@@ -489,7 +489,7 @@ def test_another_question_in_the_same_folder_is_refused(
     with pytest.raises(UsageError, match=r"begun with data = '.*', now it is 'other'"):
         _judged(monkeypatch, other, tmp_path, config=recipe)
     with monkeypatch.context() as patched:
-        patched.setattr("mien.foreknowledge.weights_digest", lambda _: "1")
+        patched.setattr("mien.training.foreknowledge.weights_digest", lambda _: "1")
         with pytest.raises(UsageError, match=r"begun with weights m\.onnx = '0', now it is '1'"):
             _judged(monkeypatch, dataset, tmp_path, config=recipe)
     before = json.loads((tmp_path / ASKED_NAME).read_text(encoding="utf-8"))
@@ -582,7 +582,7 @@ def test_the_command_hands_on_what_it_is_told(
     mien: Command, monkeypatch: pytest.MonkeyPatch, dataset: Dataset, tmp_path: Path
 ) -> None:
     judge = Judge()
-    monkeypatch.setattr("mien.crossval.judge_fold", judge)
+    monkeypatch.setattr("mien.training.crossval.judge_fold", judge)
     recipe = tmp_path / "mine.toml"
     recipe.write_text('network = "mini"\n', encoding="utf-8")
     command = ("cross-validate", "--data", dataset.path, "--recipe", recipe)

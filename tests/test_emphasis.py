@@ -13,10 +13,10 @@ from torch.nn import functional
 from mien.card import ModelCard
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
-from mien.emphasis import Emphasis, undecided
 from mien.metrics import negative_log_likelihood
-from mien.runs import open_run
-from mien.train import train
+from mien.training.emphasis import Emphasis, undecided
+from mien.training.runs import open_run
+from mien.training.train import train
 
 NAMES = ("neutral", "happiness", "fear")
 LABELS = torch.tensor([0] * 700 + [1] * 280 + [2] * 20)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mien.augment import Augmentation
 from mien.config import TrainConfig
 from mien.environments import CONDITIONS, STRENGTHS, Environment, alter, jitter
+from mien.training.augment import Augmentation
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["grey", "colour"])

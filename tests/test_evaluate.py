@@ -18,19 +18,19 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien import evaluate as module
-from mien import plots
 from mien.card import ModelCard
 from mien.cli.printing import print_report
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.data.join import join_datasets
 from mien.errors import DatasetError, UsageError
-from mien.evaluate import REPORT_NAME, caveat_of, evaluate
-from mien.evaluation_page import render_evaluation
+from mien.judging import evaluate as module
+from mien.judging import plots
+from mien.judging.evaluate import REPORT_NAME, caveat_of, evaluate
+from mien.judging.evaluation_page import render_evaluation
+from mien.judging.model_card import render_model_card
 from mien.labels import EMOTIONS
 from mien.metrics import confidence_intervals, evaluate_probabilities
-from mien.model_card import render_model_card
 from mien.people import number_people
 from mien.records import SPLITS
 
@@ -237,7 +237,7 @@ def test_environments_are_kept_while_the_answers_stay(
     tmp_path: Path, ferplus_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They take long, and need torch; those of other weights or images are no longer true."""
-    monkeypatch.setitem(sys.modules, "mien.robustness", None)
+    monkeypatch.setitem(sys.modules, "mien.judging.robustness", None)
     report = evaluate(Remembers(ferplus_dataset, EMOTIONS), ferplus_dataset, "test")
     shares = {"mean_share_of_clean": 1.0, "worst": "mask", "worst_share_of_clean": 1.0}
     measured = {
@@ -650,7 +650,7 @@ def test_a_picture_of_calibration_makes_no_mountains_of_few_images(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     drawn: list[Figure] = []
-    monkeypatch.setattr("mien.plots.save_figure", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr("mien.judging.plots.save_figure", lambda figure, path: drawn.append(figure))
     sure = np.array([0.98] * 500 + [0.7] * 4)
     labels = np.zeros(504, dtype=np.int64)
     labels[:5] = 1  # five are wrong

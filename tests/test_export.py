@@ -13,17 +13,17 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
-from mien import export
-from mien.checkpoint import BEST_NAME, write_weights
 from mien.data.dataset import Dataset
 from mien.errors import ModelError
-from mien.evaluate import evaluate
-from mien.export import TOLERANCE, export_int8, export_run, note_figures
+from mien.judging.evaluate import evaluate
 from mien.model import OnnxModel
-from mien.networks import NETWORKS, build
+from mien.onnx.quantise import drawn_crops
 from mien.preprocess import InputSpec
-from mien.quantise import drawn_crops
-from mien.runs import TorchModel, open_run
+from mien.training import export
+from mien.training.checkpoint import BEST_NAME, write_weights
+from mien.training.export import TOLERANCE, export_int8, export_run, note_figures
+from mien.training.networks import NETWORKS, build
+from mien.training.runs import TorchModel, open_run
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def small_onnx(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path
     out = tmp_path_factory.mktemp("small") / "small.onnx"
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patched, redirect_stdout(said):
-        patched.setattr("mien.quantise._FACES", 32)
+        patched.setattr("mien.onnx.quantise._FACES", 32)
         patched.setattr(export, "_COMPARED", 64)
         _, agreed = export_int8(tiny_run, out)
     assert said.getvalue() == ""  # ONNX Runtime prints how it looks for ranges.

@@ -13,16 +13,16 @@ import pytest
 import torch
 
 from mien.atomic import replacing, write_text
-from mien.checkpoint import (
+from mien.data.dataset import Dataset
+from mien.data.writer import _save
+from mien.training.checkpoint import (
     BEST_NAME,
     Checkpoint,
     latest_checkpoint,
     write_checkpoint,
     write_weights,
 )
-from mien.data.dataset import Dataset
-from mien.data.writer import _save
-from mien.runs import open_run
+from mien.training.runs import open_run
 
 FULL = Path("/dev/full")
 

@@ -26,16 +26,16 @@ from fastapi.testclient import TestClient
 from PIL import Image, features
 
 import mien
-from mien.checkpoint import BEST_NAME
 from mien.config import load_recipe
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset, recognise
 from mien.errors import MienError
 from mien.images import read_image
 from mien.model import load_model, shipped_models
-from mien.runs import open_run
 from mien.serve import Limits, create_app
-from mien.video import Video, VideoCopy
+from mien.training.checkpoint import BEST_NAME
+from mien.training.runs import open_run
+from mien.video.files import Video, VideoCopy
 from test_formats import LAYOUTS
 
 ROUNDS: Final = int(os.environ.get("MIEN_FUZZ", "0"))

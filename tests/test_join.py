@@ -27,9 +27,9 @@ from mien.data.stream import write_stream
 from mien.data.writer import NO_IMAGE
 from mien.errors import ConfigError, DatasetError, UsageError
 from mien.images import write_image
-from mien.labelled import Labelled
 from mien.preprocess import InputSpec, fit
 from mien.records import SPLITS
+from mien.training.labelled import Labelled
 
 CHANGED = {"id", "path", "split", "subject", "excluded", "shard", "row"}
 

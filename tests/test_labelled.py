@@ -9,10 +9,10 @@ import torch
 
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, UsageError
-from mien.labelled import Labelled
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec, fit
 from mien.records import SPLITS
+from mien.training.labelled import Labelled
 
 
 def test_pixels_and_labels_are_those_of_the_rows(drawn_dataset: Dataset) -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from mien.card import ModelCard
 from mien.data.formats import FORMATS
+from mien.judging.lineage import knows_pictures_of
 from mien.labels import EMOTIONS
-from mien.lineage import knows_pictures_of
 
 
 def _card(source_format: str) -> ModelCard:

@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 import pytest
 
-import mien.camera
+import mien.video.camera
 from filmed import Actor, FixedReader, Pixels, film
-from mien.camera import Camera, Shot
 from mien.errors import UsageError, VideoError
-from mien.live import KEYS, Live
-from mien.overlay import Overlay
 from mien.records import Box, Detection, Prediction
-from mien.video import Frame, Video, VideoCopy
-from mien.window import Window, _try_screen
+from mien.video.camera import Camera, Shot
+from mien.video.files import Frame, Video, VideoCopy
+from mien.video.live import KEYS, Live
+from mien.video.overlay import Overlay
+from mien.video.window import Window, _try_screen
 
 BOX = Box(40, 60, 100, 100)
 
@@ -114,7 +114,7 @@ class Film(Flaky):
 def test_a_film_at_an_address_plays_at_its_own_pace_and_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mien.camera, "Video", film_at_address := Film(10))
+    monkeypatch.setattr(mien.video.camera, "Video", film_at_address := Film(10))
     began = time.monotonic()
     with Camera("http://host/clip.mp4", backoff=(0.01,)) as camera:
         result = Live(Seer(), camera).run()
@@ -145,7 +145,7 @@ def test_who_is_slow_gets_the_newest_frame(clip: Path) -> None:
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> Camera:
     """A camera whose pictures are even, each a little lighter than the one before."""
-    monkeypatch.setattr(mien.camera, "Video", Flaky(100_000))
+    monkeypatch.setattr(mien.video.camera, "Video", Flaky(100_000))
     return Camera(0)
 
 
@@ -330,7 +330,7 @@ def test_a_camera_that_is_never_there_is_given_up(
     monkeypatch: pytest.MonkeyPatch, patient: bool
 ) -> None:
     flaky = Flaky(None)
-    monkeypatch.setattr(mien.camera, "Video", flaky)
+    monkeypatch.setattr(mien.video.camera, "Video", flaky)
     said: list[str] = []
     camera = Camera(0, patient=patient, backoff=(0.25, 0.25))
     with camera, pytest.raises(VideoError, match="camera 0: there is none"):
@@ -341,7 +341,7 @@ def test_a_camera_that_is_never_there_is_given_up(
 
 def test_a_camera_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     flaky = Flaky(None, None, 50)
-    monkeypatch.setattr(mien.camera, "Video", flaky)
+    monkeypatch.setattr(mien.video.camera, "Video", flaky)
     with Camera(0, backoff=(0.02, 0.04, 0.05)) as camera:
         result = Live(Seer(), camera, max_frames=3).run()
     assert (result.frames, flaky.tries) == (3, 3)
@@ -349,7 +349,7 @@ def test_a_camera_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_camera_that_is_pulled_out_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     flaky = Flaky(5, None, None, None, 100)
-    monkeypatch.setattr(mien.camera, "Video", flaky)
+    monkeypatch.setattr(mien.video.camera, "Video", flaky)
     screen, said = Screen(), list[str]()
     with Camera(0, patient=True, backoff=(0.02, 0.02)) as camera:
         Live(Seer(), camera, screen, say=said.append, max_frames=12).run()
@@ -361,7 +361,7 @@ def test_a_stream_at_an_address_that_breaks_off_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     flaky = Flaky(5, None, 100)
-    monkeypatch.setattr(mien.camera, "Video", flaky)
+    monkeypatch.setattr(mien.video.camera, "Video", flaky)
     with Camera("rtsp://host/stream", patient=True, backoff=(0.02, 0.02)) as camera:
         Live(Seer(), camera, Screen(), max_frames=9).run()
     assert flaky.tries == 3
@@ -375,14 +375,14 @@ def test_a_film_at_an_address_that_breaks_off_is_not_begun_anew(
             yield next(super().__iter__())
             raise VideoError("cut off")
 
-    monkeypatch.setattr(mien.camera, "Video", torn := Torn(10))
+    monkeypatch.setattr(mien.video.camera, "Video", torn := Torn(10))
     with Camera("http://host/a.mp4", patient=True, backoff=(0.01,)) as camera:
         result = Live(Seer(), camera, max_frames=5).run()
     assert (result.problem, torn.tries) == ("cut off", 1)
 
 
 def test_without_a_window_a_lost_camera_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mien.camera, "Video", Flaky(5, None))
+    monkeypatch.setattr(mien.video.camera, "Video", Flaky(5, None))
     with Camera(0, backoff=(0.02, 0.02)) as camera:
         result = Live(Seer(), camera).run()
     assert 1 <= result.frames <= 5
@@ -418,7 +418,7 @@ def test_no_error_of_the_camera_is_waited_out(
         raise error or AssertionError
 
     if error:
-        monkeypatch.setattr(mien.camera, "Video", fails)
+        monkeypatch.setattr(mien.video.camera, "Video", fails)
     with Camera(source) as camera, pytest.raises(VideoError, match=says):
         Live(Seer(), camera).run()
 
@@ -431,7 +431,7 @@ def test_the_waits_between_tries_are_those_that_are_told(monkeypatch: pytest.Mon
             waits.append(timeout)
             return False
 
-    monkeypatch.setattr(mien.camera, "Video", Flaky(None))
+    monkeypatch.setattr(mien.video.camera, "Video", Flaky(None))
     camera = Camera(0)
     camera._stop = Impatient()
     with camera, pytest.raises(VideoError, match="there is none"):
@@ -456,7 +456,7 @@ def test_macos_asks_for_the_camera_in_the_main_thread(
         raise VideoError("not allowed")
 
     monkeypatch.setattr("sys.platform", "darwin")
-    monkeypatch.setattr(mien.camera, "Video", opened)
+    monkeypatch.setattr(mien.video.camera, "Video", opened)
     with Camera(source, backoff=(0.01,)) as camera, pytest.raises(VideoError, match="not allowed"):
         Live(Seer(), camera).run()
     assert asked[0] is at_once
@@ -519,8 +519,8 @@ def test_a_screen_that_does_not_answer_is_told(
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a missing screen ends it all")
 def test_a_screen_that_never_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", ":78")
-    monkeypatch.setattr("mien.window._TRIAL", "import time; time.sleep(60)")
-    monkeypatch.setattr("mien.window._TRIAL_S", 0.2)
+    monkeypatch.setattr("mien.video.window._TRIAL", "import time; time.sleep(60)")
+    monkeypatch.setattr("mien.video.window._TRIAL_S", 0.2)
     with pytest.raises(UsageError, match=r"no window can be opened .*:78"):
         _try_screen("")
 

@@ -11,8 +11,8 @@ from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import UsageError
 from mien.lock import alone_in
-from mien.search import Job, Varied, search
-from mien.train import train
+from mien.training.search import Job, Varied, search
+from mien.training.train import train
 
 HOLDING = """
 import sys

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from mien.config import TrainConfig
-from mien.losses import Objective
-from mien.mixing import _with_a_part_of, mix
+from mien.training.losses import Objective
+from mien.training.mixing import _with_a_part_of, mix
 
 COUNTS = torch.tensor([90.0, 9.0, 1.0])
 LOGITS = torch.tensor([[1.0, 2.0, -1.0], [0.0, 0.5, 3.0]])
@@ -71,7 +71,7 @@ def test_a_loss_is_shared_by_the_weights_of_all_processes(monkeypatch: pytest.Mo
     """Another one's part of the batch may weigh more: here as much as makes a mean of three."""
     objective = Objective(TrainConfig(), COUNTS)
     alone = objective(LOGITS, TARGETS, ONES)
-    monkeypatch.setattr("mien.losses.mean_of_all", lambda total: total * 3)
+    monkeypatch.setattr("mien.training.losses.mean_of_all", lambda total: total * 3)
     torch.testing.assert_close(objective(LOGITS, TARGETS, ONES) * 3, alone)
 
 

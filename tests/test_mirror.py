@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from mien.card import ModelCard
-from mien.checkpoint import BEST_NAME, write_weights
-from mien.mirror import MirrorConv, MirrorLift, MirrorMean, MirrorNorm, plain
-from mien.networks import NETWORKS, Classifier, build
 from mien.preprocess import InputSpec
-from mien.runs import open_run
+from mien.training.checkpoint import BEST_NAME, write_weights
+from mien.training.mirror import MirrorConv, MirrorLift, MirrorMean, MirrorNorm, plain
+from mien.training.networks import NETWORKS, Classifier, build
+from mien.training.runs import open_run
 
 MIRRORED = [name for name in NETWORKS if name.startswith("mirror-")]
 

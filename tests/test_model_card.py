@@ -9,9 +9,9 @@ from mien.data.clean import clean_dataset
 from mien.data.dataset import Dataset, origins
 from mien.data.decisions import APART, DROP, KEEP, Decisions
 from mien.data.rules import Rules
-from mien.evaluate import evaluate
+from mien.judging.evaluate import evaluate
+from mien.judging.model_card import render_model_card
 from mien.labels import EMOTIONS
-from mien.model_card import render_model_card
 from test_evaluate import Remembers
 
 SEARCH = "came from a web search for 184 words"

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from mien.errors import ConfigError
-from mien.networks import NETWORKS, build, multiply_adds, parameter_count
 from mien.preprocess import InputSpec
+from mien.training.networks import NETWORKS, build, multiply_adds, parameter_count
 
 GREY48 = InputSpec(size=48, channels=1)
 

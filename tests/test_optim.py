@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, Adamax, AdamW, Optimizer
 
 from mien.config import TrainConfig
-from mien.optim import make_optimizer, make_schedule
+from mien.training.optim import make_optimizer, make_schedule
 
 ScheduleName = Literal["cosine", "onecycle", "plateau", "constant"]
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserType, Page, WebSocketRoute, sync
 from filmed import Actor, film
 from mien.images import write_image
 from mien.records import Box
-from mien.video import VideoCopy
+from mien.video.files import VideoCopy
 from test_serve import running
 
 CHROMIUM: Final = next(

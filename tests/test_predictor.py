@@ -23,7 +23,7 @@ from mien.errors import ImageError, UsageError
 from mien.predictor import ImageLike, Recogniser
 from mien.preprocess import fit
 from mien.records import Box, Detection, Face
-from mien.track import Tracker
+from mien.video.track import Tracker
 
 
 @pytest.fixture(scope="module")

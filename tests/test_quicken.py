@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
 
-from mien.checkpoint import BEST_NAME, write_weights
-from mien.export import export_run
-from mien.networks import build
+from mien.onnx.quicken import quicken
 from mien.preprocess import InputSpec
-from mien.quicken import quicken
-from mien.runs import open_run
+from mien.training.checkpoint import BEST_NAME, write_weights
+from mien.training.export import export_run
+from mien.training.networks import build
+from mien.training.runs import open_run
 
 _CHANNELS = 4
 _TENSORS = {

@@ -12,20 +12,20 @@ from onnx.numpy_helper import from_array
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mien.card import ModelCard
-from mien.checkpoint import BEST_NAME, write_weights
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import ModelError, UsageError
-from mien.export import export_run
-from mien.mirror import plain
 from mien.model import load_model, shipped_models
-from mien.networks import Classifier, build
+from mien.onnx.quantise import drawn_crops
 from mien.preprocess import to_batch
-from mien.quantise import drawn_crops
-from mien.reopen import open_file, settle_norms
-from mien.runs import TorchModel, open_network, open_run
-from mien.teachers import weights_digest
-from mien.train import train
+from mien.training.checkpoint import BEST_NAME, write_weights
+from mien.training.export import export_run
+from mien.training.mirror import plain
+from mien.training.networks import Classifier, build
+from mien.training.reopen import open_file, settle_norms
+from mien.training.runs import TorchModel, open_network, open_run
+from mien.training.teachers import weights_digest
+from mien.training.train import train
 
 
 def _odd_network(name: str, card: ModelCard) -> Classifier:

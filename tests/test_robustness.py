@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien import plots
 from mien.data.dataset import Dataset
 from mien.environments import CONDITIONS
-from mien.evaluate import answers_of
+from mien.judging import plots
+from mien.judging.evaluate import answers_of
+from mien.judging.robustness import judge_environments, picture_conditions
 from mien.labels import EMOTIONS
 from mien.model import load_model
-from mien.robustness import judge_environments, picture_conditions
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from mien.data.dataset import Dataset
 from mien.data.stream import Stream, open_data
 from mien.errors import ConfigError, DataError, DatasetError, UsageError
 from mien.lock import AtWorkError, alone_in
-from mien.search import SEARCH_NAME, Job, Trial, Varied, _as_toml, _run, _State, search
-from mien.train import train
+from mien.training.search import SEARCH_NAME, Job, Trial, Varied, _as_toml, _run, _State, search
+from mien.training.train import train
 
 TINY = ("network=mini", "epochs=1", "batch_size=32", "size=24")
 
@@ -129,7 +129,7 @@ def test_a_failed_trial_does_not_end_the_search(
             raise DataError("training diverged")
         train(data, config, run, **options)
 
-    monkeypatch.setattr("mien.search.train", diverging)
+    monkeypatch.setattr("mien.training.search.train", diverging)
     wild = replace(job, varied=(Varied.parse("learning_rate=9.0,4e-3"),))
     ranked = search(wild, tmp_path / "s", trials=4)
     assert ranked[0].values["learning_rate"] == "4e-3"
@@ -158,7 +158,7 @@ def test_a_trial_whose_condition_leaves_no_images_has_failed(
         manifest=drawn_dataset.manifest.append_column("sharp", sharp),
         info={**drawn_dataset.info, "values": ["sharp"]},
     )
-    monkeypatch.setattr("mien.search.open_data", lambda _: data)
+    monkeypatch.setattr("mien.training.search.open_data", lambda _: data)
     ended = _run(job, tmp_path, Trial(0, {"where": '["sharp<0"]'}), ())
     assert ended.state == "failed"
     assert "no usable image" in (ended.reason or "")
@@ -209,7 +209,7 @@ def test_data_that_cannot_be_read_are_no_fault_of_the_values(
         return open_data(data)
 
     with monkeypatch.context() as patched:
-        patched.setattr("mien.search.open_data", lost)
+        patched.setattr("mien.training.search.open_data", lost)
         with pytest.raises(DatasetError, match="the disk is not there"):
             search(job, tmp_path / "s", trials=2)
     assert [trial["state"] for trial in untimed(tmp_path / "s")] == ["begun"]
@@ -218,7 +218,7 @@ def test_data_that_cannot_be_read_are_no_fault_of_the_values(
         raise DatasetError("a file is damaged")
 
     with monkeypatch.context() as patched:
-        patched.setattr("mien.search.train", torn)
+        patched.setattr("mien.training.search.train", torn)
         with pytest.raises(DatasetError, match="a file is damaged"):
             search(job, tmp_path / "s", trials=2)
     assert [trial["state"] for trial in untimed(tmp_path / "s")] == ["begun"]
@@ -293,7 +293,7 @@ def test_failed_trials_are_counted_apart(
         Trial(1, {"learning_rate": "9.0"}, "failed", reason="training diverged"),
         Trial(2, {"learning_rate": "9.5"}, "failed", reason="training diverged"),
     ]
-    monkeypatch.setattr("mien.search.search", lambda *_, **__: trials)
+    monkeypatch.setattr("mien.training.search.search", lambda *_, **__: trials)
     command = ["search", "--data", job.data, "--out", str(tmp_path), "--vary", "learning_rate=1,9"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output

@@ -41,7 +41,7 @@ from mien.serve.connection import HEAD_S, Connection
 from mien.serve.guard import checked_origin
 from mien.serve.limits import Rates, Workers
 from mien.serve.stream import Stream
-from mien.video import VIDEO_SUFFIXES
+from mien.video.files import VIDEO_SUFFIXES
 
 HERE = "http://127.0.0.1"
 STRANGER = {"origin": "https://elsewhere.example"}

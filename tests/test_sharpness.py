@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from mien.checkpoint import read_tensors
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
-from mien.labelled import Labelled
-from mien.networks import build
 from mien.preprocess import InputSpec
-from mien.sharpness import uphill
-from mien.train import train
+from mien.training.checkpoint import read_tensors
+from mien.training.labelled import Labelled
+from mien.training.networks import build
+from mien.training.sharpness import uphill
+from mien.training.train import train
 
 
 def _network() -> nn.Module:

@@ -15,19 +15,19 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from mien.card import METADATA_KEY, ModelCard
-from mien.checkpoint import AVERAGE_NAME, BEST_NAME, read_weights, write_tensors
 from mien.cli import app
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset, replace_column
 from mien.data.stream import write_stream
 from mien.errors import DataError, ModelError, UsageError
-from mien.evaluate import ask_for_rows, evaluate
-from mien.export import export_run
+from mien.judging.evaluate import ask_for_rows, evaluate
 from mien.metrics import negative_log_likelihood
-from mien.runs import open_run
-from mien.soup import average_runs
-from mien.summary import find_runs
-from mien.train import train
+from mien.training.checkpoint import AVERAGE_NAME, BEST_NAME, read_weights, write_tensors
+from mien.training.export import export_run
+from mien.training.runs import open_run
+from mien.training.soup import average_runs
+from mien.training.summary import find_runs
+from mien.training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mien.steady import LEAD, PATIENCE, WINDOW, Steady
+from mien.video.steady import LEAD, PATIENCE, WINDOW, Steady
 
 
 def _row(happiness: float) -> np.ndarray:

@@ -11,17 +11,17 @@ import torch
 import webdataset
 from typer.testing import CliRunner
 
-from mien import streaming
-from mien.checkpoint import BEST_NAME, read_weights
 from mien.cli import app
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.data.stream import STREAM_NAME, Stream, open_data, write_stream
 from mien.errors import DatasetError, UsageError
-from mien.labelled import Batch, Labelled
 from mien.preprocess import InputSpec
-from mien.streaming import StreamedSplit
-from mien.train import _Trainer, train
+from mien.training import streaming
+from mien.training.checkpoint import BEST_NAME, read_weights
+from mien.training.labelled import Batch, Labelled
+from mien.training.streaming import StreamedSplit
+from mien.training.train import _Trainer, train
 
 _Part = TypeVar("_Part")
 

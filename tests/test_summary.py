@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from mien.checkpoint import BEST_NAME
 from mien.cli import app
 from mien.cli.printing import print_runs
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import ModelError
-from mien.evaluate import evaluate
-from mien.history import read_history, write_history
-from mien.runs import open_run
-from mien.summary import RunSummary, find_runs, summarise
-from mien.train import train
+from mien.judging.evaluate import evaluate
+from mien.training.checkpoint import BEST_NAME
+from mien.training.history import read_history, write_history
+from mien.training.runs import open_run
+from mien.training.summary import RunSummary, find_runs, summarise
+from mien.training.train import train
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_folds_of_one_dataset_are_one_table(
 def test_layers_are_those_with_a_kernel_or_a_matrix(tiny_run: Path) -> None:
     from torch import nn
 
-    from mien.runs import open_run
+    from mien.training.runs import open_run
 
     modules = open_run(tiny_run).network.modules()
     layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in modules)

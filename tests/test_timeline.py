@@ -12,9 +12,9 @@ from PIL import Image, ImageColor
 from mien.annotate import PRINT_COLOURS
 from mien.labels import EMOTIONS
 from mien.records import Box, Face, Prediction
-from mien.timeline import MAX_BINS, MAX_PEOPLE, Timeline, clock, ticks
-from mien.timeline_page import MOST_PEOPLE, render_timeline
-from mien.timeline_picture import save_timeline
+from mien.video.timeline import MAX_BINS, MAX_PEOPLE, Timeline, clock, ticks
+from mien.video.timeline_page import MOST_PEOPLE, render_timeline
+from mien.video.timeline_picture import save_timeline
 
 PIXELS = np.full((100, 200, 3), 90, np.uint8)
 

@@ -20,19 +20,19 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from safetensors.torch import load_file, save_file
 from torch import distributed, nn
 
-from mien.checkpoint import BEST_NAME, write_weights
 from mien.cli import main
 from mien.config import TrainConfig, load_recipe
 from mien.data.dataset import Dataset
 from mien.errors import DataError, DatasetError, UsageError
-from mien.export import export_run
-from mien.history import read_history
-from mien.networks import build
 from mien.preprocess import InputSpec
-from mien.reopen import open_file, settle_norms
-from mien.runs import open_run
-from mien.together import from_first, share_statistics, together
-from mien.train import train
+from mien.training.checkpoint import BEST_NAME, write_weights
+from mien.training.export import export_run
+from mien.training.history import read_history
+from mien.training.networks import build
+from mien.training.reopen import open_file, settle_norms
+from mien.training.runs import open_run
+from mien.training.together import from_first, share_statistics, together
+from mien.training.train import train
 
 MIEN = Path(sys.executable).with_name("mien")
 TWO = ("--devices", "2")
@@ -59,7 +59,7 @@ teachers_see = "original"
 FAILING = """
 import mien.cli
 from mien.errors import DataError
-from mien.together import together
+from mien.training.together import together
 
 def fail(*_, **__):
     with together("cpu", 2, 1, "32-true") as fabric:
@@ -77,8 +77,8 @@ import sys
 import torch
 from safetensors.torch import load_file, save_file
 from torch import distributed
-from mien.reopen import open_file, settle_norms
-from mien.together import share_statistics, together
+from mien.training.reopen import open_file, settle_norms
+from mien.training.together import share_statistics, together
 
 def main():
     model, pixels, out = sys.argv[1:]
@@ -228,7 +228,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(
     tmp_path: Path, drawn_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two = nullcontext(SimpleNamespace(world_size=2))
-    monkeypatch.setattr("mien.train.together", lambda *_: two)
+    monkeypatch.setattr("mien.training.train.together", lambda *_: two)
     with pytest.raises(UsageError, match="batch_size 31 cannot be shared by 2 processes"):
         train(drawn_dataset, TrainConfig(batch_size=31), tmp_path / "run", devices=2)
     assert not (tmp_path / "run").exists()
@@ -242,7 +242,7 @@ def test_fewer_images_than_processes_are_refused(
 ) -> None:
     count = len(drawn_dataset.usable("train"))
     many = SimpleNamespace(world_size=count + 1, device=torch.device("cpu"))
-    monkeypatch.setattr("mien.train.together", lambda *_: nullcontext(many))
+    monkeypatch.setattr("mien.training.train.together", lambda *_: nullcontext(many))
     config = tiny_config.model_copy(update={"batch_size": count + 1})
     with pytest.raises(DatasetError, match=f"{count} training images for {count + 1} processes"):
         train(drawn_dataset, config, tmp_path / "run", devices=count + 1)
@@ -282,7 +282,7 @@ def test_what_lightning_lacks_is_a_wrong_call(monkeypatch: pytest.MonkeyPatch) -
             "You requested gpu: [0, 1]\n But your machine only has: [0]"
         )
 
-    monkeypatch.setattr("mien.together.Fabric", one_gpu)
+    monkeypatch.setattr("mien.training.together.Fabric", one_gpu)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     with (
         pytest.raises(UsageError, match=r"--devices 2: You requested gpu: \[0, 1\] But your mach"),
@@ -301,7 +301,7 @@ def test_auto_is_cuda_or_cpu_also_where_there_is_something_else(
         asked.append(accelerator)
         raise ValueError("that is all")
 
-    monkeypatch.setattr("mien.together.Fabric", fabric)
+    monkeypatch.setattr("mien.training.together.Fabric", fabric)
     monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_available", lambda: there)
     for device in ("auto", "mps"):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from filmed import Actor, FixedReader, Pixels, Shot, TrueDetector, film
-from mien.looks import likeness, look_of
-from mien.motion import follow, glance, is_cut
 from mien.records import Box, Detection, Face
-from mien.track import Tracker
+from mien.video.looks import likeness, look_of
+from mien.video.motion import follow, glance, is_cut
+from mien.video.track import Tracker
 
 
 def _iou(a: Box, b: Box) -> float:

@@ -19,26 +19,26 @@ import pyarrow as pa
 import pytest
 import torch
 
-from mien import mixing
-from mien.augment import Augmentation
-from mien.checkpoint import BEST_NAME, latest_checkpoint, read_weights, write_weights
 from mien.config import TrainConfig
 from mien.data.dataset import PART, Dataset
 from mien.data.stream import write_stream
-from mien.emphasis import counts_of, worth_of
 from mien.errors import ConfigError, DataError, DatasetError, ModelError, UsageError
-from mien.evaluate import evaluate
-from mien.export import export_run, note_figures
-from mien.labelled import Batch, Labelled
-from mien.losses import Objective
+from mien.judging.evaluate import evaluate
 from mien.model import load_model
-from mien.networks import Classifier, build
 from mien.preprocess import InputSpec
-from mien.reopen import take_weights
-from mien.runs import TorchModel, open_network, open_run
-from mien.soup import average_runs
-from mien.teachers import mean_opinion, open_teacher, weights_digest, write_opinions
-from mien.train import _Trainer, _with_opinions, train
+from mien.training import mixing
+from mien.training.augment import Augmentation
+from mien.training.checkpoint import BEST_NAME, latest_checkpoint, read_weights, write_weights
+from mien.training.emphasis import counts_of, worth_of
+from mien.training.export import export_run, note_figures
+from mien.training.labelled import Batch, Labelled
+from mien.training.losses import Objective
+from mien.training.networks import Classifier, build
+from mien.training.reopen import take_weights
+from mien.training.runs import TorchModel, open_network, open_run
+from mien.training.soup import average_runs
+from mien.training.teachers import mean_opinion, open_teacher, weights_digest, write_opinions
+from mien.training.train import _Trainer, _with_opinions, train
 
 CALM = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast", "erasing"), 0.0)
 
@@ -119,7 +119,7 @@ def test_plateaus_are_those_of_the_validation_loss(
 ) -> None:
     told: list[float] = []
     monkeypatch.setattr(
-        "mien.optim._Plateau.after_epoch", lambda _, valid_loss: told.append(valid_loss)
+        "mien.training.optim._Plateau.after_epoch", lambda _, valid_loss: told.append(valid_loss)
     )
     config = tiny_config.model_copy(update={"schedule": "plateau"})
     ended = train(drawn_dataset, config, tmp_path / "run", device="cpu")
@@ -459,7 +459,7 @@ def test_ctrl_c_is_not_lost_in_a_library(
             signal.raise_signal(signal.SIGINT)
             time.sleep(0)
 
-    monkeypatch.setattr("mien.train.plots.save_curves", draw)
+    monkeypatch.setattr("mien.training.train.plots.save_curves", draw)
     with pytest.raises(KeyboardInterrupt):
         train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
     assert len((tmp_path / "run" / "history.jsonl").read_text().splitlines()) == 1
@@ -656,7 +656,7 @@ def test_images_count_by_their_emotion_before_they_are_mixed(
         assert (emphasis is not None) == ("emotion_based" in changes)
         return real_worth(self, *given)
 
-    monkeypatch.setattr("mien.train.mix", noted_mix)
+    monkeypatch.setattr("mien.training.train.mix", noted_mix)
     monkeypatch.setattr(Objective, "worth", noted_worth)
     quick = {"batch_size": 112, "epochs": 1, "size": 16}
     config = TrainConfig(**(tiny_config.model_dump() | quick | changes))
@@ -783,7 +783,7 @@ def test_teachers_are_asked_once_a_run_and_by_no_run_that_is_refused(
         seen.append(pixels)
         return mean_opinion(teachers, pixels)
 
-    monkeypatch.setattr("mien.train.mean_opinion", counted)
+    monkeypatch.setattr("mien.training.train.mean_opinion", counted)
     taught = {"teachers": ["nano"], "teachers_see": "original", "precision": "bfloat16"}
     config = TrainConfig(**(tiny_config.model_dump() | taught | {"epochs": 1}))
     run, images = tmp_path / "run", len(drawn_dataset.usable("train"))
@@ -892,10 +892,10 @@ def test_quick_epochs_are_not_each_drawn(
     """The first and the last are; the others where that takes a small part of the time."""
     drawn: list[int] = []
     monkeypatch.setattr(
-        "mien.train.plots.save_curves", lambda _, history: drawn.append(len(history))
+        "mien.training.train.plots.save_curves", lambda _, history: drawn.append(len(history))
     )
     clock = itertools.count()
-    monkeypatch.setattr("mien.train.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("mien.training.train.time.monotonic", lambda: float(next(clock)))
     config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 4}))
     train(drawn_dataset, config, tmp_path / "run", device="cpu")
     assert drawn == [1, 4]

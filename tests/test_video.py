@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 import mien
-import mien.video
+import mien.video.files
 from filmed import Actor, Pixels, film
-from mien.editlist import shown_seconds
 from mien.errors import UsageError, VideoError
-from mien.matroska import is_cut_off
 from mien.quiet import quiet_opencv
 from mien.records import Box, Detection
-from mien.video import CODECS, MOST_REPEATS, Video, VideoCopy, is_video, title
+from mien.video.editlist import shown_seconds
+from mien.video.files import CODECS, MOST_REPEATS, Video, VideoCopy, is_video, title
+from mien.video.matroska import is_cut_off
 
 FPS = 20
 
@@ -427,7 +427,7 @@ def test_frames_that_are_lost_on_the_way_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a disk was full for a while."""
-    monkeypatch.setattr(mien.video, "_grow", lambda path: None)
+    monkeypatch.setattr(mien.video.files, "_grow", lambda path: None)
     with pytest.raises(VideoError, match="not all of its 200 frames"), small_files(20_000):
         numbered(tmp_path / "a.mp4", count=200)
     assert [*tmp_path.iterdir()] == []

@@ -36,7 +36,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    network: str = Field("mirror-m", description="a name from mien.networks.NETWORKS")
+    network: str = Field("mirror-m", description="a name from mien.training.networks.NETWORKS")
     size: int = Field(48, ge=16, le=512, description="side of the network's input, pixels")
     channels: Literal[1, 3] = Field(1, description="1 grey, 3 RGB")
     dropout: float | None = Field(

@@ -18,13 +18,13 @@ from mien.data.dataset import Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.importers import import_dataset
 from mien.drawn import draw_scene
-from mien.evaluate import Report, evaluate
-from mien.export import export_run
 from mien.images import write_image
+from mien.judging.evaluate import Report, evaluate
 from mien.progress import Progress
 from mien.records import Face
-from mien.runs import open_run
-from mien.train import train
+from mien.training.export import export_run
+from mien.training.runs import open_run
+from mien.training.train import train
 
 __all__ = ["Demonstration", "demonstrate"]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mien.errors import UsageError
 from mien.images import IMAGE_SUFFIXES
-from mien.video import VIDEO_SUFFIXES, is_address
+from mien.video.files import VIDEO_SUFFIXES, is_address
 
 __all__ = ["Inputs", "find_inputs"]
 

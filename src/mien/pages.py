@@ -16,7 +16,7 @@ def render(template: str, filters: Mapping[str, Callable[..., Any]], **values: A
     """Return a page as text: everything is escaped, and a missing value is a mistake.
 
     Args:
-        template: of the package, ``evaluation.html.j2``; it may include ``page.css.j2``.
+        template: of the package, ``judging/evaluation.html.j2``; it may include ``page.css.j2``.
         filters: of the template, by name.
         values: likewise; besides these it has the package's ``version``.
     """

@@ -19,8 +19,8 @@ from mien.model import EmotionModel
 from mien.picture import Picture
 from mien.preprocess import face_crop
 from mien.records import Box, Detection, Face, Prediction
-from mien.track import DETECT_EVERY, Tracker
-from mien.video import Video
+from mien.video.files import Video
+from mien.video.track import DETECT_EVERY, Tracker
 
 __all__ = ["ImageLike", "Opened", "Recogniser", "as_pixels"]
 

@@ -8,9 +8,9 @@ from typing import Any
 from mien.config import TrainConfig, load_recipe
 from mien.data.dataset import Dataset
 from mien.errors import UsageError
-from mien.history import read_history
 from mien.progress import Progress, silent
-from mien.train import train
+from mien.training.history import read_history
+from mien.training.train import train
 
 __all__ = ["Finish", "Race", "race"]
 

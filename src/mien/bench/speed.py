@@ -18,18 +18,18 @@ from PIL import Image, ImageEnhance
 from torch import nn
 from torch.optim import Adamax
 
-from mien.augment import Augmentation
 from mien.bench.machine import Bound, Machine, Precision, Work, count_work
 from mien.config import TrainConfig, load_recipe
-from mien.losses import Objective
-from mien.mirror import plain
+from mien.judging.peers import ask_peer
 from mien.model import OnnxModel, load_model, shipped_models
-from mien.networks import build
-from mien.optim import make_optimizer
-from mien.peers import ask_peer
+from mien.onnx.quantise import drawn_crops
 from mien.preprocess import InputSpec
 from mien.progress import Progress, silent
-from mien.quantise import drawn_crops
+from mien.training.augment import Augmentation
+from mien.training.losses import Objective
+from mien.training.mirror import plain
+from mien.training.networks import build
+from mien.training.optim import make_optimizer
 
 __all__ = ["Figure", "bench_recognition", "bench_training"]
 
@@ -95,7 +95,8 @@ def bench_recognition(
 
     Args:
         machine: this one.
-        peers: other packages, name to command, see `mien.peers`; they should use one thread.
+        peers: other packages, name to command, see `mien.judging.peers`; they should use one
+            thread.
         turns: how often each is timed, after a first time that does not count.
         progress: shows how far it is.
 
@@ -287,7 +288,7 @@ def _forerunner_step() -> Callable[[], None]:
 
 
 def _our_step(config: TrainConfig) -> Callable[[], None]:
-    """A step of a recipe as `mien.train` takes it."""
+    """A step of a recipe as `mien.training.train` takes it."""
     spec = InputSpec(size=config.size, channels=config.channels)
     network = build(config.network, spec=spec, emotions=_EMOTIONS, dropout=config.dropout)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

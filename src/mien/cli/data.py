@@ -133,7 +133,7 @@ def data_audit(
         predictions = None
         if suspects and out:
             from mien.config import load_recipe
-            from mien.crossfit import cross_fit, usable_rows
+            from mien.training.crossfit import cross_fit, usable_rows
 
             config = load_recipe(recipe)
             few = len(usable_rows(opened)) < _FEW_IMAGES
@@ -173,7 +173,7 @@ def data_audit(
 def _may_learn_more(config: "TrainConfig", dataset: "Dataset") -> bool:
     """Whether networks begin at random on images that no shipped model has learnt from."""
     from mien.config import load_recipe
-    from mien.lineage import knows_pictures_of
+    from mien.judging.lineage import knows_pictures_of
     from mien.model import load_model
 
     if config.start_from or config.teachers:
@@ -355,10 +355,10 @@ def data_collect(
     ] = True,
 ) -> None:
     """Take pictures of your own face by the webcam, labelled: space takes one, q quits."""
-    from mien.camera import Camera
-    from mien.collect import Collecting
     from mien.detect import make_detector
-    from mien.window import Window
+    from mien.video.camera import Camera
+    from mien.video.collect import Collecting
+    from mien.video.window import Window
 
     asked = tuple(dict.fromkeys(canonical(name) for name in emotion or EMOTIONS))
     if out.exists() and not out.is_dir():

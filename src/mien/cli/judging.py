@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.errors import UsageError
-from mien.history import read_history
 from mien.records import SPLITS
+from mien.training.history import read_history
 
 if TYPE_CHECKING:
     from mien.model import EmotionModel
@@ -58,12 +58,12 @@ def evaluate(
 ) -> None:
     """Measure a model on a split of a dataset."""
     from mien.data.dataset import Dataset
-    from mien.evaluate import answers_of, known_rows
-    from mien.evaluate import evaluate as run_evaluation
+    from mien.judging.evaluate import answers_of, known_rows
+    from mien.judging.evaluate import evaluate as run_evaluation
     from mien.model import is_run, shipped_models
 
     if environments:  # First, since it needs torch, and what follows takes long.
-        from mien.robustness import judge_environments
+        from mien.judging.robustness import judge_environments
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
     dataset = Dataset.open(data)
@@ -94,7 +94,7 @@ def evaluate(
     history = read_history(run) if run else ()
     written = report.save(folder, dataset, history=history) if folder else ()
     if onto_card:
-        from mien.export import note_figures
+        from mien.training.export import note_figures
 
         note_figures(Path(model), split, report.to_json())
     hand_out(json_file, json.dumps(report.to_json(), indent=2) + "\n")
@@ -110,7 +110,7 @@ def _open_model(name_or_path: str) -> "EmotionModel":
     from mien.model import is_run, load_model
 
     if is_run(name_or_path):
-        from mien.runs import open_run
+        from mien.training.runs import open_run
 
         return open_run(Path(name_or_path))
     return load_model(name_or_path)
@@ -140,9 +140,9 @@ def compare(
     json_file: FiguresFile = None,
 ) -> None:
     """Judge several models, other packages among them, on the same images."""
-    from mien.compare import compare as run_comparison
-    from mien.compare import save_comparison
     from mien.data.dataset import Dataset
+    from mien.judging.compare import compare as run_comparison
+    from mien.judging.compare import save_comparison
 
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
@@ -191,8 +191,8 @@ def cross_validate(
 ) -> None:
     """Judge a recipe by folds of people; the same command goes on where it was stopped."""
     from mien.config import load_recipe
-    from mien.crossval import cross_validate as run_cross_validation
     from mien.data.dataset import Dataset
+    from mien.training.crossval import cross_validate as run_cross_validation
 
     if folds != "people" and not (folds.isascii() and folds.isdigit() and int(folds) >= 2):
         raise UsageError(f"--folds {folds!r}: expected 2 or more, or people")

@@ -14,11 +14,11 @@ from mien.people import images_of_people, who_is_shown
 from mien.records import SPLITS, Prediction
 
 if TYPE_CHECKING:
-    from mien.evaluate import Groups, Report
-    from mien.search import Trial
-    from mien.soup import Tried
-    from mien.summary import RunSummary
-    from mien.timeline import Timeline
+    from mien.judging.evaluate import Groups, Report
+    from mien.training.search import Trial
+    from mien.training.soup import Tried
+    from mien.training.summary import RunSummary
+    from mien.video.timeline import Timeline
 
 from mien.cli.terminal import err_console, out_console, shown
 
@@ -147,7 +147,7 @@ def _rounded(text: str) -> str:
 
 def print_runs(runs: "Sequence[RunSummary]") -> None:
     """Show runs side by side, those on the same data together."""
-    from mien.summary import differ_by_seed, differing  # need torch
+    from mien.training.summary import differ_by_seed, differing  # need torch
 
     groups: dict[str, list[RunSummary]] = {}
     for run in runs:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mien.card import ModelCard
     from mien.predictor import Recogniser
     from mien.progress import Progress
-    from mien.timeline import Timeline
-    from mien.video import VideoCopy
+    from mien.video.files import VideoCopy
+    from mien.video.timeline import Timeline
 
 from mien.cli.printing import print_prediction, print_timeline
 from mien.cli.terminal import (
@@ -64,7 +64,7 @@ def predict(
     from mien import load
     from mien.inputs import find_inputs
     from mien.termination import on_termination
-    from mien.video import is_video
+    from mien.video.files import is_video
 
     recogniser = load(model, detector=detector, device=device)
     inputs = find_inputs(sources, without=out)
@@ -115,10 +115,10 @@ def live(
     from contextlib import nullcontext
 
     from mien import load
-    from mien.camera import Camera
-    from mien.live import Live
-    from mien.video import is_camera
-    from mien.window import Window
+    from mien.video.camera import Camera
+    from mien.video.files import is_camera
+    from mien.video.live import Live
+    from mien.video.window import Window
 
     opened = camera_or_place(source)
     if mirror is None:
@@ -382,8 +382,8 @@ class _Reports:
             KeyboardInterrupt: the user ended it. What was seen at an address is summed up before;
                 of a file, which can be read again, no half is left.
         """
-        from mien.timeline import Timeline
-        from mien.video import Video, is_address
+        from mien.video.files import Video, is_address
+        from mien.video.timeline import Timeline
 
         timeline = Timeline(path)
         fine, interrupted = True, False
@@ -449,7 +449,7 @@ class _AnnotatedVideo:
     """
 
     def __init__(self, path: Path | None, rate: float) -> None:
-        from mien.video import VideoCopy
+        from mien.video.files import VideoCopy
 
         self._copy = VideoCopy(path, rate=rate) if path else None
         self.fine = True
@@ -501,8 +501,8 @@ class _Copies:
 
         picture = self.take(timeline.source, ".png", of="timeline")
         try:
-            from mien.timeline_page import render_timeline
-            from mien.timeline_picture import save_timeline
+            from mien.video.timeline_page import render_timeline
+            from mien.video.timeline_picture import save_timeline
         except ModuleNotFoundError as error:
             complain(f"no timeline: it needs {error.name}; pip install '.[data]' brings it")
             return
@@ -513,7 +513,7 @@ class _Copies:
 
     def take(self, source: str, suffix: str, *, of: str = "") -> Path:
         """Return a name that nothing else has, for what is made of a source."""
-        from mien.video import title
+        from mien.video.files import title
 
         stem = Path(title(source)).stem or "stream"
         while len(os.fsencode(stem)) > _LONGEST_STEM:

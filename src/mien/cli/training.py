@@ -80,7 +80,7 @@ def train(
     """Train a network, from scratch or from a model that there is."""
     from mien.config import load_recipe
     from mien.data.stream import open_data
-    from mien.train import train as run_training
+    from mien.training.train import train as run_training
 
     config = load_recipe(recipe, settings or ())
     dataset = open_data(data)
@@ -142,8 +142,8 @@ def runs(
     json_file: LinesFile = None,
 ) -> None:
     """Put runs side by side: layers, weights, size, seconds an epoch, best accuracy and loss."""
-    from mien.plots import save_runs
-    from mien.summary import find_runs, summarise
+    from mien.judging.plots import save_runs
+    from mien.training.summary import find_runs, summarise
 
     if out and out.is_dir():
         raise UsageError(f"--out {out}: that is a folder; expected a picture, {out / 'runs.png'}")
@@ -190,8 +190,8 @@ def search(
     workers: Annotated[int, typer.Option(min=1, help="Trials at a time, with ray.")] = 1,
 ) -> None:
     """Try a recipe's settings; the same command goes on where a search was stopped."""
-    from mien.search import Job, Varied
-    from mien.search import search as run_search
+    from mien.training.search import Job, Varied
+    from mien.training.search import search as run_search
 
     varied = tuple(Varied.parse(text) for text in vary)
     job = Job(data, recipe, tuple(settings or ()), varied, device)
@@ -228,7 +228,7 @@ def average(
 ) -> None:
     """Average the weights of runs that went on from one, of those that help."""
     from mien.data.stream import open_data
-    from mien.soup import average_runs
+    from mien.training.soup import average_runs
 
     with show_progress() as show:
         card, tried = average_runs(runs, open_data(data), out, device=device, progress=show)
@@ -281,7 +281,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a run's best epoch as a file that runs without torch."""
-    from mien.export import export_int8, export_run
+    from mien.training.export import export_int8, export_run
 
     started = time.perf_counter()
     replaces = ", in place of the file of before" if out.exists() else ""

@@ -18,7 +18,7 @@ from mien.images import read_image
 from mien.predictor import Recogniser
 from mien.records import Prediction
 from mien.serve.limits import Limits, Workers
-from mien.track import LIVE_SHARE, Tracker
+from mien.video.track import LIVE_SHARE, Tracker
 
 __all__ = ["TRY_LATER", "Stream"]
 

@@ -1,7 +1,7 @@
 """Labels that are probably wrong, by what networks say that were not trained on them.
 
-Out-of-fold probabilities come in (`mien.crossfit` makes them), the probability of every emotion
-given the picture *and* its label comes out. Knows neither pictures nor networks.
+Out-of-fold probabilities come in (`mien.training.crossfit` makes them), the probability of every
+emotion given the picture *and* its label comes out. Knows neither pictures nor networks.
 """
 
 import json

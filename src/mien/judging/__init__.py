@@ -1,0 +1,1 @@
+"""What a model is worth: figures, their doubts, comparisons, pages about them."""
