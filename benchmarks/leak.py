@@ -25,7 +25,7 @@ from mien.config import load_recipe
 from mien.data.audit.auditor import audit_dataset
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
-from mien.judging.evaluate import ask_for_rows
+from mien.judging.asking import ask_for_rows
 from mien.training.runs import open_run
 from mien.training.train import train
 
@@ -67,7 +67,7 @@ def _training_sets(
 def _accuracies(run: Path, dataset: Dataset, twin: NDArray[np.bool_]) -> dict[str, float]:
     model = open_run(run)
     rows = dataset.usable("test")
-    found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec)
+    found = ask_for_rows(model, dataset, rows)
     right = found.argmax(axis=1) == dataset.labels(rows, model.card.labels)
     return {
         "all": float(right.mean()),

@@ -15,7 +15,7 @@ from benchmarks.ferplus import SOURCE
 from mien.data.audit.auditor import audit_dataset
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
-from mien.judging.evaluate import ask_for_rows
+from mien.judging.asking import ask_for_rows
 from mien.metrics import confidence_intervals, evaluate_probabilities
 from mien.model import load_model, shipped_models
 
@@ -44,7 +44,7 @@ def main() -> None:
             model = load_model(name)
             labels = model.card.labels
             truth = dataset.labels(rows, labels)
-            found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec)
+            found = ask_for_rows(model, dataset, rows)
             for part, chosen in (("with", copied), ("without", ~copied)):
                 figures = evaluate_probabilities(found[chosen], truth[chosen], labels)
                 ends = confidence_intervals(found[chosen], truth[chosen])["macro_recall"]

@@ -17,7 +17,7 @@ from statistics import mean, stdev
 from mien.config import load_recipe
 from mien.data.dataset import Dataset
 from mien.data.writer import COPY_OF
-from mien.judging.evaluate import ask_for_rows
+from mien.judging.asking import ask_for_rows
 from mien.metrics import evaluate_probabilities
 from mien.training.runs import TorchModel, open_run
 from mien.training.train import train
@@ -38,7 +38,7 @@ def figures_of(model: TorchModel, dataset: Dataset) -> Iterator[tuple[str, Figur
     """Ask a model about validation and test; give each one's name and figures."""
     for split in ("valid", "test"):
         rows = dataset.usable(split)
-        found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec)
+        found = ask_for_rows(model, dataset, rows)
         labels = dataset.labels(rows, model.card.labels)
         figures = evaluate_probabilities(found, labels, model.card.labels)
         yield (

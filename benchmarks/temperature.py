@@ -18,8 +18,8 @@ from mien.config import load_recipe
 from mien.data.dataset import Dataset
 from mien.data.drawn_folder import draw_folder
 from mien.data.importers import import_dataset
+from mien.judging.asking import ask_for_rows
 from mien.judging.calibration import COLDEST, HOTTEST, fit_temperature
-from mien.judging.evaluate import ask_for_rows
 from mien.metrics import negative_log_likelihood
 from mien.model import EmotionModel, load_model
 from mien.records import SPLITS, Split
@@ -36,7 +36,7 @@ Answers = tuple[NDArray[np.float64], NDArray[np.int64]]
 def _answers(model: EmotionModel, dataset: Dataset, *splits: Split) -> Answers:
     """Return logits as they are before the model's own temperature, and labels."""
     rows = np.sort(np.concatenate([dataset.usable(split) for split in splits]))
-    found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec)
+    found = ask_for_rows(model, dataset, rows)
     logits = np.log(found.astype(np.float64).clip(1e-12)) * model.card.temperature
     return logits, dataset.labels(rows, model.card.labels)
 

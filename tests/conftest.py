@@ -50,14 +50,14 @@ def _curves_are_not_drawn() -> Iterator[None]:
 
     nothing = SimpleNamespace(save_curves=leave_empty, save_emotions=leave_empty)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("mien.training.train.plots", nothing)
+        patched.setattr("mien.training.trainer.plots", nothing)
         yield
 
 
 @pytest.fixture
 def drawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have training draw the pictures of its epochs."""
-    monkeypatch.setattr("mien.training.train.plots", plots)
+    monkeypatch.setattr("mien.training.trainer.plots", plots)
 
 
 @pytest.fixture(scope="session")

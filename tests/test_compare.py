@@ -319,7 +319,7 @@ def test_images_are_taken_a_batch_at_a_time(
         return images(self, rows)
 
     monkeypatch.setattr(Dataset, "images", watched)
-    monkeypatch.setattr("mien.judging.compare._BATCH", 5)
+    monkeypatch.setattr("mien.data.dataset.BATCH", 5)
     monkeypatch.setattr("mien.judging.compare._TIMED_FACES", 1)
     peers = {"blind": _command(tmp_path, _of_all_emotions(BLIND))}
     compare({"one": (OnnxModel(tiny_onnx, threads=1), 1)}, peers, drawn_dataset, "test")

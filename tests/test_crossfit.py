@@ -15,7 +15,7 @@ from mien.data.importers import import_dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.errors import DatasetError, UsageError
 from mien.images import write_image
-from mien.judging.evaluate import ask_for_rows
+from mien.judging.asking import ask_for_rows
 from mien.labels import EMOTIONS
 from mien.records import SPLITS
 from mien.training.crossfit import PREDICTIONS_NAME, Fold, cross_fit

@@ -24,9 +24,9 @@ from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.data.join import join_datasets
 from mien.errors import DatasetError, UsageError
-from mien.judging import evaluate as module
 from mien.judging import plots
-from mien.judging.evaluate import REPORT_NAME, caveat_of, evaluate
+from mien.judging.caveats import caveat_of
+from mien.judging.evaluate import REPORT_NAME, evaluate
 from mien.judging.evaluation_page import render_evaluation
 from mien.judging.model_card import render_model_card
 from mien.labels import EMOTIONS
@@ -107,7 +107,7 @@ def test_batches_do_not_change_the_figures(
 ) -> None:
     model = Remembers(ferplus_dataset, EMOTIONS, wrong={"anger": "disgust"})
     whole = evaluate(model, ferplus_dataset, "test").to_json()
-    monkeypatch.setattr(module, "_BATCH", 7)
+    monkeypatch.setattr("mien.data.dataset.BATCH", 7)
     shown: list[int] = []
 
     def progress(items: Iterable[T], *, total: int, doing: str) -> Iterable[T]:

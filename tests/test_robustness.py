@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mien.data.dataset import Dataset
 from mien.environments import CONDITIONS
 from mien.judging import plots
-from mien.judging.evaluate import answers_of
+from mien.judging.asking import answers_of
 from mien.judging.robustness import judge_environments, picture_conditions
 from mien.labels import EMOTIONS
 from mien.model import load_model

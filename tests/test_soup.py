@@ -20,7 +20,8 @@ from mien.config import TrainConfig
 from mien.data.dataset import Dataset, replace_column
 from mien.data.stream import write_stream
 from mien.errors import DataError, ModelError, UsageError
-from mien.judging.evaluate import ask_for_rows, evaluate
+from mien.judging.asking import ask_for_rows
+from mien.judging.evaluate import evaluate
 from mien.metrics import negative_log_likelihood
 from mien.training.checkpoint import AVERAGE_NAME, BEST_NAME, read_weights, write_tensors
 from mien.training.export import export_run
@@ -74,7 +75,7 @@ def _loss(run: Path, dataset: Dataset) -> float:
     """The loss on validation of a run, as anybody who opens it finds it."""
     model = open_run(run)
     rows = dataset.usable("valid")
-    found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec)
+    found = ask_for_rows(model, dataset, rows)
     return negative_log_likelihood(found, dataset.labels(rows, model.card.labels))
 
 

@@ -21,7 +21,8 @@ from mien.training import streaming
 from mien.training.checkpoint import BEST_NAME, read_weights
 from mien.training.labelled import Batch, Labelled
 from mien.training.streaming import StreamedSplit
-from mien.training.train import _Trainer, train
+from mien.training.train import train
+from mien.training.trainer import Trainer
 
 _Part = TypeVar("_Part")
 
@@ -164,17 +165,17 @@ def test_a_run_stopped_within_an_epoch_resumes_bit_for_bit(
     changes = {"batch_size": 4, "checkpoint_steps": 2, "epochs": 2, "schedule": "onecycle"}
     config = TrainConfig(**(tiny_config.model_dump() | changes))
     train(data, config, tmp_path / "whole", device="cpu")
-    real, taken = _Trainer._step, itertools.count()
+    real, taken = Trainer._step, itertools.count()
     steps = sum(ferplus_dataset.info["counts"]["train"].values()) // 4
     assert steps > 4
 
-    def step(self: _Trainer, batch: Batch) -> torch.Tensor:
+    def step(self: Trainer, batch: Batch) -> torch.Tensor:
         if next(taken) == whole * steps + 3:
             raise StopError
         return real(self, batch)
 
     with monkeypatch.context() as patched:
-        patched.setattr(_Trainer, "_step", step)
+        patched.setattr(Trainer, "_step", step)
         with pytest.raises(StopError):
             train(data, config, tmp_path / "cut", device="cpu")
     left = sorted(path.name for path in (tmp_path / "cut" / "checkpoints").iterdir())

@@ -38,7 +38,8 @@ from mien.training.reopen import take_weights
 from mien.training.runs import TorchModel, open_network, open_run
 from mien.training.soup import average_runs
 from mien.training.teachers import mean_opinion, open_teacher, weights_digest, write_opinions
-from mien.training.train import _Trainer, _with_opinions, train
+from mien.training.train import train
+from mien.training.trainer import Trainer, _with_opinions
 
 CALM = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast", "erasing"), 0.0)
 
@@ -93,14 +94,14 @@ def test_every_epoch_has_another_order(
     tiny_config: TrainConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    step, orders = _Trainer._step, dict[int, list[int]]()
+    step, orders = Trainer._step, dict[int, list[int]]()
 
-    def noted(self: _Trainer, batch: Batch) -> torch.Tensor:
+    def noted(self: Trainer, batch: Batch) -> torch.Tensor:
         assert batch.positions is not None
         orders.setdefault(self.epoch, []).extend(batch.positions.tolist())
         return step(self, batch)
 
-    monkeypatch.setattr(_Trainer, "_step", noted)
+    monkeypatch.setattr(Trainer, "_step", noted)
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
@@ -165,7 +166,7 @@ def test_the_loss_of_an_emotion_based_run_counts_images_by_their_worth(
 def test_only_what_a_batch_has_twice_is_varied_again() -> None:
     trainer = SimpleNamespace(augment=lambda images: images + 1)
     images, positions = torch.zeros(4, 1, 2, 2), torch.tensor([5, 3, 5, 9])
-    again = _Trainer._vary_again(trainer, images, positions)  # type: ignore[arg-type]
+    again = Trainer._vary_again(trainer, images, positions)  # type: ignore[arg-type]
     assert again[:, 0, 0, 0].tolist() == [1, 0, 1, 0]
 
 
@@ -459,7 +460,7 @@ def test_ctrl_c_is_not_lost_in_a_library(
             signal.raise_signal(signal.SIGINT)
             time.sleep(0)
 
-    monkeypatch.setattr("mien.training.train.plots.save_curves", draw)
+    monkeypatch.setattr("mien.training.trainer.plots.save_curves", draw)
     with pytest.raises(KeyboardInterrupt):
         train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
     assert len((tmp_path / "run" / "history.jsonl").read_text().splitlines()) == 1
@@ -473,14 +474,14 @@ def test_ctrl_c_ends_within_an_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps = []
-    real_step = _Trainer._step
+    real_step = Trainer._step
 
-    def step(self: _Trainer, batch: Batch) -> torch.Tensor:
+    def step(self: Trainer, batch: Batch) -> torch.Tensor:
         steps.append(self.epoch)
         signal.raise_signal(signal.SIGINT)
         return real_step(self, batch)
 
-    monkeypatch.setattr(_Trainer, "_step", step)
+    monkeypatch.setattr(Trainer, "_step", step)
     with pytest.raises(KeyboardInterrupt):
         train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
     assert steps == [0]
@@ -493,12 +494,12 @@ def test_divergence_stops_with_a_clear_line_and_keeps_the_last_good_epoch(
     tiny_config: TrainConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real_step = _Trainer._step
+    real_step = Trainer._step
 
-    def step(self: _Trainer, batch: Batch) -> torch.Tensor:
+    def step(self: Trainer, batch: Batch) -> torch.Tensor:
         return real_step(self, batch) * (float("nan") if self.epoch == 1 else 1.0)
 
-    monkeypatch.setattr(_Trainer, "_step", step)
+    monkeypatch.setattr(Trainer, "_step", step)
     with pytest.raises(DataError, match=r"diverged in epoch 2 \(loss nan\).*lower learning_rate"):
         train(drawn_dataset, tiny_config, tmp_path / "run", device="cpu")
     assert len((tmp_path / "run" / "history.jsonl").read_text().splitlines()) == 1
@@ -656,7 +657,7 @@ def test_images_count_by_their_emotion_before_they_are_mixed(
         assert (emphasis is not None) == ("emotion_based" in changes)
         return real_worth(self, *given)
 
-    monkeypatch.setattr("mien.training.train.mix", noted_mix)
+    monkeypatch.setattr("mien.training.trainer.mix", noted_mix)
     monkeypatch.setattr(Objective, "worth", noted_worth)
     quick = {"batch_size": 112, "epochs": 1, "size": 16}
     config = TrainConfig(**(tiny_config.model_dump() | quick | changes))
@@ -747,7 +748,7 @@ def test_too_little_memory_on_resuming_does_not_blame_the_checkpoint(
     def full(*_: object) -> None:
         raise TOO_LITTLE_MEMORY[2]
 
-    monkeypatch.setattr(_Trainer, "_take", full)
+    monkeypatch.setattr(Trainer, "_take", full)
     run = shutil.copytree(tiny_run, tmp_path / "run")
     with pytest.raises(DataError, match=r"not enough memory .* try a smaller batch_size"):
         train(drawn_dataset, tiny_config, run, resume=True, device="cpu")
@@ -783,7 +784,7 @@ def test_teachers_are_asked_once_a_run_and_by_no_run_that_is_refused(
         seen.append(pixels)
         return mean_opinion(teachers, pixels)
 
-    monkeypatch.setattr("mien.training.train.mean_opinion", counted)
+    monkeypatch.setattr("mien.training.trainer.mean_opinion", counted)
     taught = {"teachers": ["nano"], "teachers_see": "original", "precision": "bfloat16"}
     config = TrainConfig(**(tiny_config.model_dump() | taught | {"epochs": 1}))
     run, images = tmp_path / "run", len(drawn_dataset.usable("train"))
@@ -863,15 +864,15 @@ def test_no_batch_is_varied_before_a_step_that_the_run_may_stop_at(
     settings = {"varied_at_once": 8, "checkpoint_steps": 2, "epochs": 1}
     config = TrainConfig(**(tiny_config.model_dump() | settings))
     train(drawn_dataset, config, tmp_path / "whole", device="cpu")
-    step, taken = _Trainer._step, []
+    step, taken = Trainer._step, []
 
-    def stopped(self: _Trainer, batch: Batch) -> torch.Tensor:
+    def stopped(self: Trainer, batch: Batch) -> torch.Tensor:
         taken.append(batch)
         if len(taken) == 3:
             raise StopError
         return step(self, batch)
 
-    monkeypatch.setattr(_Trainer, "_step", stopped)
+    monkeypatch.setattr(Trainer, "_step", stopped)
     with pytest.raises(StopError):
         train(drawn_dataset, config, tmp_path / "cut", device="cpu")
     monkeypatch.undo()
@@ -892,10 +893,10 @@ def test_quick_epochs_are_not_each_drawn(
     """The first and the last are; the others where that takes a small part of the time."""
     drawn: list[int] = []
     monkeypatch.setattr(
-        "mien.training.train.plots.save_curves", lambda _, history: drawn.append(len(history))
+        "mien.training.trainer.plots.save_curves", lambda _, history: drawn.append(len(history))
     )
     clock = itertools.count()
-    monkeypatch.setattr("mien.training.train.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("mien.training.trainer.time.monotonic", lambda: float(next(clock)))
     config = TrainConfig(**(tiny_config.model_dump() | {"epochs": 4}))
     train(drawn_dataset, config, tmp_path / "run", device="cpu")
     assert drawn == [1, 4]
@@ -976,12 +977,12 @@ def test_ctrl_c_in_a_finished_run_is_heeded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(tiny_run, tmp_path / "run")
-    real = _Trainer.restore
+    real = Trainer.restore
 
-    def restore(self: _Trainer, last: object) -> None:
+    def restore(self: Trainer, last: object) -> None:
         signal.raise_signal(signal.SIGINT)
         real(self, last)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(_Trainer, "restore", restore)
+    monkeypatch.setattr(Trainer, "restore", restore)
     with pytest.raises(KeyboardInterrupt):
         train(drawn_dataset, tiny_config, tmp_path / "run", resume=True, device="cpu")

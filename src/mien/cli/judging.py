@@ -58,8 +58,9 @@ def evaluate(
 ) -> None:
     """Measure a model on a split of a dataset."""
     from mien.data.dataset import Dataset
-    from mien.judging.evaluate import answers_of, known_rows
+    from mien.judging.asking import answers_of
     from mien.judging.evaluate import evaluate as run_evaluation
+    from mien.judging.evaluate import known_rows
     from mien.model import is_run, shipped_models
 
     if environments:  # First, since it needs torch, and what follows takes long.

@@ -14,7 +14,8 @@ from mien.people import images_of_people, who_is_shown
 from mien.records import SPLITS, Prediction
 
 if TYPE_CHECKING:
-    from mien.judging.evaluate import Groups, Report
+    from mien.judging.evaluate import Report
+    from mien.judging.groups import Groups
     from mien.training.search import Trial
     from mien.training.soup import Tried
     from mien.training.summary import RunSummary

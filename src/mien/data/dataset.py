@@ -11,6 +11,7 @@ people bring.
 
 import errno
 import json
+import math
 import mmap
 import os
 import sys
@@ -121,7 +122,25 @@ PART: Final = _column(
 """The column that the manifest of a joined dataset has besides."""
 
 
+BATCH: Final = 256
+"""Images of a batch of `Dataset.batches`."""
+
 _IDENTITY = ("fingerprint", "source_format")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batches:
+    """Images of a dataset that are read as they are asked for, see `Dataset.batches`."""
+
+    dataset: "Dataset"
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / BATCH)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        for start in range(0, len(self.rows), BATCH):
+            yield self.dataset.images(self.rows[start : start + BATCH])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -310,6 +329,10 @@ class Dataset:
             here = shards[rows] == shard
             out[here] = self._shards[shard][places[rows[here]]]
         return out
+
+    def batches(self, rows: NDArray[np.int64]) -> "Batches":
+        """Return the images of some rows, a few hundred at a time, as `images` does."""
+        return Batches(self, rows)
 
     def release(self) -> None:
         """Let the system take back the memory of images that were read; they stay readable."""

@@ -13,7 +13,7 @@ probability (NLL, Brier, calibration error) leave it out.
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -28,8 +28,9 @@ from mien.atomic import write_text
 from mien.card import ModelCard
 from mien.data.dataset import Dataset
 from mien.errors import DataError, DatasetError, MienError, UsageError
+from mien.judging.asking import Ask, answers_of
+from mien.judging.caveats import caveat_of
 from mien.judging.comparison_page import render_comparison
-from mien.judging.evaluate import Ask, answers_of, caveat_of
 from mien.judging.peers import ask_peer
 from mien.labels import EMOTIONS
 from mien.metrics import (
@@ -46,7 +47,6 @@ from mien.records import Split
 
 __all__ = ["Contender", "compare", "paired_bootstrap", "save_comparison"]
 
-_BATCH: Final = 256
 _TIMED_FACES: Final = 200
 _RESAMPLES: Final = 100_000
 
@@ -128,18 +128,14 @@ def compare(
     rows = dataset.usable(split)
     if len(rows) == 0:
         raise DatasetError(f"{dataset.path}: split {split!r} has no usable image")
-    truth = dataset.labels(rows, EMOTIONS)
+    truth, batches = dataset.labels(rows, EMOTIONS), dataset.batches(rows)
     times = _milliseconds({name: model for name, (model, _) in models.items()}, dataset, rows)
     asks: dict[str, Ask] = {name: partial(_ask_model, model) for name, (model, _) in models.items()}
     contenders = [
         Contender(
             name,
             model.card.labels,
-            asks[name](
-                progress(
-                    _batches(dataset, rows), total=-(-len(rows) // _BATCH), doing=f"asking {name}"
-                )
-            ),
+            asks[name](progress(batches, total=len(batches), doing=f"asking {name}")),
             times[name],
             "run" if size is None else "median",
             size,
@@ -149,7 +145,7 @@ def compare(
     failed: dict[str, str] = {}
     for name, command in peers.items():
         try:
-            images = chain.from_iterable(_batches(dataset, rows))
+            images = chain.from_iterable(batches)
             said = ask_peer(name, command, images, progress=progress)
         except MienError as error:
             failed[name] = str(error)
@@ -396,10 +392,6 @@ def _ask_peer(
     name: str, command: str, batches: Iterable[NDArray[np.uint8]]
 ) -> NDArray[np.floating[Any]]:
     return ask_peer(name, command, chain.from_iterable(batches)).probabilities
-
-
-def _batches(dataset: Dataset, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    return (dataset.images(rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH))
 
 
 def _milliseconds(

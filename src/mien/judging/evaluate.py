@@ -4,9 +4,8 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +16,37 @@ from numpy.typing import NDArray
 
 from mien.atomic import replacing, write_text
 from mien.card import ModelCard
-from mien.data.dataset import Dataset, with_parts
+from mien.data.dataset import Dataset
 from mien.errors import DatasetError, UsageError
 from mien.judging import plots
+from mien.judging.asking import ask_for_rows
+from mien.judging.caveats import caveat_of
 from mien.judging.evaluation_page import render_evaluation
-from mien.judging.lineage import knows_pictures_of
+from mien.judging.groups import Groups, groups_by
 from mien.judging.model_card import render_model_card
 from mien.labels import EMOTIONS
 from mien.metrics import (
     Evaluation,
-    accuracy_interval,
     confidence_intervals,
     evaluate_probabilities,
 )
 from mien.model import EmotionModel
 from mien.people import chosen_by, number_people
-from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import SPLITS, Split
 
 __all__ = [
     "REPORT_NAME",
-    "Ask",
-    "Groups",
     "Mistake",
     "Report",
-    "answers_of",
-    "ask_for_rows",
-    "caveat_of",
-    "caveat_of_labels",
     "evaluate",
     "known_rows",
     "report_on",
 ]
 
 REPORT_NAME = "evaluation.json"
-_BATCH = 256
 _OF_ENVIRONMENTS = ("environments.png", "conditions.png")
 _MISTAKES = 48
-_FEW = 12
-"""Numbers with more different values than this are put into quarters."""
-_NONE = "(no value)"
-
-Groups = dict[str, dict[str, Any]]
-"""Figures by the name of a group: n, accuracy and its 95 % interval, macro_recall and nll."""
-
-Ask = Callable[[Iterable[NDArray[np.uint8]]], NDArray[np.floating[Any]]]
-"""Maps batches of images, each uint8 (n, H, W, C), to probabilities of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,11 +249,11 @@ def evaluate(
             f"--by {missing[0]!r}: expected a column of the manifest, one of {', '.join(known)}"
         )
     rows, left_out = known_rows(dataset, split, labels)
-    found = ask_for_rows(model.probabilities, dataset, rows, model.card.spec, progress=progress)
+    found = ask_for_rows(model, dataset, rows, progress=progress)
     caveat = caveat_of(model.card, dataset, split)
     report = report_on(found, model.card, dataset, rows, split, caveat)
     truth = dataset.labels(rows, labels)
-    groups = {column: _groups(found, truth, rows, dataset, labels, column) for column in columns}
+    groups = {column: groups_by(found, truth, rows, dataset, labels, column) for column in columns}
     return replace(report, left_out=left_out, groups=groups)
 
 
@@ -311,116 +294,6 @@ def report_on(
         answers=_answers(found, truth, rows, dataset, labels),
         mistakes=_mistakes(found, truth, rows, dataset, labels),
     )
-
-
-def caveat_of(card: ModelCard, dataset: Dataset, split: Split) -> str:
-    """Return why figures on a split of a dataset may flatter a model; empty: nothing is known."""
-    caveats = (
-        _of_epochs(card),
-        _of_images(card, dataset.info, split),
-        _of_people(card, dataset, split),
-        "" if split == "train" else caveat_of_labels(dataset.info),
-    )
-    return " ".join(filter(None, caveats))
-
-
-def caveat_of_labels(info: Mapping[str, Any]) -> str:
-    """Say where networks had a say in what labels a dataset has; empty: they had none."""
-    steps = [step for each in with_parts(info) for step in each.get("cleaned", ())]
-    if not any(
-        step.get("label_from") == "model" or "label_suspect" in step.get("drop", ())
-        for step in steps
-    ):
-        return ""
-    return (
-        "The data was cleaned by what networks say ('mien data clean'): images whose labels they "
-        "doubt are gone or have others, so figures may be better than on the data as it was."
-    )
-
-
-def _of_epochs(card: ModelCard) -> str:
-    done = card.training.get("epochs_done")
-    if done is None:
-        return ""
-    return f"Its training is not finished: {done} of {card.training['recipe']['epochs']} epochs."
-
-
-def _of_people(card: ModelCard, dataset: Dataset, split: Split) -> str:
-    """Say where people whom a model learnt from are those whom it is judged by."""
-    if split == "train" or dataset.info["fingerprint"] not in card.learnt_from:
-        return ""
-    learnt, shown = (
-        {*dataset.column("subject", dataset.usable(of))} - {None} for of in ("train", split)
-    )
-    if not learnt & shown:
-        return ""
-    return (
-        f"Of the {len(shown):,} people who are shown, {len(learnt & shown):,} are shown in its "
-        "training images, too: whom it has never seen, it may read less well."
-    )
-
-
-def _of_images(card: ModelCard, info: Mapping[str, Any], split: Split) -> str:
-    learnt_from = card.learnt_from
-    who = "It, a model that it started from, or one that taught it," if card.has_others else "It"
-    if knows_pictures_of(info, card, otherwise=True):
-        return (
-            f"{who} learnt from another form of this dataset (cleaned, joined, or imported "
-            "otherwise): unless all splits stayed as they were, it may have learnt from these "
-            "images."
-        )
-    caveats = []
-    if info["fingerprint"] in learnt_from and split != "test":
-        caveats.append(
-            f"{who} learnt from these images."
-            if split == "train"
-            else "Its epoch and its temperature were chosen on these images."
-        )
-    if learnt_from - {info["fingerprint"]}:
-        caveats.append(
-            f"{who} learnt from other data: nobody has checked whether these images were in that "
-            "data."
-        )
-    return " ".join(caveats)
-
-
-def answers_of(model: EmotionModel) -> Ask:
-    """Return what asks a model for batches of images, each uint8 (n, H, W, C)."""
-
-    def ask(batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        spec = model.card.spec
-        parts = [model.probabilities([fit(image, spec) for image in batch]) for batch in batches]
-        return np.concatenate(parts)
-
-    return ask
-
-
-def ask_for_rows(
-    ask: Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]],
-    dataset: Dataset,
-    rows: NDArray[np.int64],
-    spec: InputSpec,
-    *,
-    progress: Progress = silent,
-) -> NDArray[np.float32]:
-    """Put some rows of a dataset to a model, batch by batch.
-
-    Args:
-        ask: maps fitted faces to probabilities, as `EmotionModel.probabilities` does.
-        dataset: holds the images.
-        rows: numbers of rows in the manifest; at least one.
-        spec: what the model sees.
-        progress: wraps the batches to show how far it is.
-
-    Returns:
-        float32 (n, labels), in the order of ``rows``.
-    """
-    starts = progress(
-        range(0, len(rows), _BATCH), total=-(-len(rows) // _BATCH), doing="asking the model"
-    )
-    batches = (rows[start : start + _BATCH] for start in starts)
-    parts = [ask([fit(image, spec) for image in dataset.images(b)]) for b in batches]
-    return np.concatenate(parts)
 
 
 def known_rows(
@@ -496,68 +369,3 @@ def _mistakes(
         )
         for i in wrong
     )
-
-
-def _groups(
-    found: NDArray[np.float32],
-    truth: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    dataset: Dataset,
-    labels: tuple[str, ...],
-    column: str,
-) -> Groups:
-    """Figures of the images by the value of a column: numbers rising, else the largest group first.
-
-    What has no value comes last.
-    """
-    named = _named(values := dataset.column(column, rows))
-    people = number_people(dataset.column("subject", rows))
-    counts = Counter(named)
-    one_of = dict(zip(named, values, strict=True))
-    names = np.array(named)
-    groups: Groups = {}
-    for name in sorted(
-        counts, key=lambda name: (name == _NONE, *_place(one_of[name], counts[name]))
-    ):
-        of = names == name
-        figures = evaluate_probabilities(found[of], truth[of], labels)
-        right = found[of].argmax(axis=1) == truth[of]
-        groups[name] = {
-            "n": figures.count,
-            "accuracy": figures.accuracy,
-            "accuracy_interval": accuracy_interval(right, people[of]),
-            "macro_recall": figures.macro_recall,
-            "nll": figures.nll,
-        }
-    return groups
-
-
-def _place(value: Any, count: int) -> tuple[float, float]:
-    """Where a group with such a value, and so many images, comes among others."""
-    return (value, 0.0) if _is_number(value) else (math.inf, -count)
-
-
-def _named(values: Sequence[Any]) -> list[str]:
-    """A name for each value; many different numbers become their quarters."""
-    known = sorted({value for value in values if _is_number(value)})
-    if len(known) <= _FEW:
-        return [
-            _NONE if value is None else f"{value:.17g}" if _is_whole(value) else str(value)
-            for value in values
-        ]
-    ends = np.quantile([value for value in values if _is_number(value)], [0, 0.25, 0.5, 0.75, 1])
-    # Numbers of frames or times of one day agree in their first digits.
-    digits = next(n for n in range(4, 18) if len({f"{end:.{n}g}" for end in ends}) == len({*ends}))
-    names = [f"{low:.{digits}g} to {high:.{digits}g}" for low, high in pairwise(ends)]
-    return [
-        names[int(np.searchsorted(ends[1:-1], value))] if _is_number(value) else _NONE
-        for value in values
-    ]
-
-
-def _is_whole(value: Any) -> bool:
-    return _is_number(value) and float(value).is_integer()
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mien.data.dataset import Dataset
 from mien.drawn import draw_face, sample_parameters
 from mien.environments import CONDITIONS, STRENGTHS, alter, jitter
-from mien.judging.evaluate import Ask
+from mien.judging.asking import Ask
 from mien.metrics import macro_recall_of_right, negative_log_likelihood
 from mien.progress import Progress, silent
 
@@ -22,7 +22,6 @@ __all__ = ["MIDDLE", "judge_environments", "picture_conditions"]
 
 Images = NDArray[np.uint8]
 
-_BATCH: Final = 256
 _TREMBLES: Final = 5
 MIDDLE: Final = STRENGTHS[1]
 
@@ -58,8 +57,8 @@ def judge_environments(
     truth = dataset.labels(rows, labels)
 
     def batches(change: Callable[[Images, int], Images]) -> Iterator[Images]:
-        for number, start in enumerate(range(0, len(rows), _BATCH)):
-            yield change(dataset.images(rows[start : start + _BATCH]), number)
+        for number, images in enumerate(dataset.batches(rows)):
+            yield change(images, number)
 
     clean = ask(batches(lambda images, _: images))
     conditions: dict[str, list[dict[str, Any]]] = {name: [] for name in CONDITIONS}

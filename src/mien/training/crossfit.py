@@ -24,7 +24,7 @@ from mien.data.audit.suspects import OutOfFold
 from mien.data.dataset import Dataset
 from mien.data.splits import draw_splits
 from mien.errors import DatasetError, UsageError
-from mien.judging.evaluate import ask_for_rows
+from mien.judging.asking import ask_for_rows
 from mien.progress import Progress, silent
 from mien.records import SPLITS, Split
 from mien.training.foreknowledge import check_foreknowledge
@@ -219,9 +219,7 @@ def judge_fold(
 
     train(fold.others, config, run, resume=True, device=device, progress=progress, on_epoch=tell)
     model = open_run(run)
-    found = ask_for_rows(
-        model.probabilities, fold.others, fold.rows, model.card.spec, progress=progress
-    )
+    found = ask_for_rows(model, fold.others, fold.rows, progress=progress)
     return found, model.card
 
 

@@ -25,7 +25,8 @@ from mien.card import ModelCard
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.errors import ModelError, UsageError
-from mien.judging.evaluate import Report, caveat_of_labels, report_on
+from mien.judging.caveats import caveat_of_labels
+from mien.judging.evaluate import Report, report_on
 from mien.lock import alone_in
 from mien.metrics import evaluate_probabilities
 from mien.progress import Progress, silent

@@ -1,0 +1,87 @@
+"""Figures of groups of images, by a column of the manifest."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.dataset import Dataset
+from mien.metrics import accuracy_interval, evaluate_probabilities
+from mien.people import number_people
+
+__all__ = ["Groups", "groups_by"]
+
+_FEW = 12
+"""Numbers with more different values than this are put into quarters."""
+_NONE = "(no value)"
+Groups = dict[str, dict[str, Any]]
+"""Figures by the name of a group: n, accuracy and its 95 % interval, macro_recall and nll."""
+
+
+def groups_by(
+    found: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    dataset: Dataset,
+    labels: tuple[str, ...],
+    column: str,
+) -> Groups:
+    """Figures of the images by the value of a column: numbers rising, else the largest group first.
+
+    What has no value comes last.
+    """
+    named = _named(values := dataset.column(column, rows))
+    people = number_people(dataset.column("subject", rows))
+    counts = Counter(named)
+    one_of = dict(zip(named, values, strict=True))
+    names = np.array(named)
+    groups: Groups = {}
+    for name in sorted(
+        counts, key=lambda name: (name == _NONE, *_place(one_of[name], counts[name]))
+    ):
+        of = names == name
+        figures = evaluate_probabilities(found[of], truth[of], labels)
+        right = found[of].argmax(axis=1) == truth[of]
+        groups[name] = {
+            "n": figures.count,
+            "accuracy": figures.accuracy,
+            "accuracy_interval": accuracy_interval(right, people[of]),
+            "macro_recall": figures.macro_recall,
+            "nll": figures.nll,
+        }
+    return groups
+
+
+def _place(value: Any, count: int) -> tuple[float, float]:
+    """Where a group with such a value, and so many images, comes among others."""
+    return (value, 0.0) if _is_number(value) else (math.inf, -count)
+
+
+def _named(values: Sequence[Any]) -> list[str]:
+    """A name for each value; many different numbers become their quarters."""
+    known = sorted({value for value in values if _is_number(value)})
+    if len(known) <= _FEW:
+        return [
+            _NONE if value is None else f"{value:.17g}" if _is_whole(value) else str(value)
+            for value in values
+        ]
+    ends = np.quantile([value for value in values if _is_number(value)], [0, 0.25, 0.5, 0.75, 1])
+    # Numbers of frames or times of one day agree in their first digits.
+    digits = next(n for n in range(4, 18) if len({f"{end:.{n}g}" for end in ends}) == len({*ends}))
+    names = [f"{low:.{digits}g} to {high:.{digits}g}" for low, high in pairwise(ends)]
+    return [
+        names[int(np.searchsorted(ends[1:-1], value))] if _is_number(value) else _NONE
+        for value in values
+    ]
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and float(value).is_integer()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
