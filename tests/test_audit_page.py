@@ -166,7 +166,7 @@ def test_every_kind_has_its_section_in_order(everything: str) -> None:
     page = read(everything)
     sections = [node.attributes["id"] for node in page.one("main").all("section")]
     assert sections == ["balance", "folders", *KINDS, "values"]
-    for kind, (says, advice) in KINDS.items():
+    for kind, (_, says, advice) in KINDS.items():
         section = page.one("section", id=kind)
         assert says in section.text
         assert advice in section.text

@@ -27,7 +27,6 @@ def render_comparison(found: Mapping[str, Any]) -> str:
     return render(
         "judging/comparison.html.j2",
         {
-            "percent": lambda value, digits=1: f"{100 * value:.{digits}f} %",
             "points": lambda value: f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}"),
             "place": lambda value: f"{100 * (value - start) / span:.2f}%",
         },

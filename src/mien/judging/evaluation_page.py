@@ -4,19 +4,15 @@ Everything lies in the file, it asks no one for anything and runs no script. Nam
 taken for hostile: the template escapes them. Computes nothing.
 """
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from mien.data.dataset import PART, Dataset
 from mien.metrics import BINS
-from mien.pages import render
+from mien.pages import data_uri, render, uri_of
 from mien.people import images_of_people, who_is_shown
 from mien.records import printable
 
@@ -52,7 +48,7 @@ def render_evaluation(report: "Report", dataset: Dataset, pictures: Sequence[Pat
     parts = dataset.column(PART.name, rows) if dataset.parts else [None] * len(rows)
     return render(
         "judging/evaluation.html.j2",
-        {"percent": _percent, "short": _short, "name": lambda path: PurePosixPath(path).name},
+        {"short": _short, "name": lambda path: PurePosixPath(path).name},
         who_is_shown=who_is_shown,
         images_of=images_of_people(figures.count, report.people, report.nameless),
         report=report,
@@ -62,30 +58,15 @@ def render_evaluation(report: "Report", dataset: Dataset, pictures: Sequence[Pat
         counts=figures.confusion.tolist(),
         most_groups=_GROUPS,
         pictures=[
-            (_TITLES[path.stem], _png(path.read_bytes()), path.stem != _OF_FACES)
+            (_TITLES[path.stem], uri_of(path.read_bytes(), "PNG"), path.stem != _OF_FACES)
             for path in pictures
         ],
         mistakes=[
-            (mistake, part, _png(_encoded(face)))
+            (mistake, part, data_uri(face, "PNG"))
             for mistake, part, face in zip(report.mistakes, parts, faces, strict=True)
         ],
         known=figures.labels,
     )
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def _encoded(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    grey = pixels.shape[2] == 1
-    Image.fromarray(pixels[..., 0] if grey else pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _png(content: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _short(name: str) -> str:

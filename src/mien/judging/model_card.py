@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, StrictUndefined
 
 from mien.metrics import BINS
+from mien.pages import percent
 
 if TYPE_CHECKING:
     from mien.judging.evaluate import Report
@@ -52,10 +53,7 @@ def render_model_card(report: "Report") -> str:
     environment = Environment(
         autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["percent"] = lambda value, digits=1: (
-        "-" if value is None else f"{100 * value:.{digits}f} %"
-    )
-    environment.filters["cell"] = _cell
+    environment.filters.update({"percent": percent, "cell": _cell})
     card, figures = report.card, report.evaluation
     data = card.training.get("dataset")
     whole = data or report.dataset

@@ -4,17 +4,14 @@ Everything lies in the file, it asks no one for anything and runs no script. Nam
 labels are taken for hostile: the template escapes them.
 """
 
-import base64
-import io
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mien.annotate import PRINT_COLOURS
-from mien.pages import render
+from mien.pages import data_uri, render
 from mien.video.files import title
 from mien.video.steady import WINDOW
 from mien.video.timeline import Person, Timeline, moment, ticks
@@ -58,7 +55,7 @@ def render_timeline(timeline: Timeline) -> str:
 
 
 def _row(timeline: Timeline, person: Person) -> _Row:
-    return _Row(person, _data_uri(person.portrait), person.shares(), _bands(timeline, person))
+    return _Row(person, data_uri(person.portrait), person.shares(), _bands(timeline, person))
 
 
 def _bands(timeline: Timeline, person: Person) -> list[_Band]:
@@ -89,9 +86,3 @@ def _area(x: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any]) -> str:
     there = [f"{a:.1f},{b:.1f}" for a, b in zip(x, upper, strict=True)]
     back = [f"{a:.1f},{b:.1f}" for a, b in zip(x[::-1], lower[::-1], strict=True)]
     return f"M{' '.join(there + back)}Z"
-
-
-def _data_uri(pixels: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

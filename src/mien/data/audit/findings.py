@@ -12,6 +12,7 @@ __all__ = ["KINDS", "Audit", "Finding", "Kind", "Likeness", "ValueFigures"]
 class Kind(NamedTuple):
     """A kind of finding: what it means, and what its reader may want to do."""
 
+    title: str
     says: str
     advice: str
 
@@ -19,48 +20,74 @@ class Kind(NamedTuple):
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "missing": Kind(
+            "Missing files",
             "the table names a file that is not there",
             "fetch the files again, or drop the rows",
         ),
         "unreadable": Kind(
+            "Unreadable files",
             "the file is there but holds no image that can be decoded",
             "fetch the files again, or drop the rows",
         ),
         "unlisted": Kind(
+            "Files outside the table",
             "a file that no row of the table names",
             "take its folder's emotion as its label, or drop it",
         ),
         "bad_label": Kind(
+            "Unknown labels",
             "an unknown label, or an invalid split, weight, votes or box",
             "correct the table, import with --codes, or drop the rows",
         ),
         "folder_label_disagree": Kind(
+            "Folder and label disagree",
             "the folder names one emotion, the table another",
             "look at some, then choose whose word counts",
         ),
         "duplicate": Kind(
+            "Exact copies",
             "the same pixels under several names",
             "keep one of each group",
         ),
         "near_duplicate": Kind(
+            "Near copies",
             "one picture again: re-encoded, resized, mirrored, slightly cropped or brightened",
             "look at large groups, and say on review.html what is only alike; keep one of each",
         ),
         "leak": Kind(
+            "Leaks between splits",
             "a picture, a copy or another face of it, or a person in more than one split",
             "drop it from the split that learns, or split anew",
         ),
         "label_conflict": Kind(
+            "Copies with different labels",
             "copies of one picture with different labels",
             "look at them; at most one label is right",
         ),
-        "flat": Kind("nearly one colour: there is next to nothing to see", "drop them"),
-        "dark": Kind("hardly any light", "drop those in which no face can be seen"),
-        "bright": Kind("washed out", "drop those in which no face can be seen"),
-        "blurred": Kind("no fine detail", "drop those whose expression cannot be told"),
-        "tiny": Kind("the face has few pixels", "drop those whose expression cannot be told"),
-        "no_face": Kind("nothing in it looks like a face", "look at them, then drop them"),
+        "flat": Kind(
+            "Flat images", "nearly one colour: there is next to nothing to see", "drop them"
+        ),
+        "dark": Kind(
+            "Dark images",
+            "hardly any light",
+            "drop those in which no face can be seen",
+        ),
+        "bright": Kind(
+            "Bright images",
+            "washed out",
+            "drop those in which no face can be seen",
+        ),
+        "blurred": Kind(
+            "Blurred images", "no fine detail", "drop those whose expression cannot be told"
+        ),
+        "tiny": Kind(
+            "Tiny faces", "the face has few pixels", "drop those whose expression cannot be told"
+        ),
+        "no_face": Kind(
+            "No face", "nothing in it looks like a face", "look at them, then drop them"
+        ),
         "label_suspect": Kind(
+            "Suspect labels",
             "models trained on the other images read another emotion with confidence",
             "look at them, the most suspect first",
         ),

@@ -5,8 +5,6 @@ taken for hostile: the template escapes them, and what cannot be printed is spel
 nothing: what is wrong, and how badly, was decided before.
 """
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -16,45 +14,24 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
 from mien.data.dataset import PART, Dataset
 from mien.labels import EMOTIONS
-from mien.pages import render
+from mien.pages import data_uri, render
 from mien.records import SPLITS, printable
 
-__all__ = ["FILTERS", "picture_uri", "render_page", "text_of", "title_of"]
+__all__ = ["FILTERS", "picture_uri", "render_page", "text_of"]
 
 _THUMBNAIL: Final = 96
 """Longest side of a thumbnail, pixels; smaller images stay as they are."""
 
-_QUALITY: Final = 85
 _MOST_IMAGES: Final = 8
 _MOST_ITEMS: Final = 8
 _LONGEST_NAME: Final = 26
 _LONGEST_TEXT: Final = 96
 _THRESHOLDS: Final = (0.02, 0.1, 0.3, 0.7, 0.9, 0.98)
 """Shares of all images below the thresholds that are shown: filters cut at the ends."""
-
-_TITLES: Final = {
-    "missing": "Missing files",
-    "unreadable": "Unreadable files",
-    "unlisted": "Files outside the table",
-    "bad_label": "Unknown labels",
-    "folder_label_disagree": "Folder and label disagree",
-    "duplicate": "Exact copies",
-    "near_duplicate": "Near copies",
-    "leak": "Leaks between splits",
-    "label_conflict": "Copies with different labels",
-    "flat": "Flat images",
-    "dark": "Dark images",
-    "bright": "Bright images",
-    "blurred": "Blurred images",
-    "tiny": "Tiny faces",
-    "no_face": "No face",
-    "label_suspect": "Suspect labels",
-}
 
 
 class _Piece(NamedTuple):
@@ -180,7 +157,7 @@ def render_page(audit: Audit, dataset: Dataset, *, per_kind: int = 48) -> str:
         audit=audit,
         name=dataset.name,
         touched=len({row for finding in audit.findings for row in finding.rows}),
-        tiles=[_Tile(kind, title_of(kind), summary.get(kind)) for kind in KINDS],
+        tiles=[_Tile(name, kind.title, summary.get(name)) for name, kind in KINDS.items()],
         balance=_balance(audit.balance),
         matrix=_matrix(audit.folders) if audit.folders else None,
         sections=[
@@ -198,11 +175,6 @@ def _shorten(text: str, length: int = _LONGEST_TEXT) -> str:
     text = printable(text)
     head = (length - 1) // 2
     return text if len(text) <= length else f"{text[:head]}…{text[head + 1 - length :]}"
-
-
-def title_of(kind: str) -> str:
-    """Return what a kind of finding is called on a page."""
-    return _TITLES.get(kind, kind.replace("_", " ").capitalize())
 
 
 def _tone(label: str | None) -> str:
@@ -277,7 +249,7 @@ def _section(
 ) -> _Section:
     return _Section(
         kind=kind,
-        title=title_of(kind),
+        title=KINDS[kind].title,
         says=KINDS[kind].says,
         advice=KINDS[kind].advice,
         found=len(found),
@@ -338,11 +310,7 @@ def _shot(
 
 def picture_uri(pixels: NDArray[np.uint8]) -> str:
     """Return an image, (H, W, 1) or (H, W, 3), as a small one to put into a page."""
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return data_uri(pixels, longest=_THUMBNAIL)
 
 
 # Figures

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from mien.data.audit.findings import KINDS, Audit, Finding
-from mien.data.audit.page import FILTERS, picture_uri, text_of, title_of
+from mien.data.audit.page import FILTERS, picture_uri, text_of
 from mien.data.dataset import PART, Dataset
 from mien.labels import ALIASES, EMOTIONS
 from mien.pages import render
@@ -66,7 +66,7 @@ def render_review(audit: Audit, dataset: Dataset, *, per_kind: int = 1000) -> st
         cards |= dict.fromkeys(row for row, _ in kept)
         kinds.append(
             {
-                "title": title_of(kind),
+                "title": KINDS[kind].title,
                 "says": KINDS[kind].says,
                 "more": len(found) - len(kept),
                 "pictures": [
