@@ -742,7 +742,8 @@ def test_a_folder_that_cannot_be_written_is_named_as_it_was_given(
     ("more", "says"),
     [
         ((), "the token is empty; expected one"),
-        (("--token", "abc"), "--token and --token-file: expected one of them"),
+        (("--token", "abc"), "--token or MIEN_TOKEN, and --token-file: expected one of them"),
+        (("--token-file", "two"), "--token-file two: several lines; expected a token alone"),
         (("--token-file", "missing"), "--token-file missing: not readable (No such file"),
     ],
 )
@@ -756,6 +757,7 @@ def test_a_file_that_holds_no_token(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MIEN_TOKEN", raising=False)
     Path("token").write_text("\n")
+    Path("two").write_text("a\nb\n")
     ran = mien("serve", "--token-file", "token", *more)
     assert ran.status == 2
     assert ran.err.startswith(f"mien: {says}")
@@ -764,8 +766,8 @@ def test_a_file_that_holds_no_token(
 def test_a_token_is_read_from_its_file(
     mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "token").write_text("open sesame\n")
+    (tmp_path / "token").write_text("\ufeffopen sesame\n", encoding="utf-8")
     shown: list[str] = []
-    monkeypatch.setattr("mien.serve.serve", lambda *_, token, **__: shown.append(token.strip()))
+    monkeypatch.setattr("mien.serve.serve", lambda *_, token, **__: shown.append(token))
     assert mien("serve", "--token-file", tmp_path / "token", "--model", "nano").status == 0
     assert shown == ["open sesame"]

@@ -2,6 +2,7 @@
 
 import sys
 
+from mien.cores import quota_heeded
 from mien.termination import terminations_interrupt
 
 __all__ = ["main"]
@@ -9,8 +10,10 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line, ended without a traceback also while it is being imported."""
-    # Before anything else: as the first process of a container it would not heed them.
+    # Before anything else: as the first process of a container it would not heed signals, and
+    # NumPy asks for its number of threads once.
     terminations_interrupt()
+    quota_heeded()
     try:
         from mien.cli import main as run
     except KeyboardInterrupt:

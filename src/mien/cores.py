@@ -64,8 +64,8 @@ def telling_of_threads() -> Iterator[None]:
             raise
         raise DataError(
             "the system allows no more threads or processes: expected a higher limit (ulimit -u, "
-            "--pids-limit of a container), or fewer --workers"
-        ) from None
+            "--pids-limit of a container), or where there are --workers fewer of them"
+        ) from error
 
 
 def _cores() -> int:

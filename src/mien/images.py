@@ -160,14 +160,18 @@ def _way_out(image: NDArray[Any]) -> str:
     """Say how an array that people often have becomes one that is read; empty: nobody knows."""
     first, *_, last = (*image.shape, 0, 0)[:3]
     counts = np.issubdtype(image.dtype, np.number) and image.size > 0
-    most = image.max() if counts else 0
+    least, most = (image.min(), image.max()) if counts else (0, 0)
+    to_255 = counts and 0 <= least <= most <= 255
     ways = (
         (image.ndim == 4, "one picture at a time, or Recogniser.batch"),
         (image.ndim == 3 and last == 4, "without transparency: image[..., :3]"),
         (image.ndim == 3 and first in {1, 3} and last > 4, "image.transpose(1, 2, 0)"),
         (image.dtype == np.uint16 and most > 255, "(image // 257).astype(numpy.uint8)"),
-        (image.dtype.kind == "f" and most <= 1, "(255 * image).round().astype(numpy.uint8)"),
-        (counts and image.dtype != np.uint8, "image.astype(numpy.uint8), of 0 to 255"),
+        (
+            image.dtype.kind == "f" and to_255 and most <= 1,
+            "(255 * image).round().astype(numpy.uint8)",
+        ),
+        (image.dtype != np.uint8 and to_255, "image.astype(numpy.uint8), of 0 to 255"),
     )
     return next((f"; {way}" for fits, way in ways if fits), "")
 
@@ -236,8 +240,8 @@ def _expect_known_depth(image: Image.Image) -> None:
     """Refuse numbers of more than 8 bits that no file said what they mean: 255 may be white."""
     if isinstance(image, ImageFile):
         return
-    small = image.mode in _DEEP_GREY_MODES and image.getextrema()[1] <= 255  # type: ignore[operator]
-    if image.mode == "I" or small:
+    deep = image.mode in _DEEP_GREY_MODES and image.width and image.height
+    if image.mode == "I" or (deep and np.asarray(image).max() <= 255):
         raise ImageError(
             f"a PIL image of mode {image.mode}, more than 8 bits: expected 8; of 0 to 255: "
             "Image.fromarray(array.astype(numpy.uint8))"

@@ -19,6 +19,7 @@ __all__ = [
     "Evaluation",
     "Reliability",
     "accuracy",
+    "accuracy_interval",
     "brier_score",
     "confidence_intervals",
     "confusion_matrix",
@@ -161,10 +162,11 @@ def confidence_intervals(
     """Return 95 % intervals of accuracy, macro recall and nll.
 
     Accuracy: Wilson's (1927). Macro recall: the mean of recalls drawn from what each class's images
-    leave possible (Beta), where the priors of all k classes, 1 / k each (Perks 1947), say as much
-    as one does of one share: k of Jeffreys' would pull the mean of high recalls down. Both have a
-    width where all answers are right. Loss: percentiles over images drawn with replacement (Efron
-    1979).
+    leave possible (Beta). The priors of all classes together weigh as much as one uniform one,
+    shared out by how few images a class has, none above Jeffreys': as strong ones for each would
+    pull the mean of high recalls down. That is a choice by simulation (``benchmarks.intervals``).
+    Both have a width where all answers are right. Loss: percentiles over images drawn with
+    replacement (Efron 1979).
 
     All these take images as independent, which those of one person are not. Where ``people`` says
     who is shown, int (n,), an interval also holds the percentiles over people, see
@@ -184,7 +186,7 @@ def confidence_intervals(
     support, found = confusion.sum(axis=1), np.diag(confusion)
     support, found = support[support > 0], found[support > 0]
     random = np.random.default_rng(seed)
-    prior = 1 / len(support)
+    prior = np.minimum(0.5, 1 / support / (1 / support).sum())
     recalls = random.beta(found + prior, support - found + prior, (_RECALLS, len(support)))
     drawn = [
         losses[random.integers(0, count, count)].mean()

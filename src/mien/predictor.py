@@ -57,7 +57,8 @@ class Recogniser:
         if not callable(getattr(model, "probabilities", None)):
             raise UsageError(f"model {model!r}: expected an open one; mien.load takes a name")
         self.model = model
-        self.detector = careful(detector)
+        self.detector = detector
+        self._find = careful(detector)
 
     def __repr__(self) -> str:
         return f"<Recogniser of {self.model.card.name}, by {type(self.detector).__name__}>"
@@ -211,7 +212,7 @@ class Recogniser:
             yield batch
 
     def _recognise(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[Face, ...]]:
-        return self._read(images, [list(self.detector(image)) for image in images])
+        return self._read(images, [list(self._find(image)) for image in images])
 
     def _read(
         self, images: Sequence[NDArray[np.uint8]], found: Sequence[Sequence[Detection]]

@@ -18,6 +18,7 @@ __all__ = [
     "Problem",
     "Sample",
     "Split",
+    "printable",
     "show_path",
 ]
 

@@ -14,8 +14,10 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 def terminations_interrupt() -> None:
     """Let SIGTERM and SIGHUP raise a KeyboardInterrupt from now on, as Ctrl-C does.
 
-    What handles or ignores them already goes on doing so.
+    What handles or ignores them already goes on doing so; in the main thread only.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return
     for number in filter(None, (getattr(signal, name, None) for name in _NAMES)):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)

@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from mien.cli import judging, recognition, training
 from mien.cli.data import data_app
 from mien.cli.terminal import complain, out_console
-from mien.cores import quota_heeded, telling_of_threads
+from mien.cores import telling_of_threads
 from mien.errors import MienError, UsageError
 from mien.version import __version__
 
@@ -122,7 +122,6 @@ def main() -> None:
     # Figures go to files only; a notebook's own way to show them, which it hands on to what it
     # starts, may not be installed here.
     os.environ["MPLBACKEND"] = "agg"
-    quota_heeded()
     try:
         with telling_of_threads():
             app(arguments, prog_name="mien")

@@ -225,12 +225,15 @@ def serve(
 
 def _token_of(file: Path, token: str | None) -> str:
     if token is not None:
-        raise UsageError("--token and --token-file: expected one of them")
+        raise UsageError("--token or MIEN_TOKEN, and --token-file: expected one of them")
     try:
-        return file.read_text(encoding="utf-8")
+        token = file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"--token-file {file}: not readable ({reason})") from None
+    if len(token.splitlines()) > 1:
+        raise UsageError(f"--token-file {file}: several lines; expected a token alone")
+    return token
 
 
 def score(

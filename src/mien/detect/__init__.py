@@ -107,8 +107,8 @@ def careful(detector: Detector) -> Detector:
             f"detector {detector!r}: expected an object that finds faces; mien.load takes a name "
             "or a file, too, and 'none' takes each picture as one face"
         )
-    trusted = (Auto, BlazeFace, Careful, CenterFace, Haar, Whole, YuNet)
-    return detector if isinstance(detector, trusted) else Careful(detector)
+    trusted = {Auto, BlazeFace, CenterFace, Haar, Whole, YuNet}
+    return detector if type(detector) in trusted else Careful(detector)
 
 
 def detector_identity(name: str, detector: Detector) -> str:

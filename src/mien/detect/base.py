@@ -41,9 +41,6 @@ class Careful:
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
 
-    def __repr__(self) -> str:
-        return repr(self._detector)
-
     def __call__(self, image: NDArray[np.uint8]) -> list[Detection]:
         """Return the faces found, left to right.
 
@@ -63,11 +60,12 @@ class Careful:
             raise self._refusal(given)
         try:
             box = Box(*map(float, given.box))
+            score = None if given.score is None else float(given.score)
         except (TypeError, ValueError):
             raise self._refusal(given) from None
-        if not all(map(math.isfinite, box)):
+        if not all(map(math.isfinite, (*box, score or 0.0))):
             raise self._refusal(given)
-        return replace(given, box=box)
+        return replace(given, box=box, score=score)
 
     def _refusal(self, given: object) -> UsageError:
         return UsageError(

@@ -100,12 +100,13 @@ def train(
         ModelError: what there is of the run to resume, or to start from, is damaged.
         DataError: the loss became infinite or not a number, there is too little memory, or another
             process was lost.
-        KeyboardInterrupt: Ctrl-C, after the step or epoch that it came in; a second one at once.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after the step or epoch that it came in; a
+            second one at once.
     """
     run = Path(run)
     with (
         telling_of_memory(config),
-        torch.random.fork_rng(),  # what the caller draws is as if nothing had been trained
+        torch.random.fork_rng(devices=()),  # What the caller draws is not changed by it.
         ExitStack() as held,
         interrupts_held() as heed,
         together(device, devices, nodes, _PRECISIONS[config.precision]) as fabric,

@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect import Detector
+from mien.detect import Detector, careful
 from mien.images import checked_pixels
 from mien.records import Box, Detection, Face, Point
 from mien.video.looks import Look, likeness, look_of
@@ -160,7 +160,7 @@ class Tracker:
         lost = self._moved(before, now, image.shape)
         if before is None or self._is_due(time_s, self._detect_every if not lost else 0.0):
             started = time.perf_counter()
-            found = list(self._reader.detector(image))
+            found = list(careful(self._reader.detector)(image))
             self._detect_took = time.perf_counter() - started
             self._detected_at = time_s
             self._match(image, found, time_s)
