@@ -23,6 +23,7 @@ from mien.data.importers import import_dataset, recognise
 from mien.errors import DatasetError, UsageError
 from mien.images import write_image
 from mien.labels import AFFECTNET_YOLO_CODES, EMOTIONS, FERPLUS_VOTE_COLUMNS, read_codes
+from mien.records import SPLITS
 
 Pixels = NDArray[np.uint8]
 LANDMARKS = ";".join(f"{i}.5;{i}.25" for i in range(68))
@@ -456,6 +457,10 @@ def test_affectnet_yolo(tmp_path: Path) -> None:
         ("train/labels/classes.txt", "angry\r\nhappy\r\nperson\r\n"),
         ("obj.names", "angry\nhappy\nperson"),
         ("data.yaml", "names: [angry, 'happy', \"person\"] # ok\nnames_of_others: [x, y]\n"),
+        (
+            "data.yaml",
+            "names: [angry, happy, person]\nnc: '3'\nwhen: !!timestamp x\nv: !of/mine {}",
+        ),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -492,8 +497,8 @@ def test_yolo_names_may_hold_commas(tmp_path: Path) -> None:
     [
         ({"data.yaml": "nc: 7"}, "no name for each id that can be read"),
         ({"data.yaml": "nc: 3\nnames: [angry, happy]"}, "no name for each id that can be read"),
-        ({"data.yaml": "names: ["}, "no name for each id that can be read"),
-        ({"data.yaml": "names: " + "[" * 5000}, "no name for each id that can be read"),
+        ({"data.yaml": "names: ["}, "no YAML that can be read .*expected the node content"),
+        ({"data.yaml": "names: " + "[" * 5000}, "no YAML that can be read"),
         ({"data.yaml": "names: [[angry], [happy]]"}, "no name for each id that can be read"),
         ({"data.yaml": "names: angry"}, "no name for each id that can be read"),
         ({"data.yaml": "names: {a: angry}"}, "no name for each id that can be read"),
@@ -775,6 +780,247 @@ def test_tables_of_splits_may_be_called_after_more(tmp_path: Path) -> None:
     import_dataset("csv", tmp_path / "s", tmp_path / "out")
     rows = Dataset.open(tmp_path / "out").manifest.to_pylist()
     assert {row["path"]: row["split"] for row in rows} == {"0.png": "train", "1.png": "test"}
+
+
+def _imported(name: str, root: Path, **options: Any) -> dict[str, dict[str, Any]]:
+    import_dataset(name, root, root.parent / "d", **options)
+    return {row["path"]: row for row in Dataset.open(root.parent / "d").manifest.to_pylist()}
+
+
+@pytest.mark.parametrize("names", ["classes.txt", "obj.names"])
+def test_yolo_with_labels_beside_the_images(tmp_path: Path, names: str) -> None:
+    """As LabelImg writes them, and CVAT with lists of what is in which split."""
+    root = tmp_path / "s"
+    for i in range(4):
+        _image(root / f"obj_train_data/{i}.png", i, side=40)
+        _text(root / f"obj_train_data/{i}.txt", f"{i % 2} 0.5 0.5 0.5 0.25")
+    _text(root / names, "angry", "happy")
+    _text(root / "train.txt", "data/obj_train_data/0.png", "data/obj_train_data/1.png")
+    _text(root / "valid.txt", "data/obj_train_data/2.png")
+    assert recognise(root)[0] == "yolo"
+    rows = _imported("yolo", root)
+    assert [rows[f"obj_train_data/{i}.png"]["label"] for i in range(4)] == [
+        *("anger", "happiness", "anger", "happiness"),
+    ]
+    assert rows["obj_train_data/2.png"]["box"] == [10, 15, 20, 10]
+
+
+def test_yolo_polygons_and_confidences_have_boxes(tmp_path: Path) -> None:
+    lines = ("0 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.5", "1 0.5 0.5 0.5 0.25 0.9", "1 0.1 0.2")
+    for i, line in enumerate(lines):
+        _image(tmp_path / f"s/train/images/{i}.png", i, side=40)
+        _text(tmp_path / f"s/train/labels/{i}.txt", line)
+    _text(tmp_path / "s/data.yaml", "names: [wut, froh]")
+    rows = _imported("yolo", tmp_path / "s", codes=read_codes("wut=anger,froh=happy"))
+    assert [row["box"] for row in rows.values()] == [[10, 10, 20, 20], [10, 15, 20, 10], None]
+    assert rows["train/images/2.png"]["excluded"] == "its face box is no box"
+
+
+def test_yolo_splits_by_the_folders_that_are_named(tmp_path: Path) -> None:
+    for i, folder in enumerate("abc"):
+        _image(tmp_path / f"s/images/{folder}/x.png", i)
+        _text(tmp_path / f"s/labels/{folder}/x.txt", "0 0.5 0.5 0.5 0.5")
+    _text(
+        tmp_path / "s/data.yaml",
+        "train: ./images/a", "val: [../images/b]", "test: images/c", "names: [happy, sad]",
+    )  # fmt: skip
+    rows = _imported("yolo", tmp_path / "s")
+    assert [rows[f"images/{folder}/x.png"]["split"] for folder in "abc"] == [*SPLITS]
+
+
+@pytest.mark.parametrize(
+    "line", ["my pic", '"my pic"', "my pic.png", "JPEGImages/my pic", "./JPEGImages/my pic.png"]
+)
+def test_lists_of_splits_name_images_in_many_ways(tmp_path: Path, line: str) -> None:
+    for i, name in enumerate(("my pic", "other")):
+        _image(tmp_path / f"s/JPEGImages/{name}.png", i, side=40)
+        _text(tmp_path / f"s/Annotations/{name}.xml", _voc_xml("happy"))
+    _text(tmp_path / "s/ImageSets/Layout/train.txt", "other", line)
+    _text(tmp_path / "s/ImageSets/Layout/test.txt", line)
+    rows = _imported("voc", tmp_path / "s")
+    assert rows["JPEGImages/my pic.png"]["split"] == "test"
+    assert rows["JPEGImages/other.png"]["split"] == "train"
+
+
+def _sized_voc(size: str) -> str:
+    return _voc_xml("happy").replace("<object>", f"<size>{size}</size><object>", 1)
+
+
+@pytest.mark.parametrize("name", ["coco", "voc"])
+@pytest.mark.parametrize(
+    ("width", "height", "box"),
+    [(40, 40, [1, 2, 30, 20.5]), (80, 80, [0.5, 1, 15, 10.25]), (40, 30, None)],
+)
+def test_boxes_of_another_size_are_scaled_or_left_out(
+    tmp_path: Path, name: str, width: int, height: int, box: list[float] | None
+) -> None:
+    _image(tmp_path / "s/0.png", 1, side=40)
+    if name == "voc":
+        size = f"<width>{width}</width><height>{height}</height>"
+        _text(tmp_path / "s/0.xml", _sized_voc(size))
+    else:
+        image = {"id": 7, "file_name": "0.png", "width": width, "height": height}
+        mark = {"image_id": 7, "category_id": 1, "bbox": [1, 2, 30, 20.5]}
+        _coco_file(tmp_path / "s/faces.json", images=[image], annotations=[mark])
+    if box is None:
+        with pytest.raises(DatasetError, match="1 its box is of an image of 40x30, which is 40x40"):
+            import_dataset(name, tmp_path / "s", tmp_path / "d")
+        return
+    (row,) = _imported(name, tmp_path / "s").values()
+    assert row["box"] == box
+
+
+def test_coco_of_shares_polygons_attributes_and_two_files(tmp_path: Path) -> None:
+    for i in range(3):
+        _image(tmp_path / f"s/pics/{i}.png", i, side=40)
+    categories = [{"id": 1, "name": "face"}]
+    marks = [
+        {"image_id": 0, "category_id": 1, "bbox": [0.25, 0.25, 0.5, 0.5]},
+        {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 0.5, 0, 0.5, 0.5, 0, 0.25]]},
+        {"image_id": 2, "category_id": 1, "bbox": [0.25, 0.25, 0.5, 0.5]},
+    ]
+    for mark, emotion in zip(marks, ("happy", "sad", "angry"), strict=True):
+        mark["attributes"] = {"occluded": False, "emotion": emotion}
+    images = [{"id": i, "file_name": f"pics/{i}.png"} for i in range(3)]
+    for name in ("ann/instances_train.json", "ann/keypoints_train.json"):
+        _coco_file(tmp_path / "s" / name, images=images, annotations=marks, categories=categories)
+    (tmp_path / "s/other.json").write_text('{"images": 1, "annotations": 2, "categories": 3}')
+    with pytest.raises(DatasetError, match=r"other\.json: images: input should be a valid array"):
+        import_dataset("coco", tmp_path / "s", tmp_path / "d")
+    (tmp_path / "s/other.json").unlink()
+    rows = _imported("coco", tmp_path / "s")
+    assert {path: (row["label"], row["box"]) for path, row in rows.items()} == {
+        "pics/0.png": ("happiness", [10, 10, 20, 20]),
+        "pics/1.png": ("sadness", [0, 0, 20, 20]),
+        "pics/2.png": ("anger", [10, 10, 20, 20]),
+    }
+
+
+def test_rows_take_no_image_of_another_split(tmp_path: Path) -> None:
+    """Equal names in each split, and images of test that are not there."""
+    root = tmp_path / "s"
+    for i in range(2):
+        _image(root / f"train/{i}.png", i)
+        _image(root / f"valid/{i}.png", 10 + i)
+    for split in ("train", "valid", "test"):
+        _text(root / f"{split}.csv", "filename,label", "0.png,happy", "1.png,sad")
+    rows = list(_imported("csv", root).values())
+    assert {row["path"] for row in rows if row["problem"] is None} == {
+        f"{split}/{i}.png" for split in ("train", "valid") for i in range(2)
+    }
+    missing = [row for row in rows if row["problem"] == "missing"]
+    assert {(row["split"], row["label"]) for row in missing} <= {
+        ("test", "happiness"), ("test", "sadness")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "box"),
+    [
+        ("bbox", '"[2, 3, 20, 28]"', [2, 3, 20, 28]),
+        ("bbox_x1,bbox_y1,bbox_x2,bbox_y2", "2,3,22,31", [2, 3, 20, 28]),
+        ("x0,y0,x1,y1", "2,3,22,31", [2, 3, 20, 28]),
+        ("xmin,ymin,width,height", "2,3,20,28", [2, 3, 20, 28]),
+        ("x_center,y_center,width,height", "12,17,20,28", [2, 3, 20, 28]),
+        ("face_left,face_top,face_right,face_bottom", "2,3,22,31", [2, 3, 20, 28]),
+        ("cx,cy,w,h", "0.5,0.5,0.5,0.25", [8, 12, 16, 8]),
+    ],
+)
+def test_csv_boxes_by_many_names(tmp_path: Path, columns: str, cells: str, box: list[int]) -> None:
+    rows = _table_of(tmp_path / "s", "t.csv", f"path,label,{columns}", f"0.png,happy,{cells}")
+    assert rows[0]["box"] == box
+
+
+def test_csv_columns_that_may_be_of_boxes_are_told(tmp_path: Path) -> None:
+    _table_of(tmp_path / "s", "t.csv", "path,label,bbox_middle,xmin", "0.png,happy,3,4")
+    notes = Dataset.open(tmp_path / "d").info["notes"]
+    assert any(note.startswith("Columns that may be of boxes, and are none") for note in notes)
+
+
+@pytest.mark.parametrize("columns", [("bbox",), ("xmin", "ymin", "xmax", "ymax")])
+@pytest.mark.parametrize("unit", [1, 32])
+def test_parquet_boxes(tmp_path: Path, columns: tuple[str, ...], unit: int) -> None:
+    file = io.BytesIO()
+    Image.fromarray(_pixels(1)).save(file, "PNG")
+    edges = [8 / unit, 8 / unit, 24 / unit, 16 / unit]
+    if len(columns) > 1:
+        held: dict[str, list[Any]] = {c: [edge, 0] for c, edge in zip(columns, edges, strict=True)}
+    else:
+        held = {"bbox": [[*edges[:2], 16 / unit, 8 / unit], []]}
+    table = pa.table({"image": [file.getvalue()] * 2, "label": ["happy", "sad"], **held})
+    (tmp_path / "s").mkdir()
+    pq.write_table(table, tmp_path / "s/train.parquet")
+    good, bad = _imported("parquet", tmp_path / "s").values()
+    assert good["box"] == [8, 8, 16, 8]
+    assert bad["excluded"] == "its face box is no box"
+
+
+def test_participants_who_label_are_annotators(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s",
+        "crowd.csv",
+        "image,participant_id,emotion",
+        *(f"{i}.png,{who},{'happy' if who < 'c' else 'sad'}" for i in range(4) for who in "abc"),
+    )
+    assert [row["label"] for row in rows] == ["happiness"] * 4
+    assert {row["subject"] for row in rows} == {None}
+
+
+def test_nameless_annotators_count_one_by_one(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s",
+        "r.csv",
+        "image,rater,emotion",
+        *(f"0.png,,{e}" for e in ("happy", "happy", "sad")),
+    )
+    assert rows[0]["label"] == "happiness"
+    assert max(rows[0]["votes"]) == pytest.approx(2 / 3)
+
+
+def test_json_lines_may_have_other_keys_each(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s",
+        "m.jsonl",
+        '{"file_name": "0.png"}',
+        '{"file_name": "1.png", "label": "sad", "split": "test"}',
+        '{"file_name": "2.png", "label": "\\ud800"}',
+    )
+    assert rows[1]["split"] == "test"
+    assert rows[2]["given"] == "?"
+
+
+def test_a_table_of_another_kind_beside_a_csv_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/log.jsonl").write_text('{"epoch": 1}\n')
+    rows = _table_of(tmp_path / "s", "labels.csv", "path,label", "0.png,happy")
+    assert rows[0]["label"] == "happiness"
+
+
+def test_augmented_versions_of_one_picture_stay_together(tmp_path: Path) -> None:
+    for i in range(40):
+        for version in range(3):
+            name = f"{i}_jpg.rf.{i:08x}{version}.png"
+            _image(tmp_path / f"s/{'happy' if i % 2 else 'sad'}/{name}", 3 * i + version)
+    rows = _imported("folder", tmp_path / "s")
+    splits: dict[str, set[str]] = {}
+    for path, row in rows.items():
+        splits.setdefault(path.partition(".rf.")[0], set()).add(row["split"])
+    assert len(splits) == 40 and all(len(of) == 1 for of in splits.values())
+
+
+def test_faces_of_one_image_stay_together_beside_one_that_shows_nothing(tmp_path: Path) -> None:
+    marks = []
+    for i in range(30):
+        pixels = _pixels(i, 60)
+        pixels[:20, :20] = 0
+        (tmp_path / "s").mkdir(exist_ok=True)
+        write_image(tmp_path / f"s/{i}.png", pixels)
+        marks += [(i, [0, 0, 20, 20]), (i, [30, 30, 20, 20])]
+    images = [{"id": i, "file_name": f"{i}.png"} for i in range(30)]
+    made = [{"image_id": i, "category_id": 1 + i % 2, "bbox": box} for i, box in marks]
+    _coco_file(tmp_path / "s/faces.json", images=images, annotations=made)
+    rows = _imported("coco", tmp_path / "s")
+    assert {row["excluded"] for row in rows.values()} == {None}
 
 
 def test_rafdb_counted_from_0_is_refused(tmp_path: Path) -> None:
@@ -1313,7 +1559,7 @@ def test_a_bare_name_that_two_files_bear_stays_missing(tmp_path: Path) -> None:
     _text(tmp_path / "s/t.csv", "path,label", "0.png,happy", "1.png,sad", "b/2.png,sad")
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
-    assert dataset.column("problem") == ["missing", None, "missing", *["unlisted"] * 3]
+    assert dataset.column("problem") == ["missing", None, None, *["unlisted"] * 2]
     assert dataset.column("excluded")[0] == "missing: several images fit its path"
 
 
@@ -1392,7 +1638,7 @@ def test_a_folder_that_names_an_emotion_goes_before_a_number_within(tmp_path: Pa
 
 def test_codes_are_refused_where_a_format_has_its_own(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match="codes are for coco, voc, parquet, csv, folder: rafdb knows"
+        UsageError, match="codes are for yolo, coco, voc, parquet, csv, folder: rafdb knows"
     ):
         import_dataset(
             "rafdb", _source("rafdb", tmp_path), tmp_path / "d", codes=read_codes("fer2013")

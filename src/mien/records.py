@@ -176,6 +176,8 @@ class Sample:
             ``EMOTIONS``, summing to 1; empty where nobody voted.
         excluded: why neither training nor evaluation may use the image, or None where they may.
         box: the face in pixels of the source image, or None where the image is the face.
+        box_in: width and height, pixels, of the image that the box was drawn on, where the source
+            says that.
         given: the label as the source writes it, or None.
         folder_label: the emotion that its folder names, where a table labels it too; else None.
         subject: who is shown, as the source names people, or None.
@@ -194,6 +196,7 @@ class Sample:
     votes: tuple[float, ...] = field(default=())
     excluded: str | None = None
     box: Box | None = None
+    box_in: tuple[int, int] | None = None
     given: str | None = None
     folder_label: str | None = None
     subject: str | None = None

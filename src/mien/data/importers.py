@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.formats import FORMATS
+from mien.data.formats.columns import every_csv
 from mien.data.formats.reading import TABLE_SUFFIXES, Load, Reading, folder_around
 from mien.data.source import FileTree, MissingImageError
 from mien.data.writer import DatasetWriter, content_hash, new_folder
@@ -38,6 +39,8 @@ _SMALL: Final = (
     "No face of those looked at is larger than {small} pixels, so they are packed as "
     "{small}x{small}, not {own}x{own}: --size says otherwise."
 )
+_OTHER_SHAPE: Final = 0.02
+"""Proportions that differ by more are not rounding."""
 _LARGEST_BOX: Final = 3
 """Sides of the image. A larger box would be all edge, and a wrong digit could fill the memory."""
 _LARGE: Final = 256
@@ -183,7 +186,7 @@ def recognise(source: Path) -> tuple[str, str]:
         for name, known in FORMATS.items():
             if why := known.recognise(tree):
                 return name, why
-        tables = [path for path in tree.others if path.lower().endswith((".csv", ".jsonl"))]
+        tables = every_csv(tree)
         folders = set(map(folder_around, tree.images))
         seen = Counter(
             PurePosixPath(path).suffix.lower() or "without a suffix"
@@ -263,6 +266,8 @@ def _add(
             sample, roll = replace(sample, box=face.box), face.roll
     elif relative_boxes:
         sample = replace(sample, box=_in_pixels(sample.box, width, height))
+    elif sample.box_in not in {None, (width, height)}:
+        sample = _on_this_size(sample, width, height)
     if sample.box is not None and (why := _misplaced(sample.box, width, height)):
         writer.add(replace(sample, excluded=sample.excluded or why), None)
         return
@@ -273,6 +278,20 @@ def _add(
 def _in_pixels(box: Box, width: int, height: int) -> Box:
     """Return a box that is given as shares of an image's sides."""
     return Box(box.x * width, box.y * height, box.width * width, box.height * height)
+
+
+def _on_this_size(sample: Sample, width: int, height: int) -> Sample:
+    """Scale a box that was drawn on the same picture of another size; of another shape, leave out.
+
+    A picture that a phone marks as turned is read upright; who drew a box may have seen it lying.
+    """
+    across, down = sample.box_in or (width, height)
+    by_x, by_y = width / across, height / down
+    if sample.box is None or abs(by_x / by_y - 1) > _OTHER_SHAPE:
+        why = f"its box is of an image of {across}x{down}, which is {width}x{height} here"
+        return replace(sample, excluded=sample.excluded or why)
+    x, y, w, h = sample.box
+    return replace(sample, box=Box(x * by_x, y * by_y, w * by_x, h * by_y))
 
 
 def _misplaced(box: Box, width: int, height: int) -> str | None:

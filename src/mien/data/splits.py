@@ -1,13 +1,14 @@
 """Dividing samples into train, valid and test: the same way every time, and without leaks."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from mien.records import Split
 
-__all__ = ["DEFAULT_SHARES", "FLATTEST", "Groups", "draw_splits", "join_groups"]
+__all__ = ["DEFAULT_SHARES", "FLATTEST", "Groups", "draw_splits", "join_groups", "version_of"]
 
 DEFAULT_SHARES: Mapping[Split, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
@@ -16,6 +17,8 @@ FLATTEST: Final = 4.0
 
 Such pictures are alike whoever was in front of the camera: that two are equal joins nobody.
 """
+
+_VERSION: Final = re.compile(r"(?:.*/)?([^/]+)\.rf\.[0-9A-Za-z]{8,}\.\w+(?:#\d+)?")
 
 Part = TypeVar("Part", bound=Hashable)
 
@@ -85,6 +88,12 @@ def _fill(placed: Mapping[Part, list[tuple[str, list[int]]]], part: Part, wanted
         best = min(most, key=lambda group: (abs(len(group[1]) - wanted), group[0]))
         most.remove(best)
         placed[part].append(best)
+
+
+def version_of(path: str) -> str | None:
+    """Return what an augmented copy is one of (``a_jpg.rf.HASH.jpg``, as Roboflow names them)."""
+    match = _VERSION.fullmatch(path)
+    return match[1] if match else None
 
 
 class Groups:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from mien.atomic import beside
 from mien.data.dataset import FORMAT_VERSION, MANIFEST_SCHEMA, replace_column, shard_name
-from mien.data.splits import DEFAULT_SHARES, FLATTEST, draw_splits, join_groups
+from mien.data.splits import DEFAULT_SHARES, FLATTEST, draw_splits, join_groups, version_of
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
@@ -154,7 +154,9 @@ class DatasetWriter:
             "row": None if packed is None else len(self._pending),
         }
         self._rows.append(row)
-        self._pictures.append(None if packed is None or _is_flat(packed) else sha256)
+        # Faces of one image are not torn apart by one that shows nothing.
+        nothing = packed is None or (sample.box is None and _is_flat(packed))
+        self._pictures.append(None if nothing else sha256)
         if len(self._rows) == _BATCH_ROWS:
             self._batch()
         if packed is not None:
@@ -356,7 +358,9 @@ def _is_flat(image: NDArray[np.uint8]) -> bool:
 def _draw_open_splits(manifest: pa.Table, pictures: Sequence[str | None]) -> pa.Table:
     splits = manifest.column("split").to_pylist()
     named = set(_usable_by_split(manifest)) - {None}
-    groups = join_groups(manifest.num_rows, pictures, manifest.column("subject").to_pylist())
+    people = manifest.column("subject").to_pylist()
+    versions = map(version_of, manifest.column("path").to_pylist())
+    groups = join_groups(manifest.num_rows, pictures, people, versions)
     splits = _join_named(splits, groups)
     shares = {split: DEFAULT_SHARES[split] for split in SPLITS if split not in named - {"train"}}
     if "valid" not in named:

@@ -13,7 +13,7 @@ from mien.data.audit.measures import MEASURES, measure
 from mien.data.audit.suspects import SUSPECT, OutOfFold
 from mien.data.audit.twins import SIDE, Twins, find_twins
 from mien.data.dataset import PART, Dataset, with_parts
-from mien.data.splits import FLATTEST, join_groups
+from mien.data.splits import FLATTEST, join_groups, version_of
 from mien.preprocess import InputSpec, fit
 from mien.progress import Progress, silent
 from mien.records import SPLITS
@@ -57,7 +57,7 @@ def audit_dataset(
 
 
 def keep_together(dataset: Dataset, findings: Iterable[Finding]) -> list[int]:
-    """Number the rows so that all of one picture, and all of one person, share a number.
+    """Number the rows so that all of one picture, its augmented copies too, or person share one.
 
     Pictures that show nothing (`FLATTEST`) are alike without being of one person.
     """
@@ -66,7 +66,8 @@ def keep_together(dataset: Dataset, findings: Iterable[Finding]) -> list[int]:
     hashes = [None if row in flat else value for row, value in enumerate(dataset.column("sha256"))]
     pictures = [f.rows for f in found if f.kind in {"duplicate", "near_duplicate"}]
     pairs = ((rows[0], other) for rows in pictures if flat.isdisjoint(rows) for other in rows[1:])
-    return join_groups(len(dataset), hashes, dataset.column("subject"), pairs=pairs)
+    versions = map(version_of, dataset.column("path"))
+    return join_groups(len(dataset), hashes, dataset.column("subject"), versions, pairs=pairs)
 
 
 class _Auditor:

@@ -1,8 +1,9 @@
 """COCO's layout: a JSON file of images, categories, and annotations with boxes."""
 
 import codecs
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -15,8 +16,9 @@ from mien.data.formats.marked import (
     ONE_A_MARK,
     Marked,
     MarkedFace,
+    around,
     expect_emotions,
-    marked_face,
+    said_face,
     samples_of,
 )
 from mien.data.formats.reading import (
@@ -28,7 +30,7 @@ from mien.data.formats.reading import (
     split_in_name,
     split_of,
 )
-from mien.data.formats.tables import box_of, numbers
+from mien.data.formats.tables import are_shares, box_of, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError, first_problem
 from mien.labels import find_meaning
@@ -48,6 +50,8 @@ class _Part(BaseModel):
 class _Image(_Part):
     id: str
     file_name: str
+    width: Any = None
+    height: Any = None
 
 
 class _Category(_Part):
@@ -56,9 +60,11 @@ class _Category(_Part):
 
 
 class _Annotation(_Part):
-    image_id: str
-    category_id: str
+    image_id: str | None = None
+    category_id: str | None = None
     bbox: Any = None
+    segmentation: Any = None
+    attributes: Any = None
 
 
 class _Content(_Part):
@@ -81,7 +87,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
                 f"{source}: no COCO file here; expected _annotations.coco.json or another .json "
                 "of 'images', 'annotations' and 'categories'"
             )
-        images = [image for table in tables for image in _marked(tree, table, codes)]
+        images = _merged(image for table in tables for image in _marked(tree, table, codes))
         listed = {image.place.path for image in images}
         # Beside a file that was named by itself may lie anything.
         others = [] if given else [path for path in tree.images if path not in listed]
@@ -94,6 +100,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             tree,
             notes=notes,
             looked_beyond_table=not given,
+            relative_boxes=are_shares(face.box for face in faces if face.box),
         )
 
 
@@ -121,41 +128,71 @@ def _tables(tree: FileTree, paths: Sequence[str]) -> Iterator[_Table]:
 
 
 def _marked(tree: FileTree, table: _Table, codes: Mapping[str, str]) -> Iterator[Marked]:
-    images, folder = Images(tree, table.split), folder_of(table.path)
+    images, folder = Images(tree), folder_of(table.path)
     names = {one.id: one.name for one in table.content.categories}
-    faces: dict[str, list[MarkedFace]] = defaultdict(list)
+    faces: dict[str | None, list[MarkedFace]] = defaultdict(list)
     for mark in table.content.annotations:
         faces[mark.image_id].append(_face(mark, names, codes))
     for image in table.content.images:
-        place = images.at(image.file_name, folder)
+        place = images.at(image.file_name, folder, table.split)
         split = table.split or split_of(tree, place.path)
-        yield Marked(place, split, faces.get(image.id, NO_FACE))
+        yield Marked(place, split, faces.get(image.id, NO_FACE), _size(image))
+
+
+def _size(image: _Image) -> tuple[int, int] | None:
+    sides = (image.width, image.height)
+    return sides if all(isinstance(side, int) and side > 0 for side in sides) else None
 
 
 def _face(mark: _Annotation, names: Mapping[str, str], codes: Mapping[str, str]) -> MarkedFace:
-    name = names.get(mark.category_id)
-    box = _box(mark.bbox)
+    name = names.get(mark.category_id or "")
+    box = _box(mark)
     if name is None:
-        none = f"id {shown(mark.category_id)} is none of its categories"
+        none = f"id {shown(str(mark.category_id))} is none of its categories"
         return MarkedFace(None, mark.category_id, box, none, "bad_label")
-    return marked_face(name, find_meaning(name, codes), box)
+    told = mark.attributes.values() if isinstance(mark.attributes, dict) else ()
+    return said_face([name, *(str(value) for value in told)], codes, box)
 
 
-def _box(edges: Any) -> Box | None:
-    return box_of(numbers(map(str, edges))) if isinstance(edges, list) else None
+def _box(mark: _Annotation) -> Box | None:
+    """Return the box of a mark, or that around its polygons."""
+    if isinstance(mark.bbox, list) and mark.bbox:
+        return box_of(numbers(map(str, mark.bbox)))
+    if not isinstance(mark.segmentation, list):
+        return None
+    return around(numbers(map(str, chain.from_iterable(mark.segmentation))))
+
+
+def _merged(images: Iterable[Marked]) -> list[Marked]:
+    """Put together what several files mark in one image, each face once."""
+    merged: list[Marked] = []
+    at: dict[str, int] = {}
+    for image in images:
+        path = image.place.path
+        if path not in at or not image.place.located:
+            at[path] = len(merged)
+            merged.append(image)
+            continue
+        before = merged[at[path]]
+        marks = dict.fromkeys((*before.faces, *image.faces))
+        faces = tuple(face for face in marks if face not in NO_FACE) or NO_FACE
+        merged[at[path]] = before._replace(faces=faces)
+    return merged
 
 
 def _notes(tree: FileTree, table: _Table) -> Iterator[str]:
-    listed = {image.id for image in table.content.images}
+    listed = Counter(image.id for image in table.content.images)
+    if several := sum(count > 1 for count in listed.values()):
+        yield f"{tree.where(table.path)}: ids that several of its images have: {several:,}."
     if lost := sum(mark.image_id not in listed for mark in table.content.annotations):
         yield f"{tree.where(table.path)}: annotations of images that it does not list: {lost:,}."
 
 
 def _recognise(tree: FileTree) -> str | None:
-    try:
-        tables = list(_tables(tree, tree.others))
-    except DatasetError:
-        return None
+    tables: list[_Table] = []
+    for path in tree.others:
+        with suppress(DatasetError):
+            tables += _tables(tree, [path])
     named = {one.name for table in tables for one in table.content.categories}
     told = sorted(name for name in named if find_meaning(name, NO_CODES))
     if len(told) < 2:

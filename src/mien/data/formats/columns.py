@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, Literal
 
 from mien.data.dataset import MANIFEST_SCHEMA
 from mien.data.formats.reading import (
@@ -25,15 +25,22 @@ from mien.records import Split
 
 __all__ = [
     "MOST_WORDS",
+    "TABLE_KINDS",
     "Columns",
     "Tables",
     "columns_of",
     "csvs",
     "every_csv",
+    "find_box",
     "is_number",
+    "like_boxes",
     "likely",
     "plain",
+    "split_of_table",
 ]
+
+TABLE_KINDS: Final = (".csv", ".tsv", ".jsonl")
+BoxForm = Literal["corners", "edges", "middle"]
 
 _PATHS = (
     "path",
@@ -50,7 +57,9 @@ _PATHS = (
     "img",
 )
 _NO_NUMBER = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "none"})
-_LABELS = ("label", "emotion", "expression", "class", "category", "target", "choice")
+_LABELS = ("label", "emotion", "expression")
+_MAYBE_LABELS = ("class", "category", "target", "choice")
+"""Columns that mean labels where none of those does."""
 _ANNOTATORS = (
     "annotator",
     "annotator_id",
@@ -60,27 +69,60 @@ _ANNOTATORS = (
     "coder_id",
     "worker",
     "worker_id",
+    "workerid",
     "labeler",
     "labeller",
+    "user",
+    "user_id",
+    "username",
 )
 _MAYBE_SPLITS = ("set", "partition", "phase", "data_split", "dataset", "fold")
 """Columns that mean splits where each of their cells names one."""
-_BOXES: Sequence[tuple[str, ...]] = (
-    ("box",),
-    ("x", "y", "w", "h"),
-    ("x", "y", "width", "height"),
-    ("box_x", "box_y", "box_w", "box_h"),
-    ("box_x", "box_y", "box_width", "box_height"),
-    ("face_x", "face_y", "face_width", "face_height"),
-    ("left", "top", "width", "height"),
+_PREFIXES = ("", "box_", "bbox_", "bb_", "face_", "rect_", "region_")
+_CORNERS = (
+    *(("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max")),
+    *(("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"), ("left", "top", "right", "bottom")),
 )
-# Left, top, right and bottom edge.
-_CORNERS: Sequence[tuple[str, ...]] = (
-    ("xmin", "ymin", "xmax", "ymax"),
-    ("x_min", "y_min", "x_max", "y_max"),
-    ("x1", "y1", "x2", "y2"),
-    ("left", "top", "right", "bottom"),
+_EDGES = (("x", "y"), ("left", "top"), ("xmin", "ymin"), ("x_min", "y_min"))
+_MIDDLES = (("x_center", "y_center"), ("center_x", "center_y"), ("cx", "cy"))
+_SIZES = (("width", "height"), ("w", "h"))
+_WHOLE = ("box", "bbox", "face_box", "bounding_box")
+"""A column of four numbers: left, top, width and height."""
+_LIKE_BOXES = re.compile(
+    r"(.*_)?(b?box|bndbox|[xy]_?m(in|ax)|[xy][012]|left|right|top|bottom|cx|cy)(_.*)?"
 )
+
+
+def _forms() -> Iterator[tuple[BoxForm, tuple[str, ...]]]:
+    """Give what columns of a box may be called, those that say most first."""
+    for prefix, names in product(_PREFIXES, _CORNERS):
+        yield "corners", tuple(prefix + name for name in names)
+    forms: tuple[tuple[BoxForm, tuple[tuple[str, str], ...]], ...] = (
+        ("middle", _MIDDLES),
+        ("edges", _EDGES),
+    )
+    for form, starts in forms:
+        for prefix, start, size in product(_PREFIXES, starts, _SIZES):
+            yield form, tuple(prefix + name for name in (*start, *size))
+    for name in _WHOLE:
+        yield "edges", (name,)
+
+
+def find_box(names: Mapping[str, str]) -> tuple[tuple[str, ...], BoxForm]:
+    """Return the columns of a box, empty where there is none, and what their four numbers are.
+
+    Args:
+        names: of all columns, as they are written, by their `plain` names.
+    """
+    for form, known in _forms():
+        if names.keys() >= set(known):
+            return tuple(names[name] for name in known), form
+    return (), "edges"
+
+
+def like_boxes(names: Iterable[str]) -> list[str]:
+    """Return the columns that look as if they held a part of a box."""
+    return [name for name in names if _LIKE_BOXES.fullmatch(plain(name))]
 
 
 MOST_WORDS: Final = 50
@@ -103,7 +145,7 @@ class Columns:
         weight: how much each counts.
         votes: the one that has all votes, or one for each emotion, empty for those without.
         box: where the face is.
-        corners: whether the box is that of two corners, not of a corner and a size.
+        form: what the four numbers of the box are.
         values: numbers of the source's own.
         words: words of the source's own.
         left_out: those that are not kept.
@@ -118,7 +160,7 @@ class Columns:
     weight: str
     votes: tuple[str, ...]
     box: tuple[str, ...]
-    corners: bool
+    form: BoxForm
     values: tuple[str, ...]
     words: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -143,7 +185,7 @@ class Tables:
 
     def __init__(self, tree: FileTree, paths: Sequence[str]) -> None:
         tables = [Table(tree, path, ()) for path in paths]
-        splits = [_split_of_table(path) if len(paths) > 1 else None for path in paths]
+        splits = [split_of_table(path) if len(paths) > 1 else None for path in paths]
         self.parts = list(zip(tables, splits, strict=True))
         self.columns = tables[0].columns
         self.where = ", ".join(table.where for table in tables)
@@ -164,19 +206,22 @@ class Tables:
 
 
 def every_csv(tree: FileTree) -> list[str]:
-    """Return the tables of a source."""
-    return [path for path in tree.others if path.lower().endswith((".csv", ".tsv", ".jsonl"))]
+    """Return the tables of a source: csv, or where there is none, of another kind."""
+    for suffix in TABLE_KINDS:
+        if found := [path for path in tree.others if path.lower().endswith(suffix)]:
+            return found
+    return []
 
 
 def csvs(tree: FileTree) -> list[str]:
     """Return the only csv, at the top where one lies there, or those of splits; else nothing."""
     tables = every_csv(tree)
     tables = [path for path in tables if "/" not in path] or tables
-    splits = {_split_of_table(path) for path in tables}
+    splits = {split_of_table(path) for path in tables}
     return tables if len(tables) == 1 or None not in splits else []
 
 
-def _split_of_table(path: str) -> Split | None:
+def split_of_table(path: str) -> Split | None:
     """Return the split that a csv's name or, as of metadata.csv, its folder says."""
     return split_in_name(PurePosixPath(path).stem) or split_of_folder(path)
 
@@ -196,7 +241,7 @@ def columns_of(table: Tables) -> Columns:
     def first(*names: str) -> str:
         return next((own[name] for name in names if name in own), "")
 
-    path, label = first(*_PATHS), first(*_LABELS)
+    path, label = first(*_PATHS), first(*_LABELS, *_MAYBE_LABELS)
     if len(labels := [own[name] for name in _LABELS if name in own]) > 1:
         # Ids without names may lie beside names, and what is no emotion beside ids.
         label = next((name for name in labels if _names_emotions(table, name)), label)
@@ -207,14 +252,13 @@ def columns_of(table: Tables) -> Columns:
     people = (own[name] for name in SUBJECT_COLUMNS if name in own)
     subject = next((name for name in people if _names_people(table, name)), first("subject"))
     annotator, weight = first(*_ANNOTATORS) if label else "", first("weight")
-    known = next((names for names in (*_BOXES, *_CORNERS) if own.keys() >= set(names)), ())
-    box, corners = tuple(own[name] for name in known), known in _CORNERS
+    box, form = find_box(own)
     told = {path, label, split, subject, weight, first("votes"), *box}
     rest = [name for name in own.values() if name not in told]
     numeric, almost = _numeric(table, rest)
     votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric, label)
     # What has most of the votes is the label, where no column says it.
-    for names, found in ((_PATHS, path), (_LABELS, label or any(votes))):
+    for names, found in ((_PATHS, path), ((*_LABELS, *_MAYBE_LABELS), label or any(votes))):
         if not found:
             raise DatasetError(
                 f"{table.where}: column {names[0]!r} is missing (or {', '.join(names[1:])}); the "
@@ -225,7 +269,7 @@ def columns_of(table: Tables) -> Columns:
     words = _of_few_words(table, [n for n in others if n not in MANIFEST_SCHEMA.names])
     left_out = [name for name in others if name not in words]
     return Columns(
-        path, label, split, subject, annotator, weight, votes, box, corners,
+        path, label, split, subject, annotator, weight, votes, box, form,
         tuple(values), tuple(words), tuple(left_out), tuple(almost),
     )  # fmt: skip
 
@@ -328,6 +372,7 @@ def likely(tree: FileTree, path: str) -> tuple[str, str]:
     """Return, by a table's first line, its columns of paths and of labels or emotions."""
     names = {plain(name): name for name in header(tree, path)}
     named, label = (
-        next((names[name] for name in known if name in names), "") for known in (_PATHS, _LABELS)
+        next((names[name] for name in known if name in names), "")
+        for known in (_PATHS, (*_LABELS, *_MAYBE_LABELS))
     )
     return named, label or ", ".join(name for name in names.values() if find_alias(name))

@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -17,8 +18,10 @@ from mien.data.formats.columns import (
     csvs,
     every_csv,
     is_number,
+    like_boxes,
     likely,
     plain,
+    split_of_table,
 )
 from mien.data.formats.finding import Images, Place, folder_of, unlisted
 from mien.data.formats.reading import (
@@ -35,7 +38,7 @@ from mien.data.formats.reading import (
     split_of,
     split_of_folder,
 )
-from mien.data.formats.tables import Table, box_between, box_of, number, numbers
+from mien.data.formats.tables import Table, are_shares, box_by, number, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.labels import EMOTIONS, find_meaning
@@ -44,7 +47,6 @@ from mien.records import Sample, Split
 
 __all__ = ["CSV"]
 
-_SHARE: Final = 1.5
 _LEFT_OUT: Final = (
     f"Columns left out: {{}}. Kept are numbers, and words where there are at most {MOST_WORDS} "
     "different ones, but none that is called as the manifest's own columns."
@@ -68,7 +70,8 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         table = Tables(tree, paths)
         columns = columns_of(table)
         images = Images(tree)
-        places = _places(images, table, columns.path)
+        places = _places(images, table, columns)
+        columns = _with_raters(columns, table, places)
         named = Counter(place.path for place in places)
         shares = _boxes_are_shares(table, columns)
         opinions = _opinions(table, places, columns, codes)
@@ -90,20 +93,32 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         )
 
 
-def _places(images: Images, table: Tables, column: str) -> list[Place]:
+def _places(images: Images, table: Tables, columns: Columns) -> list[Place]:
     """Return which file each row names."""
     return [
-        images.at(cell, folder_of(part.path))
+        images.at(cell, folder_of(part.path), split_named(said) or split_of_table(part.path))
         for part, _ in table.parts
-        for _, (cell,) in part.rows(column)
+        for _, (cell, said) in part.rows(columns.path, columns.split)
     ]
 
 
 def _boxes_are_shares(table: Tables, columns: Columns) -> bool:
-    """Whether no number of a box is far beyond 1: as pixels, each face would be a single one."""
+    """Whether boxes are shares of the image's sides, see `are_shares`."""
     cells = (_parts(cells) for _, cells in table.rows(*columns.box))
-    boxes = [edges for edges in map(numbers, filter(None, cells)) if edges]
-    return bool(boxes) and all(-_SHARE < edge < _SHARE for box in boxes for edge in box)
+    return are_shares(filter(None, map(numbers, filter(None, cells))))
+
+
+def _with_raters(columns: Columns, table: Tables, places: Sequence[Place]) -> Columns:
+    """Return columns whose people are those who label, where most images have several of them."""
+    if columns.annotator or not columns.subject:
+        return columns
+    people: dict[str, set[str]] = defaultdict(set)
+    for place, (_, (name,)) in zip(places, table.rows(columns.subject), strict=True):
+        people[place.path].add(name)
+    several = sum(len(names) > 1 for names in people.values())
+    if 2 * several <= len(people):
+        return columns
+    return replace(columns, annotator=columns.subject, subject="")
 
 
 def _opinions(
@@ -114,10 +129,10 @@ def _opinions(
         return {}
     seen: dict[_FaceKey, dict[str, str]] = defaultdict(dict)
     rows = table.rows(columns.annotator, columns.label, *columns.box)
-    for place, (_, (annotator, given, *box)) in zip(places, rows, strict=True):
+    for row, (place, (_, (annotator, given, *box))) in enumerate(zip(places, rows, strict=True)):
         told = seen[place.path, *box]
         if emotion := find_meaning(given, codes):
-            told[annotator] = emotion
+            told[annotator or f"row {row}"] = emotion  # Nobody's name is everybody's.
     return seen if any(len(told) > 1 for told in seen.values()) else {}
 
 
@@ -143,6 +158,13 @@ def _notes(
         yield "No column says the label: it is the emotion that has the most votes."
     if len(columns.votes) > 1:
         yield f"Votes by columns {', '.join(filter(None, columns.votes))}."
+    if not columns.box and (
+        like := like_boxes((*columns.values, *columns.words, *columns.left_out))
+    ):
+        yield (
+            f"Columns that may be of boxes, and are none by the names that are known: "
+            f"{', '.join(like)}. So each image was taken whole."
+        )
     if shares:
         yield "All boxes lie within about 1: they were read as shares of the image's sides."
     if columns.left_out:
@@ -198,7 +220,7 @@ def _items(
         else:
             label, none, given = _most_voted(votes or ()), "no emotion has the most votes", ""
         box_cells = _parts(cells[boxes:values])
-        box = (box_between if columns.corners else box_of)(numbers(box_cells))
+        box = box_by(columns.form, numbers(box_cells))
         if split and not split_named(split):
             # Left open, it might land in the wrong one.
             excluded = no_split(columns.split, split)

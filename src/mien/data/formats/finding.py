@@ -9,6 +9,7 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
 from mien.data.formats.reading import (
@@ -20,11 +21,22 @@ from mien.data.formats.reading import (
     split_named,
     split_of,
 )
+from mien.data.formats.tables import lines
 from mien.data.source import FileTree
 from mien.labels import find_alias
-from mien.records import Sample, Split
+from mien.records import SPLITS, Sample, Split
 
-__all__ = ["OUTSIDE", "Finder", "Images", "Place", "folded", "folder_of", "inside", "unlisted"]
+__all__ = [
+    "OUTSIDE",
+    "Finder",
+    "Images",
+    "Place",
+    "folded",
+    "folder_of",
+    "inside",
+    "listed_splits",
+    "unlisted",
+]
 
 OUTSIDE = "its path leads outside the source: write it relative to the table's folder"
 _ELSEWHERE = "the only image of this name lies in a folder of another split or emotion"
@@ -40,7 +52,8 @@ def inside(named: str, folder: str = "") -> str | None:
         folder: what it is relative to, with a ``/`` at its end, or nothing.
     """
     path = named.strip().replace("\\", "/")
-    if not path or path.startswith("/") or re.match("[A-Za-z]:", path):
+    # From the root of some machine, or an address.
+    if not path or path.startswith("/") or re.match(r"[A-Za-z][\w+.-]*:", path):
         return None
     path = posixpath.normpath(folder + path)
     return None if path in {".", ".."} or path.startswith("../") else path
@@ -104,14 +117,11 @@ class Images:
 
     Args:
         tree: the files.
-        split: only images that no folder or archive assigns to another one.
     """
 
-    def __init__(self, tree: FileTree, split: Split | None = None) -> None:
-        paths: Sequence[str] = tree.images
-        if split:
-            paths = [path for path in paths if split_of(tree, path) in {split, None}]
-        self._finder = Finder(paths)
+    def __init__(self, tree: FileTree) -> None:
+        self._tree = tree
+        self._finder = Finder(tree.images)
         self._load = image_loader(tree)
 
     def below(self, *names: str) -> Place:
@@ -128,23 +138,35 @@ class Images:
                     return self._place(named, nearest)
         return self._nowhere(names[-1])
 
-    def at(self, name: str, folder: str) -> Place:
+    def at(self, name: str, folder: str, split: Split | None = None) -> Place:
         """Return the image at a path relative to a folder, which ends with ``/`` or is empty.
 
-        A bare name that no image there has means the only image of that name, wherever it is. So
-        does a path from the root of some machine: as much of its end as there is an image of,
-        unless the next folders of the two name different splits or emotions.
+        A name, or a path below some folder, that no image there has means the only image whose path
+        ends in it, wherever it is. So does a path from the root of some machine, or an address: as
+        much of its end as there is an image of, unless the next folders of the two name different
+        splits or emotions.
+
+        Args:
+            name: as the table writes it.
+            folder: of the table.
+            split: of what names it: none is looked for in folders of another one.
         """
         named = inside(name, folder)
         if named is None:
-            return self._by_end(name)
-        found, bare = self._finder.at(named), name.strip()
-        if not found and not {"/", "\\"} & {*bare}:
-            return self._place(named, self._finder.ending(bare), located="name")
-        return self._place(named, found)
+            return self._by_end(name, split)
+        if found := self._finder.at(named):
+            return self._place(named, found)
+        return self._place(named, self._ending(inside(name) or name, split), located="name")
 
-    def _by_end(self, name: str) -> Place:
+    def _ending(self, name: str, split: Split | None) -> list[str]:
+        """Return the images whose path ends in a name, in no folder of another split."""
+        found = self._finder.ending(name)
+        return [path for path in found if not split or split_of(self._tree, path) in {split, None}]
+
+    def _by_end(self, name: str, split: Split | None) -> Place:
         path = name.strip().replace("\\", "/")
+        # Of an address what comes before its host.
+        path = re.sub(r"^[A-Za-z][\w+.-]*:/+", "/", path)
         root, _, rest = path.partition("/")
         parts = rest.split("/")
         if root in {".", ".."} or ".." in parts:
@@ -152,7 +174,7 @@ class Images:
         for start in range(len(parts)):
             if not (end := "/".join(parts[start:])):
                 continue
-            found = self._finder.ending(end)
+            found = self._ending(end, split)
             before = parts[start - 1] if start else ""
             if fitting := [file for file in found if _may_follow(before, file, len(parts) - start)]:
                 return self._place(end, fitting, located="name")
@@ -190,6 +212,35 @@ def _may_follow(before: str, file: str, length: int) -> bool:
         None in (said := {read(before), read(own)}) or len(said) == 1
         for read in (split_named, find_alias)
     )
+
+
+def listed_splits(tree: FileTree) -> dict[str, Split]:
+    """Return the split of each image that lists give: ``ImageSets/Main/train.txt``, ``val.txt``.
+
+    A line of them is a path, or the end of one, with or without its suffix. What is in two lists is
+    in the one that is held out.
+    """
+    finder, stems = Finder(tree.images), Finder([_bare(path) for path in tree.images])
+    of_stem = {_bare(path): path for path in tree.images}
+    splits: dict[str, Split] = {}
+    lists = [
+        (split, path)
+        for path in tree.others
+        if path.lower().endswith(".txt") and (split := split_named(PurePosixPath(path).stem))
+    ]
+    for split, path in sorted(lists, key=lambda each: SPLITS.index(each[0])):
+        for _, words in lines(tree, path):
+            name = inside(" ".join(words).strip("\"'"))
+            found = finder.ending(name or "") or [
+                of_stem[stem] for stem in stems.ending(_bare(name or ""))
+            ]
+            splits |= dict.fromkeys(found, split) if len(found) == 1 else {}
+    return splits
+
+
+def _bare(path: str) -> str:
+    """Return a path without the suffix of its file."""
+    return re.sub(r"\.\w+$", "", path)
 
 
 def unlisted(tree: FileTree, paths: Iterable[str]) -> Iterator[Item]:

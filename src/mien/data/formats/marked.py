@@ -1,13 +1,15 @@
 """Images in which faces are marked, as detectors learn from them: each face is a sample."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from mien.data.formats.finding import Place
 from mien.data.formats.reading import Item, shown
+from mien.data.formats.tables import box_between
 from mien.errors import DatasetError
+from mien.labels import find_meaning
 from mien.records import Box, Problem, Sample, Split
 
 __all__ = [
@@ -15,8 +17,10 @@ __all__ = [
     "ONE_A_MARK",
     "Marked",
     "MarkedFace",
+    "around",
     "expect_emotions",
     "marked_face",
+    "said_face",
     "samples_of",
 ]
 
@@ -36,11 +40,12 @@ class MarkedFace:
 
 
 class Marked(NamedTuple):
-    """An image, its split, and the faces that are marked in it."""
+    """An image, its split, the faces that are marked in it, and its size as the source says."""
 
     place: Place
     split: Split | None
     faces: Sequence[MarkedFace]
+    size: tuple[int, int] | None = None
 
 
 NO_FACE: Sequence[MarkedFace] = (MarkedFace(excluded="no face marked"),)
@@ -65,6 +70,26 @@ def marked_face(name: str, label: str | None, box: Box | None, *, given: str = "
     return MarkedFace(label, given or name, box, excluded, "bad_label" if excluded else None)
 
 
+def said_face(said: Sequence[str], codes: Mapping[str, str], box: Box | None) -> MarkedFace:
+    """Return a face by its class, or else by the first of its attributes that names an emotion.
+
+    Args:
+        said: the class, and the values of attributes: a face may be one whose emotion is ``happy``.
+        codes: the emotions of words of one's own.
+        box: where it is.
+    """
+    told = next((word for word in said if find_meaning(word, codes)), said[0])
+    return marked_face(told, find_meaning(told, codes), box)
+
+
+def around(points: Sequence[float] | None) -> Box | None:
+    """Return the box around a polygon, x and y of each point in turn; None where it is none."""
+    if not points or len(points) < 6 or len(points) % 2:
+        return None
+    xs, ys = points[::2], points[1::2]
+    return box_between((min(xs), min(ys), max(xs), max(ys)))
+
+
 def expect_emotions(source: Path, faces: Sequence[MarkedFace]) -> None:
     """Raise `DatasetError` where what is marked has names, and none of them is an emotion's."""
     names = {face.given for face in faces if face.given}
@@ -77,7 +102,7 @@ def expect_emotions(source: Path, faces: Sequence[MarkedFace]) -> None:
 
 def samples_of(images: Iterable[Marked]) -> Iterator[Item]:
     """Give the faces of images; those of one image are numbered."""
-    for place, split, faces in images:
+    for place, split, faces, size in images:
         for number, face in enumerate(faces):
             sample = Sample(
                 f"{place.path}#{number}" if len(faces) > 1 else place.path,
@@ -85,6 +110,7 @@ def samples_of(images: Iterable[Marked]) -> Iterator[Item]:
                 face.label,
                 excluded=face.excluded,
                 box=face.box,
+                box_in=size,
                 given=face.given,
                 problem=face.problem,
                 located=place.located,

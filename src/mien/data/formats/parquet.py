@@ -9,6 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mien.data.formats.columns import find_box, plain
 from mien.data.formats.reading import (
     NO_CODES,
     SPLIT_COLUMNS,
@@ -25,6 +26,7 @@ from mien.data.formats.reading import (
     split_named,
     split_of,
 )
+from mien.data.formats.tables import are_shares, box_by, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.images import read_image
@@ -50,6 +52,8 @@ class _File:
     split: Split | None
     splits: str | None  # the column of each row's split, where there is one
     subjects: str | None  # likewise, the person's
+    box: tuple[str, ...]
+    form: str  # what the four numbers of the box are
     left_out: Sequence[str]
 
 
@@ -64,7 +68,8 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         left_out = sorted({name for file in files for name in file.left_out})
         notes = (f"Columns left out: {', '.join(left_out)}.",) if left_out else ()
         rows = sum(file.rows for file in files)
-        return Reading(rows, _items(tree, files, codes), tree, notes=notes)
+        shares = are_shares(edges for file in files for edges in _edges(tree, file))
+        return Reading(rows, _items(tree, files, codes), tree, notes=notes, relative_boxes=shares)
 
 
 def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
@@ -94,9 +99,11 @@ def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
     subjects = next(
         (n for n in schema.names if n.lower() in SUBJECT_COLUMNS and _may_name(schema, n)), None
     )
-    used = {image, label, splits, subjects}
+    box, form = find_box({plain(name): name for name in schema.names})
+    used = {image, label, splits, subjects, *box}
     left_out = [name for name in schema.names if name not in used]
-    return _File(path, rows, image, label, names, _split(tree, path), splits, subjects, left_out)
+    split = _split(tree, path)
+    return _File(path, rows, image, label, names, split, splits, subjects, box, form, left_out)
 
 
 def _columns(schema: pa.Schema, known: Sequence[str], where: str) -> list[str]:
@@ -162,8 +169,11 @@ def _split(tree: FileTree, path: str) -> Split | None:
 
 def _items(tree: FileTree, files: Sequence[_File], codes: Mapping[str, str]) -> Iterator[Item]:
     for file in files:
-        for row, (image, given, split, subject) in enumerate(_rows(tree, file)):
+        for row, (image, given, split, subject, *cells) in enumerate(_rows(tree, file)):
             label, excluded = _emotion(given, file.names, codes)
+            box = box_by(file.form, _numbers(cells))
+            if label and file.box and box is None:
+                excluded = "its face box is no box"
             if split and not split_named(split):
                 # Left open, it might land in the wrong one.
                 excluded = no_split(file.splits or "", split)
@@ -172,6 +182,7 @@ def _items(tree: FileTree, files: Sequence[_File], codes: Mapping[str, str]) -> 
                 split_named(split) if split else file.split,
                 label,
                 excluded=excluded,
+                box=box,
                 given=None if given is None else str(given),
                 subject=None if subject in {None, ""} else str(subject),
                 problem="bad_label" if excluded else None,
@@ -179,9 +190,26 @@ def _items(tree: FileTree, files: Sequence[_File], codes: Mapping[str, str]) -> 
             yield sample, _loader(image)
 
 
-def _rows(tree: FileTree, file: _File) -> Iterator[tuple[Any, Any, Any, Any]]:
-    """Give each row's image, label, split and subject, None for what there is no column of."""
-    columns = (file.image, file.label, file.splits, file.subjects)
+def _numbers(cells: Sequence[Any]) -> list[float] | None:
+    """Return the four numbers of a box, of four columns or of one list."""
+    held = cells[0] if len(cells) == 1 and isinstance(cells[0], list) else cells
+    return numbers(str(value) for value in held)
+
+
+def _edges(tree: FileTree, file: _File) -> Iterator[list[float]]:
+    """Give the numbers of all boxes; images are not read for that."""
+    if file.box:
+        for cells in _cells(tree, file, file.box):
+            if edges := _numbers(cells):
+                yield edges
+
+
+def _rows(tree: FileTree, file: _File) -> Iterator[tuple[Any, ...]]:
+    """Give each row's image, label, split, subject and box; None for what there is no column of."""
+    return _cells(tree, file, (file.image, file.label, file.splits, file.subjects, *file.box))
+
+
+def _cells(tree: FileTree, file: _File, columns: Sequence[str | None]) -> Iterator[tuple[Any, ...]]:
     with tree.open(file.path) as stream:
         try:
             batches = pq.ParquetFile(stream).iter_batches(

@@ -13,11 +13,24 @@ from typing import IO, Any
 
 from mien.data.source import FileTree
 from mien.errors import DatasetError
-from mien.records import Box
+from mien.records import Box, show_path
 
-__all__ = ["Table", "box_between", "box_of", "find_table", "header", "lines", "number", "numbers"]
+__all__ = [
+    "Table",
+    "are_shares",
+    "box_between",
+    "box_by",
+    "box_of",
+    "find_table",
+    "header",
+    "lines",
+    "number",
+    "numbers",
+]
 
 _FAR = 1e6  # No image is that wide.
+_SHARE = 1.5
+_MOST = 0.9
 _LONGEST_LINE = 1 << 24
 """The pixels of a face as numbers are some ten thousand characters."""
 _SEPARATOR = re.compile(r'"?sep=(?P<sign>.)"?', re.IGNORECASE)
@@ -27,7 +40,7 @@ _END = "\x03"
 
 
 class Table:
-    """A csv, or a file of JSON lines (``.jsonl``) whose first object names the columns.
+    """A csv, or a file of JSON lines (``.jsonl``) whose keys are the columns.
 
     Surrounding blanks of names and cells do not matter; blank lines are skipped. Where a csv's
     first line has no comma, semicolons or else tabs delimit its cells. What is no text in an object
@@ -85,7 +98,12 @@ class Table:
         return self._objects() if self.path.lower().endswith(".jsonl") else self._rows()
 
     def _objects(self) -> Iterator[tuple[int, list[str]]]:
-        columns: list[str] = []
+        yield from self._read_objects
+
+    @cached_property
+    def _read_objects(self) -> list[tuple[int, list[str]]]:
+        """All rows, behind one of the columns: each object may have others."""
+        objects: list[tuple[int, dict[str, Any]]] = []
         with self._tree.open(self.path) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
             try:
                 for line, written in enumerate(_short_lines(text, self.where), start=1):
@@ -97,12 +115,12 @@ class Table:
                             f"{self.where} line {line}: no JSON object, expected one a line, such "
                             'as {"file_name": "a.png", "label": "happy"}'
                         )
-                    if not columns:
-                        columns = [*found]
-                        yield line, columns
-                    yield line, [_json_cell(found.get(column)) for column in columns]
+                    objects.append((line, found))
             except UnicodeDecodeError as error:
                 raise _no_text(self.where, error) from None
+        columns = list(dict.fromkeys(_json_cell(name) for _, found in objects for name in found))
+        rows = ((n, [_json_cell(found.get(name)) for name in columns]) for n, found in objects)
+        return [(1, columns), *rows] if columns else []
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         with (
@@ -145,7 +163,8 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _json_cell(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    cell = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    return show_path(cell)  # JSON may hold halves of letters, which no other text can.
 
 
 def _short_lines(text: IO[str], where: str) -> Iterator[str]:
@@ -265,6 +284,28 @@ def box_between(edges: Sequence[float] | None) -> Box | None:
         return None
     x, y, x_end, y_end = edges
     return box_of((x, y, x_end - x, y_end - y))
+
+
+def are_shares(boxes: Iterable[Sequence[float]]) -> bool:
+    """Whether boxes are shares of an image's sides: as pixels, each face would be a single one.
+
+    A few slips make no pixels of them.
+    """
+    near = [all(-_SHARE < edge < _SHARE for edge in box) for box in boxes]
+    return bool(near) and sum(near) >= _MOST * len(near)
+
+
+def box_by(form: str, values: Sequence[float] | None) -> Box | None:
+    """Return the box of four numbers: of two ``corners``, from its ``edges``, round its ``middle``.
+
+    None where they make none.
+    """
+    if form == "corners":
+        return box_between(values)
+    if values and len(values) == 4 and form == "middle":
+        x, y, width, height = values
+        return box_of((x - width / 2, y - height / 2, width, height))
+    return box_of(values)
 
 
 def _no_text(where: str, error: UnicodeDecodeError) -> DatasetError:

@@ -6,14 +6,14 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as Xml
 
-from mien.data.formats.finding import Place, folded, unlisted
+from mien.data.formats.finding import Place, folded, listed_splits, unlisted
 from mien.data.formats.marked import (
     NO_FACE,
     ONE_A_MARK,
     Marked,
     MarkedFace,
     expect_emotions,
-    marked_face,
+    said_face,
     samples_of,
 )
 from mien.data.formats.reading import (
@@ -24,15 +24,13 @@ from mien.data.formats.reading import (
     missing,
     open_tree,
     shown,
-    split_named,
     split_of,
 )
-from mien.data.formats.tables import box_between, lines, numbers
+from mien.data.formats.tables import box_between, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError
-from mien.labels import find_meaning
 from mien.preprocess import InputSpec
-from mien.records import Box, Split
+from mien.records import Box
 
 __all__ = ["VOC"]
 
@@ -61,21 +59,23 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
 
 
 def _marked(tree: FileTree, codes: Mapping[str, str]) -> Iterator[Marked]:
-    splits, load = _splits(tree), image_loader(tree)
+    splits, load = listed_splits(tree), image_loader(tree)
     by_stem: dict[str, list[str]] = defaultdict(list)
     for path in tree.images:
         by_stem[folded(PurePosixPath(path).stem)].append(path)
     for path in _files(tree):
-        if (faces := _faces(tree, path, codes)) is None:
+        found_in = _faces(tree, path, codes)
+        if found_in is None:
             continue
+        faces, size = found_in
         found = _nearest(tree, path, by_stem[folded(PurePosixPath(path).stem)])
         if len(found) == 1:
             place = Place(found[0], None, load(found[0]))
         else:
             says = "several images are called as it is" if found else "no image is called as it is"
             place = Place(path, None, missing(says))
-        split = splits.get(PurePosixPath(path).stem) or split_of(tree, path)
-        yield Marked(place, split or split_of(tree, place.path), faces)
+        split = splits.get(place.path) or split_of(tree, path) or split_of(tree, place.path)
+        yield Marked(place, split, faces, size)
 
 
 def _nearest(tree: FileTree, path: str, images: Sequence[str]) -> Sequence[str]:
@@ -91,37 +91,35 @@ def _nearest(tree: FileTree, path: str, images: Sequence[str]) -> Sequence[str]:
     return [image for image in nearest if PurePosixPath(image).stem == stem] or nearest
 
 
-def _splits(tree: FileTree) -> Mapping[str, Split]:
-    """Return the split of each image, by its name without suffix, that VOC's lists give."""
-    splits: dict[str, Split] = {}
-    for path in tree.others:
-        *_, folder, name = ("", *PurePosixPath(path).parts)
-        split = split_named(PurePosixPath(name).stem)
-        if folder == "Main" and name.endswith(".txt") and split:
-            splits |= {words[0]: split for _, words in lines(tree, path)}
-    return splits
-
-
 def _files(tree: FileTree) -> list[str]:
     return [path for path in tree.others if path.lower().endswith(".xml")]
 
 
-def _faces(tree: FileTree, path: str, codes: Mapping[str, str]) -> Sequence[MarkedFace] | None:
-    """Return the faces that a file marks; None: it is no annotation of an image."""
+def _faces(
+    tree: FileTree, path: str, codes: Mapping[str, str]
+) -> tuple[Sequence[MarkedFace], tuple[int, int] | None] | None:
+    """Return the faces that a file marks, and the image's size; None: it is no such file."""
     try:
         root = Xml.fromstring(tree.read(path))
     except ImageError as error:
-        return (MarkedFace(excluded=f"its label file {error}", problem="bad_label"),)
+        return (MarkedFace(excluded=f"its label file {error}", problem="bad_label"),), None
     except (Xml.ParseError, LookupError, ValueError) as error:
-        return (MarkedFace(excluded=f"its label file is broken ({error})", problem="bad_label"),)
+        broken = MarkedFace(excluded=f"its label file is broken ({error})", problem="bad_label")
+        return (broken,), None
+    for each in root.iter():
+        each.tag = each.tag.rpartition("}")[2]  # without its namespace
     if root.tag != "annotation":
         return None
-    return tuple(_face(found, codes) for found in root.iter("object")) or NO_FACE
+    size = numbers(root.findtext(f"size/{side}", "") for side in ("width", "height"))
+    known = size if size and min(size) > 0 else None
+    faces = tuple(_face(found, codes) for found in root.iter("object")) or NO_FACE
+    return faces, (int(known[0]), int(known[1])) if known else None
 
 
 def _face(found: Xml.Element, codes: Mapping[str, str]) -> MarkedFace:
     name = (found.findtext("name") or "").strip()
-    return marked_face(name, find_meaning(name, codes), _box(found))
+    said = [name, *(each.findtext("value", "") for each in found.iter("attribute"))]
+    return said_face(said, codes, _box(found))
 
 
 def _box(found: Xml.Element) -> Box | None:
@@ -131,7 +129,8 @@ def _box(found: Xml.Element) -> Box | None:
 
 def _recognise(tree: FileTree) -> str | None:
     for path in _files(tree)[:_LOOKED_AT]:
-        for face in _faces(tree, path, NO_CODES) or ():
+        faces, _ = _faces(tree, path, NO_CODES) or ((), None)
+        for face in faces:
             if face.label and face.box:
                 return f"{path} marks a face as {shown(face.given or '')}"
     return None

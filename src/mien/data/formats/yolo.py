@@ -7,35 +7,48 @@ circulates.
 import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mien.data.formats.finding import Finder, Place
+from mien.data.formats.finding import Finder, Place, listed_splits
 from mien.data.formats.marked import (
     NO_FACE,
     ONE_A_MARK,
     Marked,
     MarkedFace,
+    around,
     marked_face,
     samples_of,
 )
-from mien.data.formats.reading import Format, Reading, image_loader, open_tree, shown, split_of
-from mien.data.formats.tables import numbers
+from mien.data.formats.reading import (
+    NO_CODES,
+    Format,
+    Reading,
+    image_loader,
+    open_tree,
+    shown,
+    split_of,
+)
+from mien.data.formats.tables import box_by, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError
-from mien.labels import AFFECTNET_YOLO_CODES, find_alias
+from mien.labels import AFFECTNET_YOLO_CODES, find_alias, find_meaning
 from mien.preprocess import InputSpec
-from mien.records import Box
+from mien.records import Box, Split
 
 __all__ = ["AFFECTNET_YOLO", "YOLO"]
 
-# train/images/x.jpg with train/labels/x.txt, or images/train/x.jpg with labels/train/x.txt.
+# train/images/x.jpg with train/labels/x.txt, images/train/x.jpg with labels/train/x.txt, or both in
+# one folder.
 _IMAGE = re.compile(r"((?:.*/)?)images/(.+)\.\w+", re.IGNORECASE)
 _LABELS = re.compile(r"((?:.*/)?)labels/(.+)\.txt", re.IGNORECASE)
 _LISTS = frozenset({"classes.txt", "obj.names"})
 _DESCRIPTIONS = frozenset({"data.yaml", "data.yml", "dataset.yaml", "dataset.yml"})
+_UP = re.compile(r"^(\.{0,2}/)+")
+_KEYS: Mapping[str, Split] = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
 _OF_DATA = frozenset({"train", "val", "nc"})
 """What the description of a data set has beside its names."""
 _AFFECTNET = dict(enumerate(AFFECTNET_YOLO_CODES))
@@ -58,76 +71,120 @@ def _read_affectnet(source: Path) -> Reading:
         return _reading(source, tree, _AFFECTNET)
 
 
-def _read(source: Path) -> Reading:
+def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     with open_tree(source) as tree:
         names = _names(tree)
-        if not any(map(find_alias, names.values())):
+        if not any(find_meaning(name, codes) for name in names.values()):
             raise DatasetError(
                 f"{source}: nothing here says which ids are emotions; expected a data.yaml such as "
-                "'names: [angry, happy]', or a classes.txt with a name a line"
+                "'names: [angry, happy]', or a classes.txt with a name a line; --codes says what "
+                "words mean: --codes wut=anger,froh=happy"
             )
-        return _reading(source, tree, names)
+        return _reading(source, tree, names, codes)
 
 
-def _reading(source: Path, tree: FileTree, names: Names) -> Reading:
-    images = list(_images(tree, names))
+def _reading(
+    source: Path, tree: FileTree, names: Names, codes: Mapping[str, str] = NO_CODES
+) -> Reading:
+    images = list(_images(tree, names, codes))
     if all(image.faces is _UNLISTED for image in images):
         raise DatasetError(
             f"{source}: no label files here; expected train/images/x.jpg with "
             "train/labels/x.txt, or images/train/x.jpg with labels/train/x.txt, and valid/, "
-            "test/ alike"
+            "test/ alike, or x.txt beside x.jpg"
         )
     total = sum(len(image.faces) for image in images)
     return Reading(total, samples_of(images), tree, looked_beyond_table=True, relative_boxes=True)
 
 
-def _images(tree: FileTree, names: Names) -> Iterator[Marked]:
-    labels = [path for path in tree.others if _LABELS.fullmatch(path) and not _is_list(path)]
-    finder, used, load = Finder(labels), set[str](), image_loader(tree)
-    named = {
-        path: f"{match[1]}labels/{match[2]}.txt" if (match := _IMAGE.fullmatch(path)) else ""
-        for path in tree.images
-    }
+def _images(tree: FileTree, names: Names, codes: Mapping[str, str]) -> Iterator[Marked]:
+    load, splits = image_loader(tree), _splits(tree)
+    named, labels = _label_files(tree)
+    finder, used = Finder(labels), set[str]()
     exact = set(named.values())
     for path, wanted in named.items():
         # In any case, but not one that is another image's by name.
         found = [file for file in finder.at(wanted) if file == wanted or file not in exact]
         used.update(found)
-        faces = (
-            _faces(tree, found[0], names) if len(found) == 1 else _SEVERAL if found else _UNLISTED
-        )
-        yield Marked(Place(path, None, load(path)), split_of(tree, path), faces)
+        faces: Sequence[MarkedFace] = _SEVERAL if found else _UNLISTED
+        if len(found) == 1:
+            faces = _faces(tree, found[0], names, codes)
+        split = splits.get(path) or split_of(tree, path)
+        yield Marked(Place(path, None, load(path)), split, faces)
     for path in labels:
         if path not in used and (match := _LABELS.fullmatch(path)):
             lost = f"{match[1]}images/{match[2]}.jpg"
             place = Place(lost, None, load(lost))
-            yield Marked(place, split_of(tree, path), _faces(tree, path, names))
+            yield Marked(place, split_of(tree, path), _faces(tree, path, names, codes))
 
 
-def _faces(tree: FileTree, path: str, names: Names) -> Sequence[MarkedFace]:
+def _label_files(tree: FileTree) -> tuple[Mapping[str, str], Sequence[str]]:
+    """Return where the labels of each image should be, and all label files."""
+    beside = {re.sub(r"\.\w+$", ".txt", path): path for path in tree.images}
+    labels = [
+        path
+        for path in tree.others
+        if (_LABELS.fullmatch(path) or path in beside) and not _is_list(path)
+    ]
+    there = frozenset(labels)
+    named = {}
+    for path in tree.images:
+        match = _IMAGE.fullmatch(path)
+        wanted = re.sub(r"\.\w+$", ".txt", path)
+        apart = f"{match[1]}labels/{match[2]}.txt" if match else ""
+        named[path] = wanted if wanted in there else apart
+    return named, labels
+
+
+def _splits(tree: FileTree) -> Mapping[str, Split]:
+    """Return the split of each image that lists give, or the folders that a description names."""
+    splits = listed_splits(tree)
+    for path in tree.others:
+        if _basename(path) not in _DESCRIPTIONS:
+            continue
+        with suppress(DatasetError):
+            about = _yaml(tree, path)
+            for key, split in _KEYS.items():
+                given = about.get(key) or ()
+                folders = [given] if isinstance(given, str) else given
+                ends = [
+                    f"/{_UP.sub('', folder).rstrip('/')}/"
+                    for folder in folders
+                    if isinstance(folder, str) and folder.strip()
+                ]
+                for image in tree.images:
+                    if any(end in f"/{image}" for end in ends if len(end) > 2):
+                        splits.setdefault(image, split)
+    return splits
+
+
+def _faces(
+    tree: FileTree, path: str, names: Names, codes: Mapping[str, str]
+) -> Sequence[MarkedFace]:
     try:
         text = tree.read(path).decode("utf-8-sig", "replace")
     except ImageError as error:
         return (MarkedFace(excluded=f"its label file {error}", problem="bad_label"),)
-    return tuple(_face(line, names) for line in text.splitlines() if line.strip()) or NO_FACE
+    written = filter(str.strip, text.splitlines())
+    return tuple(_face(line, names, codes) for line in written) or NO_FACE
 
 
-def _face(line: str, names: Names) -> MarkedFace:
+def _face(line: str, names: Names, codes: Mapping[str, str]) -> MarkedFace:
     code, *rest = line.split()
     name = names.get(int(code)) if re.fullmatch(r"\d{1,4}", code, re.ASCII) else None
     box = _box(rest)
     if name is None:
         none = f"id {shown(code)} is none of 0 to {max(names)}"
         return MarkedFace(None, code, box, none, "bad_label")
-    return marked_face(name, find_alias(name), box, given=code)
+    return marked_face(name, find_meaning(name, codes), box, given=code)
 
 
 def _box(cells: Sequence[str]) -> Box | None:
+    """Return the box of a line: its middle and size, perhaps how sure it is, or a polygon."""
     values = numbers(cells)
-    if values is None or len(values) != 4 or min(values) < 0 or max(values) > 1:
+    if not values or min(values) < 0 or max(values) > 1:
         return None
-    x, y, width, height = values
-    return Box(x - width / 2, y - height / 2, width, height) if width and height else None
+    return around(values) if len(values) > 5 else box_by("middle", values[:4])
 
 
 def _names(tree: FileTree) -> Names:
@@ -164,7 +221,9 @@ def _naming(tree: FileTree) -> Iterator[tuple[str, Names]]:
         elif path in described:
             yield path, _names_in(_yaml(tree, path))
         elif not described and path.lower().endswith((".yaml", ".yml")):
-            about = _yaml(tree, path)
+            about: Mapping[Any, Any] = {}
+            with suppress(DatasetError):  # of another program
+                about = _yaml(tree, path)
             if "names" in about and not about.keys().isdisjoint(_OF_DATA):
                 yield path, _names_in(about)
 
@@ -187,11 +246,19 @@ def _text(tree: FileTree, path: str) -> str:
 
 
 def _yaml(tree: FileTree, path: str) -> Mapping[Any, Any]:
-    """Return what a yaml file says, nothing where it says something else than keys and values."""
+    """Return what a yaml file says, all as text; nothing where it says no keys and values.
+
+    Raises:
+        DatasetError: it is no YAML.
+    """
     try:
-        found = yaml.safe_load(_text(tree, path))
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return {}
+        # Classes may be called 3, no or null: only text is text.
+        found = next(yaml.load_all(_text(tree, path), yaml.BaseLoader), None)
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DatasetError(
+            f"{tree.where(path)}: no YAML that can be read ({reason[:200]})"
+        ) from None
     return found if isinstance(found, dict) else {}
 
 
@@ -203,7 +270,7 @@ def _names_in(about: Mapping[Any, Any]) -> Names:
         names = {int(place): name for place, name in pairs}
     except (ValueError, TypeError):
         return {}
-    complete = about.get("nc", len(names)) == len(names)
+    complete = about.get("nc", str(len(names))) == str(len(names))
     return names if complete and all(isinstance(name, str) for name in names.values()) else {}
 
 
@@ -213,7 +280,8 @@ def _is_affectnet(names: Names) -> bool:
 
 def _laid_out(tree: FileTree) -> bool:
     """Whether there are images and labels as YOLO's, whatever their ids mean."""
-    return any(map(_IMAGE.fullmatch, tree.images)) and any(map(_LABELS.fullmatch, tree.others))
+    named, labels = _label_files(tree)
+    return any(named.values()) and bool(labels)
 
 
 def _recognise_affectnet(tree: FileTree) -> str | None:
@@ -251,4 +319,5 @@ YOLO = Format(
     _read,
     _recognise,
     notes=(ONE_A_MARK,),
+    coded=True,
 )
