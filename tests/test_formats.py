@@ -966,6 +966,29 @@ def test_participants_who_label_are_annotators(tmp_path: Path) -> None:
     assert {row["subject"] for row in rows} == {None}
 
 
+def test_people_shown_together_are_no_annotators(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s",
+        "t.csv",
+        "image,person,emotion,x,y,w,h",
+        *(f"{i}.png,p{i}{n},happy,{16 * n},0,15,15" for i in range(4) for n in range(2)),
+    )
+    assert [row["subject"] for row in rows] == [f"p{i}{n}" for i in range(4) for n in range(2)]
+
+
+def test_a_face_is_where_one_of_its_annotators_puts_it(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s",
+        "r.csv",
+        "image,rater,emotion,split",
+        *("0.png,a,happy,", "0.png,b,happy,test", "1.png,a,sad,train", "1.png,b,sad,test"),
+        *("2.png,a,sad,train", "2.png,b,sad,train"),
+    )
+    assert [row["split"] for row in rows[::2]] == ["test", "train"]
+    assert rows[1]["excluded"] == "split 'test and train' is none of train, valid and test"
+    assert "rater" not in rows[0]
+
+
 def test_nameless_annotators_count_one_by_one(tmp_path: Path) -> None:
     rows = _table_of(
         tmp_path / "s",

@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -54,8 +54,17 @@ _LEFT_OUT: Final = (
 
 _FaceKey = tuple[str, ...]
 """An image's path, and the cells of its box where it has one."""
-_Opinions = Mapping[_FaceKey, Mapping[str, str]]
-"""The emotion that each annotator sees in each face."""
+
+
+@dataclass
+class _Said:
+    """What the rows of one face say: each annotator's emotion, and the splits."""
+
+    emotions: dict[str, str] = field(default_factory=dict)
+    splits: set[str] = field(default_factory=set)
+
+
+_Opinions = Mapping[_FaceKey, _Said]
 
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
@@ -75,6 +84,9 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         named = Counter(place.path for place in places)
         shares = _boxes_are_shares(table, columns)
         opinions = _opinions(table, places, columns, codes)
+        if opinions:
+            words = tuple(name for name in columns.words if name != columns.annotator)
+            columns = replace(columns, words=words)
         notes = tuple(
             _notes(columns, places, frozenset(tree.images), opinions=opinions, shares=shares)
         )
@@ -109,12 +121,13 @@ def _boxes_are_shares(table: Tables, columns: Columns) -> bool:
 
 
 def _with_raters(columns: Columns, table: Tables, places: Sequence[Place]) -> Columns:
-    """Return columns whose people are those who label, where most images have several of them."""
+    """Return columns whose people are those who label, where most faces have several of them."""
     if columns.annotator or not columns.subject:
         return columns
-    people: dict[str, set[str]] = defaultdict(set)
-    for place, (_, (name,)) in zip(places, table.rows(columns.subject), strict=True):
-        people[place.path].add(name)
+    people: dict[_FaceKey, set[str]] = defaultdict(set)
+    rows = table.rows(columns.subject, *columns.box)
+    for place, (_, (name, *box)) in zip(places, rows, strict=True):
+        people[place.path, *box].add(name)
     several = sum(len(names) > 1 for names in people.values())
     if 2 * several <= len(people):
         return columns
@@ -127,13 +140,15 @@ def _opinions(
     """Return what emotion each annotator saw in each face; nothing unless several saw one."""
     if not columns.annotator or any(columns.votes):
         return {}
-    seen: dict[_FaceKey, dict[str, str]] = defaultdict(dict)
-    rows = table.rows(columns.annotator, columns.label, *columns.box)
-    for row, (place, (_, (annotator, given, *box))) in enumerate(zip(places, rows, strict=True)):
-        told = seen[place.path, *box]
+    seen: dict[_FaceKey, _Said] = defaultdict(_Said)
+    rows = table.rows(columns.annotator, columns.label, columns.split, *columns.box)
+    for row, (place, (_, cells)) in enumerate(zip(places, rows, strict=True)):
+        annotator, given, split, *box = cells
+        said = seen[place.path, *box]
+        said.splits |= {split} - {""}
         if emotion := find_meaning(given, codes):
-            told[annotator or f"row {row}"] = emotion  # Nobody's name is everybody's.
-    return seen if any(len(told) > 1 for told in seen.values()) else {}
+            said.emotions[annotator or f"row {row}"] = emotion  # Nobody's name is everybody's.
+    return seen if any(len(said.emotions) > 1 for said in seen.values()) else {}
 
 
 def _notes(
@@ -176,10 +191,11 @@ def _notes(
             "from the folder of the table."
         )
     if opinions:
+        count = sum(len(said.emotions) for said in opinions.values())
         yield (
             f"What several say of a face, by column {shown(columns.annotator)}, are its votes: "
-            f"{sum(map(len, opinions.values())):,} of {len(opinions):,} faces. Its label is the "
-            "emotion that most of them name."
+            f"{count:,} of {len(opinions):,} faces. "
+            "Its label is the emotion that most of them name."
         )
     elif several := sum(rows > 1 for rows in named.values()):
         yield (
@@ -213,8 +229,9 @@ def _items(
         around, folder_label = _said_around(tree, place.path)
         votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
         if said is not None:
-            named = Counter(said.values())
+            named = Counter(said.emotions.values())
             votes = _shares([named[emotion] for emotion in EMOTIONS])
+            split = " and ".join(sorted(said.splits))
         if columns.label and said is None:
             label, none = find_meaning(given, codes), _no_name(given, codes)
         else:
