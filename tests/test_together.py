@@ -360,3 +360,26 @@ def test_shared_statistics_are_those_of_batch_normalisation(name: str, tmp_path:
         torch.testing.assert_close(mine.grad, its.grad, rtol=1e-3, atol=1e-4)
     for key, value in plain.state_dict().items():
         torch.testing.assert_close(shared.state_dict()[key], value)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_signal_to_the_first_alone_ends_all(
+    tmp_path: Path, calm: Path, drawn_dataset: Dataset
+) -> None:
+    """As containers are stopped: within what they wait for, ten seconds."""
+    arguments = command(drawn_dataset, calm, tmp_path / "run", "--devices", "2")
+    process = started([*arguments, "--set", "epochs=500"])
+    until = time.monotonic() + 120
+    while (
+        time.monotonic() < until and process.poll() is None and not read_history(tmp_path / "run")
+    ):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    sent = time.monotonic()
+    ran = ended(process)
+    assert time.monotonic() - sent < 9
+    assert ran.returncode == 130
+    assert ran.stderr.splitlines()[-1] == (
+        "mien: interrupted: the same command with --resume goes on"
+    )

@@ -46,6 +46,8 @@ _PATIENCE: Final = timedelta(minutes=5)
 
 _FAREWELL: Final = 10.0
 """Seconds in which the processes of a machine end after the first of them."""
+_SHORT: Final = 1.0
+"""The same after an interrupt: they may wait for this process, whose connections stay."""
 
 _MEETING: Final = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 
@@ -139,14 +141,21 @@ def _others(devices: int, nodes: int) -> Iterator[None]:
     ]
     added = meeting | {"LOCAL_RANK": "0"}
     os.environ.update(added)
+    patience = _FAREWELL
     try:
         yield
+    except KeyboardInterrupt:
+        # Whoever stops a container signals its first process alone; they write nothing.
+        patience = _SHORT
+        for child in children:
+            child.terminate()
+        raise
     finally:
         for name in added:
             del os.environ[name]
         for child in children:
             try:
-                child.wait(_FAREWELL)
+                child.wait(patience)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
