@@ -870,6 +870,19 @@ def test_boxes_of_another_size_are_scaled_or_left_out(
     assert row["box"] == box
 
 
+def test_voc_attributes_and_namespaces(tmp_path: Path) -> None:
+    _image(tmp_path / "s/0.png", 1, side=40)
+    told = "".join(
+        f"<attribute><name>{name}</name><value>{value}</value></attribute>"
+        for name, value in (("light", "normal"), ("emotion", "angry"))
+    )
+    written = _voc_xml("face").replace("</object>", f"<attributes>{told}</attributes></object>")
+    _text(tmp_path / "s/0.xml", written.replace("<annotation>", '<annotation xmlns="urn:x">'))
+    assert recognise(tmp_path / "s")[0] == "voc"
+    (row,) = _imported("voc", tmp_path / "s").values()
+    assert (row["label"], row["given"]) == ("anger", "angry")
+
+
 def test_coco_of_shares_polygons_attributes_and_two_files(tmp_path: Path) -> None:
     for i in range(3):
         _image(tmp_path / f"s/pics/{i}.png", i, side=40)
@@ -880,7 +893,7 @@ def test_coco_of_shares_polygons_attributes_and_two_files(tmp_path: Path) -> Non
         {"image_id": 2, "category_id": 1, "bbox": [0.25, 0.25, 0.5, 0.5]},
     ]
     for mark, emotion in zip(marks, ("happy", "sad", "angry"), strict=True):
-        mark["attributes"] = {"occluded": False, "emotion": emotion}
+        mark["attributes"] = {"light": "normal", "occluded": False, "Emotion": emotion}
     images = [{"id": i, "file_name": f"pics/{i}.png"} for i in range(3)]
     for name in ("ann/instances_train.json", "ann/keypoints_train.json"):
         _coco_file(tmp_path / "s" / name, images=images, annotations=marks, categories=categories)

@@ -150,8 +150,8 @@ def _face(mark: _Annotation, names: Mapping[str, str], codes: Mapping[str, str])
     if name is None:
         none = f"id {shown(str(mark.category_id))} is none of its categories"
         return MarkedFace(None, mark.category_id, box, none, "bad_label")
-    told = mark.attributes.values() if isinstance(mark.attributes, dict) else ()
-    return said_face([name, *(str(value) for value in told)], codes, box)
+    told = mark.attributes.items() if isinstance(mark.attributes, dict) else ()
+    return said_face(name, ((str(key), str(value)) for key, value in told), codes, box)
 
 
 def _box(mark: _Annotation) -> Box | None:

@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 _NAMES_TOLD: Final = 12
+_TELLING: Final = frozenset({"emotion", "emotions", "expression", "facial expression", "label"})
+"""Attributes that name what a face shows; others may call the light normal."""
 ONE_A_MARK: Final = "Each marked face is an image of its own, cropped by its box."
 
 
@@ -70,15 +72,19 @@ def marked_face(name: str, label: str | None, box: Box | None, *, given: str = "
     return MarkedFace(label, given or name, box, excluded, "bad_label" if excluded else None)
 
 
-def said_face(said: Sequence[str], codes: Mapping[str, str], box: Box | None) -> MarkedFace:
-    """Return a face by its class, or else by the first of its attributes that names an emotion.
+def said_face(
+    name: str, attributes: Iterable[tuple[str, str]], codes: Mapping[str, str], box: Box | None
+) -> MarkedFace:
+    """Return a face by its class, or else by an attribute: ``face`` whose ``emotion`` is ``happy``.
 
     Args:
-        said: the class, and the values of attributes: a face may be one whose emotion is ``happy``.
+        name: the class.
+        attributes: their names and values.
         codes: the emotions of words of one's own.
         box: where it is.
     """
-    told = next((word for word in said if find_meaning(word, codes)), said[0])
+    said = [name, *(value for key, value in attributes if key.strip().lower() in _TELLING)]
+    told = next((word for word in said if find_meaning(word, codes)), name)
     return marked_face(told, find_meaning(told, codes), box)
 
 

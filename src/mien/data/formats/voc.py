@@ -118,8 +118,10 @@ def _faces(
 
 def _face(found: Xml.Element, codes: Mapping[str, str]) -> MarkedFace:
     name = (found.findtext("name") or "").strip()
-    said = [name, *(each.findtext("value", "") for each in found.iter("attribute"))]
-    return said_face(said, codes, _box(found))
+    told = (
+        (each.findtext("name", ""), each.findtext("value", "")) for each in found.iter("attribute")
+    )
+    return said_face(name, told, codes, _box(found))
 
 
 def _box(found: Xml.Element) -> Box | None:
