@@ -795,7 +795,9 @@ def test_yolo_with_labels_beside_the_images(tmp_path: Path, names: str) -> None:
         _image(root / f"obj_train_data/{i}.png", i, side=40)
         _text(root / f"obj_train_data/{i}.txt", f"{i % 2} 0.5 0.5 0.5 0.25")
     _text(root / names, "angry", "happy")
-    _text(root / "train.txt", "data/obj_train_data/0.png", "data/obj_train_data/1.png")
+    _image(root / "obj_Test_data/4.png", 4, side=40)
+    _text(root / "obj_Test_data/4.txt", "1 0.5 0.5 0.5 0.25")
+    _text(root / "train.txt", *(f"data/obj_train_data/{i}.png" for i in (0, 1, 4)))
     _text(root / "valid.txt", "data/obj_train_data/2.png")
     assert recognise(root)[0] == "yolo"
     rows = _imported("yolo", root)
@@ -803,6 +805,10 @@ def test_yolo_with_labels_beside_the_images(tmp_path: Path, names: str) -> None:
         *("anger", "happiness", "anger", "happiness"),
     ]
     assert rows["obj_train_data/2.png"]["box"] == [10, 15, 20, 10]
+    assert [rows[f"obj_train_data/{i}.png"]["split"] for i in range(3)] == [
+        *("train", "train", "valid"),
+    ]
+    assert rows["obj_Test_data/4.png"]["split"] == "test"
 
 
 def test_yolo_polygons_and_confidences_have_boxes(tmp_path: Path) -> None:

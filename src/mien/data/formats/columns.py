@@ -82,6 +82,7 @@ _PREFIXES = ("", "box_", "bbox_", "bb_", "face_", "rect_", "region_")
 _CORNERS = (
     *(("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max")),
     *(("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"), ("left", "top", "right", "bottom")),
+    ("topx", "topy", "bottomx", "bottomy"),
 )
 _EDGES = (("x", "y"), ("left", "top"), ("xmin", "ymin"), ("x_min", "y_min"))
 _MIDDLES = (("x_center", "y_center"), ("center_x", "center_y"), ("cx", "cy"))

@@ -217,8 +217,8 @@ def _may_follow(before: str, file: str, length: int) -> bool:
 def listed_splits(tree: FileTree) -> dict[str, Split]:
     """Return the split of each image that lists give: ``ImageSets/Main/train.txt``, ``val.txt``.
 
-    A line of them is a path, or the end of one, with or without its suffix. What is in two lists is
-    in the one that is held out.
+    A line of them ends as the path of an image does, with or without its suffix. What is in two
+    lists is in the one that is held out.
     """
     finder, stems = Finder(tree.images), Finder([_bare(path) for path in tree.images])
     of_stem = {_bare(path): path for path in tree.images}
@@ -230,12 +230,20 @@ def listed_splits(tree: FileTree) -> dict[str, Split]:
     ]
     for split, path in sorted(lists, key=lambda each: SPLITS.index(each[0])):
         for _, words in lines(tree, path):
-            name = inside(" ".join(words).strip("\"'"))
-            found = finder.ending(name or "") or [
-                of_stem[stem] for stem in stems.ending(_bare(name or ""))
-            ]
-            splits |= dict.fromkeys(found, split) if len(found) == 1 else {}
+            name = inside(" ".join(words).strip("\"'")) or ""
+            for end in _ends(name):
+                found = finder.ending(end)
+                found = found or [of_stem[stem] for stem in stems.ending(_bare(end))]
+                if found:
+                    splits |= dict.fromkeys(found, split) if len(found) == 1 else {}
+                    break
     return splits
+
+
+def _ends(path: str) -> Iterator[str]:
+    """Give a path, and its ends without outer folders, which a list may have others of."""
+    parts = path.split("/")
+    return ("/".join(parts[start:]) for start in range(max(1, len(parts) - 1)))
 
 
 def _bare(path: str) -> str:

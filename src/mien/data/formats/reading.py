@@ -182,7 +182,8 @@ def shown(cell: str) -> str:
 
 def split_named(name: str) -> Split | None:
     """Return the split that a name means (``val_set``, ``Test Set``), in any case, or None."""
-    return _SPLIT_NAMES.get(re.sub(r"[\s_-]+", "_", name.strip().lower()))
+    name = re.sub(r"[\s_-]+", "_", name.strip().lower())
+    return _SPLIT_NAMES.get(re.sub(r"^obj_(\w+)_data$", r"\1", name))  # as CVAT calls folders
 
 
 def split_in_name(name: str) -> Split | None:
