@@ -24,7 +24,7 @@ from mien.video.live import KEYS, Live
 from mien.video.overlay import Overlay
 from mien.video.window import Window, _try_screen
 
-BOX = Box(40, 60, 100, 100)
+BOX = Box(40, 40, 100, 100)
 
 
 class Seer(FixedReader):

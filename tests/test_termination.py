@@ -5,11 +5,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from mien.termination import interrupts_held, on_termination
+from mien import termination
+from mien.cli.terminal import show_progress
+from mien.termination import interrupts_held, on_termination, terminations_interrupt
 
 
 @pytest.mark.slow
@@ -114,3 +117,21 @@ def test_what_fails_after_an_interrupt_is_an_interrupt() -> None:
         raise RuntimeError("a peer is gone")
     with pytest.raises(RuntimeError, match="for another reason"), interrupts_held():
         raise RuntimeError("for another reason")
+
+
+def test_an_interrupt_that_a_library_drops_is_raised_again() -> None:
+    """As pybind11's do, which clear what is raised where they call Python back."""
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    done = []
+    try:
+        terminations_interrupt()
+        with show_progress() as show, pytest.raises(KeyboardInterrupt):
+            for number in show(range(9), total=9, doing="drawing"):
+                with suppress(KeyboardInterrupt):
+                    done.append(number)
+                    signal.raise_signal(signal.SIGTERM)
+    finally:
+        termination._asked.clear()
+        for name, handler in before.items():
+            signal.signal(name, handler)
+    assert done == [0]

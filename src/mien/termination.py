@@ -5,22 +5,39 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-__all__ = ["interrupts_held", "on_termination", "terminations_interrupt"]
+__all__ = ["heed_lost", "interrupts_held", "on_termination", "terminations_interrupt"]
 
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def terminations_interrupt() -> None:
-    """Let SIGTERM and SIGHUP raise a KeyboardInterrupt from now on, as Ctrl-C does.
+    """Let SIGTERM and SIGHUP raise a KeyboardInterrupt, as Ctrl-C does; see `heed_lost`.
 
     What handles or ignores them already goes on doing so; in the main thread only.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     for number in filter(None, (getattr(signal, name, None) for name in _NAMES)):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:
+            signal.signal(number, _interrupt)
+
+
+_asked = threading.Event()
+
+
+def _interrupt(*of_signal: object) -> None:
+    _asked.set()
+    raise KeyboardInterrupt
+
+
+def heed_lost() -> None:
+    """Raise a KeyboardInterrupt again that an extension module dropped on its way.
+
+    Those that call Python back clear what is raised there; then a command would go on.
+    """
+    if _asked.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -32,7 +49,7 @@ def on_termination(end: Callable[[], None], *, names: Collection[str] = _NAMES) 
     numbers = [getattr(signal, name, None) for name in names]
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in numbers if main and number}
-    usual = (signal.SIG_DFL, signal.default_int_handler)
+    usual = (signal.SIG_DFL, signal.default_int_handler, _interrupt)
     caught = {number: handler for number, handler in before.items() if handler in usual}
     for number in caught:
         signal.signal(number, lambda *of_signal: end())

@@ -23,6 +23,7 @@ from rich.text import Text
 from mien.atomic import write_text
 from mien.errors import UsageError
 from mien.records import printable, show_path
+from mien.termination import heed_lost
 
 if TYPE_CHECKING:
     from mien.progress import Progress
@@ -140,6 +141,7 @@ def show_progress() -> Iterator["Progress"]:
         def show(items: Iterable[T], *, total: int, doing: str) -> Iterator[T]:
             task = bars.add_task(doing, total=total)
             for item in items:
+                heed_lost()
                 yield item
                 bars.advance(task)
             bars.remove_task(task)
@@ -151,6 +153,7 @@ def _tell_progress(items: Iterable[T], *, total: int, doing: str) -> Iterator[T]
     """Say in a line now and then how far something is: a log shows that it goes on."""
     due = time.monotonic() + _TOLD_EVERY_S
     for done, item in enumerate(items, 1):
+        heed_lost()
         yield item
         if time.monotonic() >= due:
             of = f" of {total:,}" if total else ""
