@@ -710,11 +710,11 @@ def test_opinions_of_several_annotators_are_votes(tmp_path: Path) -> None:
     assert [row["path"] for row in rows] == ["0.png", "1.png", "2.png", "3.png"]
     assert [row["label"] for row in rows] == ["anger", None, "fear", None]
     votes = dict(zip(EMOTIONS, rows[0]["votes"], strict=True))
-    assert votes["anger"] == pytest.approx(2 / 3)
-    assert votes["fear"] == pytest.approx(1 / 3)
-    assert rows[1]["excluded"] == rows[3]["excluded"] == "no emotion has the most votes"
+    assert [votes[name] for name in ("anger", "sadness", "fear")] == [0.5, 0.25, 0.25]
+    assert rows[1]["excluded"] == "no emotion has the most votes"
+    assert rows[3]["excluded"] == "label 'no idea' names no emotion"
     (note,) = (n for n in Dataset.open(tmp_path / "d").info["notes"] if "rater" in n)
-    assert note.startswith("What several say of a face, by column 'rater', are its votes: 6 of 4")
+    assert note.startswith("What several say of a face, by column 'rater', are its votes: 8 of 3")
 
 
 def test_opinions_of_two_faces_of_one_image_stay_apart(tmp_path: Path) -> None:
@@ -792,23 +792,46 @@ def test_yolo_with_labels_beside_the_images(tmp_path: Path, names: str) -> None:
     """As LabelImg writes them, and CVAT with lists of what is in which split."""
     root = tmp_path / "s"
     for i in range(4):
-        _image(root / f"obj_train_data/{i}.png", i, side=40)
-        _text(root / f"obj_train_data/{i}.txt", f"{i % 2} 0.5 0.5 0.5 0.25")
-    _text(root / names, "angry", "happy")
+        _image(root / f"pics/{i}.png", i, side=40)
+        _text(root / f"pics/{i}.txt", f"{i % 2} 0.5 0.5 0.5 0.25")
     _image(root / "obj_Test_data/4.png", 4, side=40)
     _text(root / "obj_Test_data/4.txt", "1 0.5 0.5 0.5 0.25")
-    _text(root / "train.txt", *(f"data/obj_train_data/{i}.png" for i in (0, 1, 4)))
-    _text(root / "valid.txt", "data/obj_train_data/2.png")
+    _text(root / names, "angry", "happy")
+    _text(root / "train.txt", "data/pics/0.png", "/home/me/pics/1.png", "data/pics/4.png")
+    _text(root / "valid.txt", "data/pics/2.png", "pics/3 1")
     assert recognise(root)[0] == "yolo"
     rows = _imported("yolo", root)
-    assert [rows[f"obj_train_data/{i}.png"]["label"] for i in range(4)] == [
-        *("anger", "happiness", "anger", "happiness"),
-    ]
-    assert rows["obj_train_data/2.png"]["box"] == [10, 15, 20, 10]
-    assert [rows[f"obj_train_data/{i}.png"]["split"] for i in range(3)] == [
-        *("train", "train", "valid"),
-    ]
+    assert [rows[f"pics/{i}.png"]["label"] for i in range(4)] == ["anger", "happiness"] * 2
+    assert rows["pics/2.png"]["box"] == [10, 15, 20, 10]
+    splits = [rows[f"pics/{i}.png"]["split"] for i in range(4)]
+    assert splits == ["train", "train", "valid", "valid"]
     assert rows["obj_Test_data/4.png"]["split"] == "test"
+
+
+def test_yolo_folders_go_before_lists_and_descriptions(tmp_path: Path) -> None:
+    for i, folder in enumerate(("train", "valid", "test")):
+        _image(tmp_path / f"s/{folder}/images/{i}.png", i)
+        _text(tmp_path / f"s/{folder}/labels/{i}.txt", "0 0.5 0.5 0.5 0.5")
+    _text(tmp_path / "s/train.txt", "0.png", "1.png", "2.png")
+    _text(
+        tmp_path / "s/data.yaml",
+        "train: ../train/images", "val: ../test/images", "names: [happy, sad]",
+        "root: {{ROOT}}", 'path: "C:\\data\\my"',
+    )  # fmt: skip
+    rows = _imported("yolo", tmp_path / "s")
+    assert {path.partition("/")[0]: row["split"] for path, row in rows.items()} == {
+        split: split for split in SPLITS
+    }
+
+
+def test_yolo_landmarks_are_no_polygon_and_captions_no_labels(tmp_path: Path) -> None:
+    marks = "0.4 0.45 0.6 0.45 0.5 0.5 0.45 0.55 0.55 0.55"
+    _image(tmp_path / "s/train/images/0.png", 0, side=40)
+    _text(tmp_path / "s/train/images/0.txt", "a woman smiles")
+    _text(tmp_path / "s/train/labels/0.txt", f"0 0.5 0.5 0.5 0.25 {marks}")
+    _text(tmp_path / "s/data.yaml", "names: [happy, sad]")
+    (row,) = _imported("yolo", tmp_path / "s").values()
+    assert (row["label"], row["box"]) == ("happiness", [10, 15, 20, 10])
 
 
 def test_yolo_polygons_and_confidences_have_boxes(tmp_path: Path) -> None:
@@ -965,13 +988,117 @@ def test_parquet_boxes(tmp_path: Path, columns: tuple[str, ...], unit: int) -> N
     if len(columns) > 1:
         held: dict[str, list[Any]] = {c: [edge, 0] for c, edge in zip(columns, edges, strict=True)}
     else:
-        held = {"bbox": [[*edges[:2], 16 / unit, 8 / unit], []]}
+        held = {"bbox": [[*edges[:2], 16 / unit, 8 / unit], [1.0]]}
     table = pa.table({"image": [file.getvalue()] * 2, "label": ["happy", "sad"], **held})
     (tmp_path / "s").mkdir()
     pq.write_table(table, tmp_path / "s/train.parquet")
     good, bad = _imported("parquet", tmp_path / "s").values()
     assert good["box"] == [8, 8, 16, 8]
     assert bad["excluded"] == "its face box is no box"
+
+
+def test_landmarks_and_sizes_beside_a_box_are_none(tmp_path: Path) -> None:
+    for number, (columns, cells, box) in enumerate(
+        (
+            ("box,x1,y1,x2,y2", "2 3 20 28,5,6,9,9", [2, 3, 20, 28]),
+            ("x,y,w,h,x1,y1,x2,y2,x3,y3", "2,3,20,28,5,6,9,9,7,7", [2, 3, 20, 28]),
+            ("x1,y1,x2,y2,x3,y3", "5,6,9,9,7,7", None),
+            ("width,height,xmin,ymin,xmax,ymax", "32,32,2,3,22,31", [2, 3, 20, 28]),
+        )
+    ):
+        root = tmp_path / f"{number}/s"
+        rows = _table_of(root, "t.csv", f"path,label,{columns}", f"0.png,happy,{cells}")
+        assert rows[0]["box"] == box
+
+
+def test_all_images_in_one_folder_of_a_split_are_found(tmp_path: Path) -> None:
+    """As Kaggle's competitions have them: train.csv and valid.csv of what lies in train/."""
+    root = tmp_path / "s"
+    for i in range(4):
+        _image(root / f"train/{i}:{i}.png", i)
+    for name, at in (("train", (0, 1)), ("valid", (2, 3))):
+        _text(root / f"{name}.csv", "filename,label", *(f"{i}:{i}.png,happy" for i in at))
+    rows = _imported("csv", root)
+    assert {path: row["split"] for path, row in rows.items()} == {
+        **dict.fromkeys(("train/0:0.png", "train/1:1.png"), "train"),
+        **dict.fromkeys(("train/2:2.png", "train/3:3.png"), "valid"),
+    }
+
+
+def test_a_missing_image_of_a_folder_is_not_another_folders(tmp_path: Path) -> None:
+    _image(tmp_path / "s/day1/img/1.png", 1)
+    _image(tmp_path / "s/backup/day1/img/0.png", 2)
+    _text(tmp_path / "s/t.csv", "path,label", "day1/img/0.png,happy", "day1/img/1.png,sad")
+    rows = _imported("csv", tmp_path / "s")
+    assert rows["day1/img/0.png"]["problem"] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("metadata.csv", ("path,category", "happy/0.png,indoor")),
+        ("metadata.csv", ("path,surprise", "happy/0.png,0.5")),
+        ("faces.json", ('{"images": [], "annotations": [], "categories": ['
+                        '{"id": 1, "name": "normal"}, {"id": 2, "name": "neutral"}]}',)),
+        ("classes.txt", ("angry", "happy")),
+    ],
+)  # fmt: skip
+def test_side_files_do_not_hide_folders_of_emotions(
+    tmp_path: Path, name: str, lines: tuple[str, ...]
+) -> None:
+    for i, emotion in enumerate(("happy", "sad")):
+        _image(tmp_path / f"s/{emotion}/{i}.png", i)
+        _text(tmp_path / f"s/{emotion}/{i}.txt", "a caption of five words or more")
+    _text(tmp_path / "s" / name, *lines)
+    assert recognise(tmp_path / "s")[0] == "folder"
+
+
+def test_coco_of_several_files_learns_from_nothing_that_one_holds_out(tmp_path: Path) -> None:
+    for i in range(3):
+        _image(tmp_path / f"s/pics/{i}.png", i, side=40)
+    mark = {"category_id": 1, "bbox": [1, 2, 30, 20]}
+    for name, of in (("all", (0, 1, 2)), ("instances_train", (0, 1)), ("instances_test", (1, 2))):
+        images = [{"id": i, "file_name": f"pics/{i}.png"} for i in of]
+        marks = [{**mark, "image_id": i} for i in of]
+        _coco_file(tmp_path / f"s/{name}.json", images=images, annotations=marks)
+    rows = _imported("coco", tmp_path / "s")
+    assert [rows[f"pics/{i}.png"]["split"] for i in (1, 2)] == ["test", "test"]
+    assert rows["pics/0.png"]["split"] in {"train", "valid"}
+
+
+def test_voc_takes_no_image_that_is_anothers(tmp_path: Path) -> None:
+    _image(tmp_path / "s/p2/img/0.png", 1, side=40)
+    for part, emotion in (("p1", "happy"), ("p2", "sad")):
+        _text(tmp_path / f"s/{part}/ann/0.xml", _voc_xml(emotion))
+    rows = _imported("voc", tmp_path / "s")
+    assert {path: (row["label"], row["problem"]) for path, row in rows.items()} == {
+        "p1/ann/0.xml": ("happiness", "missing"),
+        "p2/img/0.png": ("sadness", None),
+    }
+
+
+def test_another_edition_of_a_table_is_no_part_of_it(tmp_path: Path) -> None:
+    _image(tmp_path / "s/0.png", 1)
+    for name in ("train", "train_old", "test"):
+        _text(tmp_path / f"s/{name}.csv", "path,label", "0.png,happy")
+    with pytest.raises(DatasetError, match="expected one csv here"):
+        import_dataset("csv", tmp_path / "s", tmp_path / "d")
+
+
+def test_classes_of_schools_are_no_labels(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s", "t.csv", "path,class,happy,sad", "0.png,3B,2,1", "1.png,3B,0,4"
+    )
+    assert [row["label"] for row in rows[:2]] == ["happiness", "sadness"]
+
+
+def test_one_face_that_two_saw_makes_no_votes_of_the_others(tmp_path: Path) -> None:
+    rows = _table_of(
+        tmp_path / "s", "t.csv", "path,rater,label,split",
+        *("0.png,a,happy,Train", "0.png,b,happy,train", "1.png,a,sad,val"),
+    )  # fmt: skip
+    assert [row["votes"] is None for row in rows[:2]] == [False, True]
+    assert (rows[0]["split"], rows[1]["given"]) == ("train", "sad")
 
 
 def test_participants_who_label_are_annotators(tmp_path: Path) -> None:
@@ -1601,7 +1728,7 @@ def test_a_bare_name_that_two_files_bear_stays_missing(tmp_path: Path) -> None:
     _text(tmp_path / "s/t.csv", "path,label", "0.png,happy", "1.png,sad", "b/2.png,sad")
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
-    assert dataset.column("problem") == ["missing", None, None, *["unlisted"] * 2]
+    assert dataset.column("problem") == ["missing", None, "missing", *["unlisted"] * 3]
     assert dataset.column("excluded")[0] == "missing: several images fit its path"
 
 

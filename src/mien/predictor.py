@@ -151,7 +151,8 @@ class Recogniser:
     ) -> Iterator[tuple[Prediction, NDArray[np.uint8] | None]]:
         """Read a video frame by frame; one frame is in memory at a time.
 
-        Faces keep their numbers (`Face.track`) and are steadied over time, see `track.Tracker`.
+        Faces keep their numbers (`Face.track`) and are steadied over time, see
+        `mien.video.track.Tracker`.
 
         Args:
             source: a file, an address, a camera's number, or a video that is open already; it is

@@ -58,7 +58,7 @@ def data_import(
     codes: Annotated[
         str | None,
         typer.Option(
-            help="Of folder, csv, parquet, coco or voc, what numbers and other words mean: "
+            help="Of folder, csv, parquet, yolo, coco or voc, what numbers and other words mean: "
             "fer2013, rafdb, affectnet, or 0=anger,1=happy or wut=anger,froh=happy.",
             metavar="CODES",
         ),

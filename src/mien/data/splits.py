@@ -18,7 +18,7 @@ FLATTEST: Final = 4.0
 Such pictures are alike whoever was in front of the camera: that two are equal joins nobody.
 """
 
-_VERSION: Final = re.compile(r"(?:.*/)?([^/]+)\.rf\.[0-9A-Za-z]{8,}\.\w+(?:#\d+)?")
+_VERSION: Final = re.compile(r"(?:.*/)?((?:[^/]+/)?[^/]+)\.rf\.[0-9A-Za-z]{8,}\.\w+(?:#\d+)?")
 
 Part = TypeVar("Part", bound=Hashable)
 
@@ -91,7 +91,10 @@ def _fill(placed: Mapping[Part, list[tuple[str, list[int]]]], part: Part, wanted
 
 
 def version_of(path: str) -> str | None:
-    """Return what an augmented copy is one of (``a_jpg.rf.HASH.jpg``, as Roboflow names them)."""
+    """Return what an augmented copy is one of (``a_jpg.rf.HASH.jpg``, as Roboflow names them).
+
+    With its folder: other pictures may have that name in others.
+    """
     match = _VERSION.fullmatch(path)
     return match[1] if match else None
 

@@ -33,9 +33,9 @@ from mien.data.formats.reading import (
 from mien.data.formats.tables import are_shares, box_of, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError, first_problem
-from mien.labels import find_meaning
+from mien.labels import find_alias
 from mien.preprocess import InputSpec
-from mien.records import Box, Split
+from mien.records import SPLITS, Box, Split
 
 __all__ = ["COCO"]
 
@@ -176,10 +176,16 @@ def _merged(images: Iterable[Marked]) -> list[Marked]:
             merged.append(image)
             continue
         before = merged[at[path]]
+        # What one file holds out, no other may learn from.
+        split = max(before.split, image.split, key=_held_out)
         marks = dict.fromkeys((*before.faces, *image.faces))
         faces = tuple(face for face in marks if face not in NO_FACE) or NO_FACE
-        merged[at[path]] = before._replace(faces=faces)
+        merged[at[path]] = before._replace(split=split, faces=faces)
     return merged
+
+
+def _held_out(split: Split | None) -> int:
+    return SPLITS.index(split) if split else -1
 
 
 def _notes(tree: FileTree, table: _Table) -> Iterator[str]:
@@ -200,8 +206,8 @@ def _recognise(tree: FileTree) -> str | None:
         names = {one.id: one.name for one in content.categories}
         marks = content.annotations[:_LOOKED_AT]
         named |= {face.given or "" for face in (_face(mark, names, NO_CODES) for mark in marks)}
-    told = sorted(name for name in named if find_meaning(name, NO_CODES))
-    if len(told) < 2:
+    told = sorted(name for name in named if find_alias(name))
+    if len({find_alias(name) for name in told}) < 2:
         return None
     return f"{tables[0].path} has images, annotations, and faces called {', '.join(told)}"
 

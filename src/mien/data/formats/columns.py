@@ -3,8 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import chain, islice, product
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
@@ -72,41 +73,46 @@ _ANNOTATORS = (
     "workerid",
     "labeler",
     "labeller",
-    "user",
-    "user_id",
-    "username",
 )
 _MAYBE_SPLITS = ("set", "partition", "phase", "data_split", "dataset", "fold")
 """Columns that mean splits where each of their cells names one."""
 _PREFIXES = ("", "box_", "bbox_", "bb_", "face_", "rect_", "region_")
-_CORNERS = (
-    *(("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max")),
-    *(("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"), ("left", "top", "right", "bottom")),
-    ("topx", "topy", "bottomx", "bottomy"),
-)
-_EDGES = (("x", "y"), ("left", "top"), ("xmin", "ymin"), ("x_min", "y_min"))
-_MIDDLES = (("x_center", "y_center"), ("center_x", "center_y"), ("cx", "cy"))
-_SIZES = (("width", "height"), ("w", "h"))
 _WHOLE = ("box", "bbox", "face_box", "bounding_box")
 """A column of four numbers: left, top, width and height."""
+_EDGES = (("x", "y"), ("left", "top"))
+_SIZES = (("width", "height"), ("w", "h"))
+_CORNERS = (
+    *(("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max")),
+    *(("left", "top", "right", "bottom"), ("topx", "topy", "bottomx", "bottomy")),
+    *(("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1")),
+)
+_LOWEST = (("xmin", "ymin"), ("x_min", "y_min"))
+_MIDDLES = (("x_center", "y_center"), ("center_x", "center_y"), ("cx", "cy"))
+_POINTS: Mapping[tuple[str, ...], str] = {
+    ("x0", "y0", "x1", "y1"): "x2",
+    ("x1", "y1", "x2", "y2"): "x3",
+}
+"""With a further point, these are landmarks."""
 _LIKE_BOXES = re.compile(
     r"(.*_)?(b?box|bndbox|[xy]_?m(in|ax)|[xy][012]|left|right|top|bottom|cx|cy)(_.*)?"
 )
 
 
 def _forms() -> Iterator[tuple[BoxForm, tuple[str, ...]]]:
-    """Give what columns of a box may be called, those that say most first."""
-    for prefix, names in product(_PREFIXES, _CORNERS):
-        yield "corners", tuple(prefix + name for name in names)
-    forms: tuple[tuple[BoxForm, tuple[tuple[str, str], ...]], ...] = (
-        ("middle", _MIDDLES),
-        ("edges", _EDGES),
-    )
-    for form, starts in forms:
-        for prefix, start, size in product(_PREFIXES, starts, _SIZES):
-            yield form, tuple(prefix + name for name in (*start, *size))
+    """Give what columns of a box may be called, those that can mean nothing else first."""
     for name in _WHOLE:
         yield "edges", (name,)
+    sized: tuple[tuple[BoxForm, tuple[tuple[str, str], ...]], ...] = (
+        ("edges", _EDGES),
+        ("middle", _MIDDLES),
+        ("edges", _LOWEST),
+    )
+    for number, (form, starts) in enumerate(sized):
+        for prefix, start, size in product(_PREFIXES, starts, _SIZES):
+            yield form, tuple(prefix + name for name in (*start, *size))
+        if number == 0:  # A table that has corners may have the image's width and height besides.
+            for prefix, names in product(_PREFIXES, _CORNERS):
+                yield "corners", tuple(prefix + name for name in names)
 
 
 def find_box(names: Mapping[str, str]) -> tuple[tuple[str, ...], BoxForm]:
@@ -116,7 +122,7 @@ def find_box(names: Mapping[str, str]) -> tuple[tuple[str, ...], BoxForm]:
         names: of all columns, as they are written, by their `plain` names.
     """
     for form, known in _forms():
-        if names.keys() >= set(known):
+        if names.keys() >= set(known) and _POINTS.get(known, "") not in names:
             return tuple(names[name] for name in known), form
     return (), "edges"
 
@@ -126,6 +132,8 @@ def like_boxes(names: Iterable[str]) -> list[str]:
     return [name for name in names if _LIKE_BOXES.fullmatch(plain(name))]
 
 
+_LOOKED_AT: Final = 200
+"""So many rows tell what a column holds."""
 MOST_WORDS: Final = 50
 """More different words than these are names or remarks, and make no groups."""
 _LONGEST_WORD: Final = 60
@@ -218,8 +226,16 @@ def csvs(tree: FileTree) -> list[str]:
     """Return the only csv, at the top where one lies there, or those of splits; else nothing."""
     tables = every_csv(tree)
     tables = [path for path in tables if "/" not in path] or tables
-    splits = {split_of_table(path) for path in tables}
-    return tables if len(tables) == 1 or None not in splits else []
+    splits = [split_of_table(path) for path in tables]
+    if len(tables) == 1:
+        return tables
+    # train_old.csv beside train.csv is another edition of it.
+    surely = all(
+        split_named(PurePosixPath(path).stem) or split_of_folder(path)
+        for path, split in zip(tables, splits, strict=True)
+        if splits.count(split) > 1
+    )
+    return tables if surely and None not in splits else []
 
 
 def split_of_table(path: str) -> Split | None:
@@ -242,10 +258,13 @@ def columns_of(table: Tables) -> Columns:
     def first(*names: str) -> str:
         return next((own[name] for name in names if name in own), "")
 
-    path, label = first(*_PATHS), first(*_LABELS, *_MAYBE_LABELS)
+    path, label = first(*_PATHS), first(*_LABELS)
     if len(labels := [own[name] for name in _LABELS if name in own]) > 1:
         # Ids without names may lie beside names, and what is no emotion beside ids.
         label = next((name for name in labels if _names_emotions(table, name)), label)
+    elif not labels:
+        maybe_labels = (own[name] for name in _MAYBE_LABELS if name in own)
+        label = next((name for name in maybe_labels if _may_be_label(table, name)), "")
     maybe = (own[name] for name in _MAYBE_SPLITS if name in own)
     split = first(*SPLIT_COLUMNS) or next(
         (name for name in maybe if _names_splits(table, name)), ""
@@ -282,6 +301,12 @@ def plain(column: str) -> str:
 
 def _names_emotions(table: Tables, column: str) -> bool:
     return any(find_alias(cell) for _, (cell,) in table.rows(column))
+
+
+def _may_be_label(table: Tables, column: str) -> bool:
+    """Whether a column holds emotions, or numbers that codes may explain."""
+    cells = [cell for _, (cell,) in table.rows(column) if cell]
+    return any(map(find_alias, cells)) or (bool(cells) and all(map(is_number, cells)))
 
 
 def _names_splits(table: Tables, column: str) -> bool:
@@ -370,10 +395,15 @@ def _of_emotions(table: Tables, numeric: Sequence[str], label: str) -> tuple[str
 
 
 def likely(tree: FileTree, path: str) -> tuple[str, str]:
-    """Return, by a table's first line, its columns of paths and of labels or emotions."""
+    """Return, by a table's first lines, its columns of paths and of labels or emotions, or ""."""
     names = {plain(name): name for name in header(tree, path)}
-    named, label = (
-        next((names[name] for name in known if name in names), "")
-        for known in (_PATHS, (*_LABELS, *_MAYBE_LABELS))
-    )
-    return named, label or ", ".join(name for name in names.values() if find_alias(name))
+    named, label = (next((names[n] for n in of if n in names), "") for of in (_PATHS, _LABELS))
+    if label or not named:
+        return named, label
+    with suppress(DatasetError):
+        for name in (names[n] for n in _MAYBE_LABELS if n in names):
+            rows = islice(Table(tree, path, ()).rows(name), _LOOKED_AT)
+            if any(find_alias(cell) for _, (cell,) in rows):
+                return named, name
+    emotions = [name for name in names.values() if find_alias(name)]
+    return named, ", ".join(emotions) if len(emotions) > 1 else ""

@@ -23,7 +23,7 @@ from mien.data.formats.columns import (
     plain,
     split_of_table,
 )
-from mien.data.formats.finding import Images, Place, folder_of, unlisted
+from mien.data.formats.finding import Images, Place, elsewhere, folder_of, unlisted
 from mien.data.formats.reading import (
     NO_CODES,
     SPLIT_COLUMNS,
@@ -58,9 +58,10 @@ _FaceKey = tuple[str, ...]
 
 @dataclass
 class _Said:
-    """What the rows of one face say: each annotator's emotion, and the splits."""
+    """What the rows of one face say: an emotion each, and the splits."""
 
-    emotions: dict[str, str] = field(default_factory=dict)
+    emotions: list[str] = field(default_factory=list)
+    rows: int = 0
     splits: set[str] = field(default_factory=set)
 
 
@@ -85,8 +86,11 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         shares = _boxes_are_shares(table, columns)
         opinions = _opinions(table, places, columns, codes)
         if opinions:
-            words = tuple(name for name in columns.words if name != columns.annotator)
-            columns = replace(columns, words=words)
+            words, values = (
+                tuple(name for name in names if name != columns.annotator)
+                for names in (columns.words, columns.values)
+            )
+            columns = replace(columns, words=words, values=values)
         notes = tuple(
             _notes(columns, places, frozenset(tree.images), opinions=opinions, shares=shares)
         )
@@ -94,7 +98,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         others = [] if given else [path for path in tree.images if path not in named]
         samples = _items(tree, table, places, columns, codes, opinions)
         return Reading(
-            (len(opinions) or table.count) + len(others),
+            table.count - sum(said.rows - 1 for said in opinions.values()) + len(others),
             chain(samples, unlisted(tree, others)),
             tree,
             values=columns.values,
@@ -106,11 +110,23 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
 
 
 def _places(images: Images, table: Tables, columns: Columns) -> list[Place]:
-    """Return which file each row names."""
-    return [
-        images.at(cell, folder_of(part.path), split_named(said) or split_of_table(part.path))
+    """Return which file each row names; what rows of several splits name is that of its folder."""
+    found = [
+        (split, images.at(cell, folder_of(part.path), split))
         for part, _ in table.parts
         for _, (cell, said) in part.rows(columns.path, columns.split)
+        for split in [split_named(said) or split_of_table(part.path)]
+    ]
+    splits: dict[str, set[Split | None]] = defaultdict(set)
+    for split, place in found:
+        splits[place.path].add(split)
+    return [
+        elsewhere(place)
+        if place.located == "name"
+        and len(splits[place.path]) > 1
+        and split_of_folder(place.path) not in {split, None}
+        else place
+        for split, place in found
     ]
 
 
@@ -121,8 +137,9 @@ def _boxes_are_shares(table: Tables, columns: Columns) -> bool:
 
 
 def _with_raters(columns: Columns, table: Tables, places: Sequence[Place]) -> Columns:
-    """Return columns whose people are those who label, where most faces have several of them."""
-    if columns.annotator or not columns.subject:
+    """Return columns whose participants are those who label, where most faces have several."""
+    participants = plain(columns.subject) in {"participant", "participant_id"}
+    if columns.annotator or any(columns.votes) or not participants:
         return columns
     people: dict[_FaceKey, set[str]] = defaultdict(set)
     rows = table.rows(columns.subject, *columns.box)
@@ -137,18 +154,20 @@ def _with_raters(columns: Columns, table: Tables, places: Sequence[Place]) -> Co
 def _opinions(
     table: Tables, places: Sequence[Place], columns: Columns, codes: Mapping[str, str]
 ) -> _Opinions:
-    """Return what emotion each annotator saw in each face; nothing unless several saw one."""
+    """Return what annotators saw in the faces that several rows name; nothing without any."""
     if not columns.annotator or any(columns.votes):
         return {}
     seen: dict[_FaceKey, _Said] = defaultdict(_Said)
-    rows = table.rows(columns.annotator, columns.label, columns.split, *columns.box)
-    for row, (place, (_, cells)) in enumerate(zip(places, rows, strict=True)):
-        annotator, given, split, *box = cells
+    rows = table.rows(columns.label, columns.split, *columns.box)
+    for place, (_, (given, split, *box)) in zip(places, rows, strict=True):
+        if not place.located:
+            continue
         said = seen[place.path, *box]
-        said.splits |= {split} - {""}
+        said.rows += 1
+        said.splits |= {split_named(split) or split} - {""}
         if emotion := find_meaning(given, codes):
-            said.emotions[annotator or f"row {row}"] = emotion  # Nobody's name is everybody's.
-    return seen if any(len(said.emotions) > 1 for said in seen.values()) else {}
+            said.emotions.append(emotion)
+    return {face: said for face, said in seen.items() if said.rows > 1}
 
 
 def _notes(
@@ -191,7 +210,7 @@ def _notes(
             "from the folder of the table."
         )
     if opinions:
-        count = sum(len(said.emotions) for said in opinions.values())
+        count = sum(said.rows for said in opinions.values())
         yield (
             f"What several say of a face, by column {shown(columns.annotator)}, are its votes: "
             f"{count:,} of {len(opinions):,} faces. "
@@ -220,16 +239,19 @@ def _items(
     rows = (
         (own_split, cells) for table, own_split in tables.parts for _, cells in table.rows(*wanted)
     )
-    open_faces = dict(opinions)
+    told = set[_FaceKey]()
     for place, (own_split, cells) in zip(places, rows, strict=True):
-        said = open_faces.pop((place.path, *cells[boxes:values]), None)
-        if opinions and said is None:
-            continue  # The first row of a face stands for all of them.
+        face = (place.path, *cells[boxes:values])
+        said = opinions.get(face)
+        if face in told:
+            continue  # The first row of a face that several name stands for all of them.
+        if said is not None:
+            told.add(face)
         _, given, split, subject, weighs = cells[: len(one)]
         around, folder_label = _said_around(tree, place.path)
         votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
         if said is not None:
-            named = Counter(said.emotions.values())
+            named = Counter(said.emotions)
             votes = _shares([named[emotion] for emotion in EMOTIONS])
             split = " and ".join(sorted(said.splits))
         if columns.label and said is None:

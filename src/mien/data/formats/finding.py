@@ -23,6 +23,7 @@ from mien.data.formats.reading import (
 )
 from mien.data.formats.tables import lines
 from mien.data.source import FileTree
+from mien.images import IMAGE_SUFFIXES
 from mien.labels import find_alias
 from mien.records import SPLITS, Sample, Split
 
@@ -31,6 +32,7 @@ __all__ = [
     "Finder",
     "Images",
     "Place",
+    "elsewhere",
     "folded",
     "folder_of",
     "inside",
@@ -53,7 +55,7 @@ def inside(named: str, folder: str = "") -> str | None:
     """
     path = named.strip().replace("\\", "/")
     # From the root of some machine, or an address.
-    if not path or path.startswith("/") or re.match(r"[A-Za-z][\w+.-]*:", path):
+    if not path or path.startswith("/") or re.match(r"[A-Za-z]:|[A-Za-z][\w+.-]+://", path):
         return None
     path = posixpath.normpath(folder + path)
     return None if path in {".", ".."} or path.startswith("../") else path
@@ -122,6 +124,13 @@ class Images:
     def __init__(self, tree: FileTree) -> None:
         self._tree = tree
         self._finder = Finder(tree.images)
+        folders = {folder_of(path): path for path in tree.images}
+        self._splits = {split_of(tree, path) for path in folders.values()}
+        self._folders = {
+            "/".join(parts[:depth])
+            for parts in (folder.split("/") for folder in folders)
+            for depth in range(1, len(parts))
+        }
         self._load = image_loader(tree)
 
     def below(self, *names: str) -> Place:
@@ -156,12 +165,18 @@ class Images:
             return self._by_end(name, split)
         if found := self._finder.at(named):
             return self._place(named, found)
-        return self._place(named, self._ending(inside(name) or name, split), located="name")
+        path = inside(name) or name
+        first, below, _ = path.partition("/")
+        if below and inside(first, folder) in self._folders:
+            return self._place(named, [])  # Its folder is there: the image is missing from it.
+        return self._place(named, self._ending(path, split), located="name")
 
     def _ending(self, name: str, split: Split | None) -> list[str]:
-        """Return the images whose path ends in a name, in no folder of another split."""
+        """Return the images whose path ends in a name; of a split with folders, in no other's."""
         found = self._finder.ending(name)
-        return [path for path in found if not split or split_of(self._tree, path) in {split, None}]
+        if split is None or split not in self._splits:
+            return found
+        return [path for path in found if split_of(self._tree, path) in {split, None}]
 
     def _by_end(self, name: str, split: Split | None) -> Place:
         path = name.strip().replace("\\", "/")
@@ -198,6 +213,11 @@ class Images:
         return Place(name, None, missing(OUTSIDE))
 
 
+def elsewhere(place: Place) -> Place:
+    """Return a place that is no image of a row, as it lies in a folder of another split."""
+    return place._replace(located=None, load=missing(_ELSEWHERE))
+
+
 def _may_follow(before: str, file: str, length: int) -> bool:
     """Whether the folder before the last parts of a file does not contradict another one.
 
@@ -230,7 +250,9 @@ def listed_splits(tree: FileTree) -> dict[str, Split]:
     ]
     for split, path in sorted(lists, key=lambda each: SPLITS.index(each[0])):
         for _, words in lines(tree, path):
-            name = inside(" ".join(words).strip("\"'")) or ""
+            # VOC's lists of a class have a flag behind each name.
+            line = re.sub(r"\s-?1$", "", " ".join(words)).strip("\"'")
+            name = inside(re.sub(r"^([A-Za-z]:)?[\\/]+", "", line)) or ""
             for end in _ends(name):
                 found = finder.ending(end)
                 found = found or [of_stem[stem] for stem in stems.ending(_bare(end))]
@@ -247,8 +269,9 @@ def _ends(path: str) -> Iterator[str]:
 
 
 def _bare(path: str) -> str:
-    """Return a path without the suffix of its file."""
-    return re.sub(r"\.\w+$", "", path)
+    """Return a path without the suffix of an image."""
+    stem, dot, suffix = path.rpartition(".")
+    return stem if f"{dot}{suffix.lower()}" in IMAGE_SUFFIXES else path
 
 
 def unlisted(tree: FileTree, paths: Iterable[str]) -> Iterator[Item]:

@@ -1,6 +1,7 @@
 """Parquet files as Hugging Face lays them out: images as bytes, labels named in the schema."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,9 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         files = [_open(tree, path, codes) for path in paths]
         left_out = sorted({name for file in files for name in file.left_out})
         notes = (f"Columns left out: {', '.join(left_out)}.",) if left_out else ()
+        boxes = {name: None for file in files for name in file.box}
+        if boxes:
+            notes = (*notes, f"Faces by the boxes in {', '.join(boxes)}.")
         rows = sum(file.rows for file in files)
         shares = are_shares(edges for file in files for edges in _edges(tree, file))
         return Reading(rows, _items(tree, files, codes), tree, notes=notes, relative_boxes=shares)
@@ -100,6 +104,7 @@ def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
         (n for n in schema.names if n.lower() in SUBJECT_COLUMNS and _may_name(schema, n)), None
     )
     box, form = find_box({plain(name): name for name in schema.names})
+    box = box if _may_be_box(schema, box) else ()
     used = {image, label, splits, subjects, *box}
     left_out = [name for name in schema.names if name not in used]
     split = _split(tree, path)
@@ -171,8 +176,9 @@ def _items(tree: FileTree, files: Sequence[_File], codes: Mapping[str, str]) -> 
     for file in files:
         for row, (image, given, split, subject, *cells) in enumerate(_rows(tree, file)):
             label, excluded = _emotion(given, file.names, codes)
-            box = box_by(file.form, _numbers(cells))
-            if label and file.box and box is None:
+            edges = _numbers(cells)
+            box = box_by(file.form, edges)
+            if label and edges != [] and box is None:
                 excluded = "its face box is no box"
             if split and not split_named(split):
                 # Left open, it might land in the wrong one.
@@ -191,9 +197,27 @@ def _items(tree: FileTree, files: Sequence[_File], codes: Mapping[str, str]) -> 
 
 
 def _numbers(cells: Sequence[Any]) -> list[float] | None:
-    """Return the four numbers of a box, of four columns or of one list."""
-    held = cells[0] if len(cells) == 1 and isinstance(cells[0], list) else cells
-    return numbers(str(value) for value in held)
+    """Return the four numbers of a box, of four columns or of one; nothing where there is none.
+
+    None where they are no numbers.
+    """
+    if len(cells) == 1 and isinstance(cells[0], str):
+        cells = re.split(r"[\s,;]+", bare) if (bare := cells[0].strip("[]() ")) else ()
+    elif len(cells) == 1:
+        cells = cells[0] or ()
+    if all(value is None or str(value) == "nan" for value in cells):
+        return []
+    return numbers(str(value) for value in cells)
+
+
+def _may_be_box(schema: pa.Schema, columns: Sequence[str]) -> bool:
+    """Whether columns are of numbers, or the only one of lists of them, or of text."""
+    kinds = [schema.field(name).type for name in columns]
+    if len(kinds) == 1 and pa.types.is_list(kinds[0]):
+        kinds = [kinds[0].value_type]
+    elif len(kinds) == 1:
+        return bool(pa.types.is_string(kinds[0]))
+    return all(pa.types.is_floating(kind) or pa.types.is_integer(kind) for kind in kinds)
 
 
 def _edges(tree: FileTree, file: _File) -> Iterator[list[float]]:

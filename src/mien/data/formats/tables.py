@@ -291,7 +291,7 @@ def are_shares(boxes: Iterable[Sequence[float]]) -> bool:
 
     A few slips make no pixels of them.
     """
-    near = [all(-_SHARE < edge < _SHARE for edge in box) for box in boxes]
+    near = [all(-_SHARE < edge < _SHARE for edge in box) for box in boxes if any(box)]
     return bool(near) and sum(near) >= _MOST * len(near)
 
 

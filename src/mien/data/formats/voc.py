@@ -63,32 +63,43 @@ def _marked(tree: FileTree, codes: Mapping[str, str]) -> Iterator[Marked]:
     by_stem: dict[str, list[str]] = defaultdict(list)
     for path in tree.images:
         by_stem[folded(PurePosixPath(path).stem)].append(path)
-    for path in _files(tree):
-        found_in = _faces(tree, path, codes)
-        if found_in is None:
-            continue
-        faces, size = found_in
-        found = _nearest(tree, path, by_stem[folded(PurePosixPath(path).stem)])
+    files = [(path, said) for path in _files(tree) if (said := _faces(tree, path, codes))]
+    near = {path: _nearest(tree, path, by_stem[folded(_stem(path))]) for path, _ in files}
+    closest: dict[str, int] = defaultdict(int)
+    for path, found in near.items():
+        for image in found:
+            closest[image] = max(closest[image], _shared(path, image))
+    for path, (faces, size) in files:
+        # What lies nearer to another file of this name is that one's.
+        found = [image for image in near[path] if _shared(path, image) == closest[image]]
         if len(found) == 1:
             place = Place(found[0], None, load(found[0]))
         else:
             says = "several images are called as it is" if found else "no image is called as it is"
             place = Place(path, None, missing(says))
-        split = splits.get(place.path) or split_of(tree, path) or split_of(tree, place.path)
+        split = split_of(tree, path) or split_of(tree, place.path) or splits.get(place.path)
         yield Marked(place, split, faces, size)
+
+
+def _stem(path: str) -> str:
+    return PurePosixPath(path).stem
+
+
+def _shared(path: str, image: str) -> int:
+    """Return how many folders two files have in common."""
+    return len({*PurePosixPath(path).parent.parts} & {*PurePosixPath(image).parent.parts})
 
 
 def _nearest(tree: FileTree, path: str, images: Sequence[str]) -> Sequence[str]:
     """Return which images of the same name lie nearest, in no other split."""
-    folders, split = {*PurePosixPath(path).parent.parts}, split_of(tree, path)
+    split = split_of(tree, path)
     shared = {
-        image: len(folders & {*PurePosixPath(image).parent.parts})
+        image: _shared(path, image)
         for image in images
         if None in (splits := {split, split_of(tree, image)}) or len(splits) == 1
     }
     nearest = [image for image, count in shared.items() if count == max(shared.values())]
-    stem = PurePosixPath(path).stem
-    return [image for image in nearest if PurePosixPath(image).stem == stem] or nearest
+    return [image for image in nearest if _stem(image) == _stem(path)] or nearest
 
 
 def _files(tree: FileTree) -> list[str]:
@@ -130,12 +141,18 @@ def _box(found: Xml.Element) -> Box | None:
 
 
 def _recognise(tree: FileTree) -> str | None:
-    for path in _files(tree)[:_LOOKED_AT]:
-        faces, _ = _faces(tree, path, NO_CODES) or ((), None)
-        for face in faces:
-            if face.label and face.box:
-                return f"{path} marks a face as {shown(face.given or '')}"
-    return None
+    marks = [
+        (path, face)
+        for path in _files(tree)[:_LOOKED_AT]
+        for face in (_faces(tree, path, NO_CODES) or ((), None))[0]
+        if face.box
+    ]
+    told = [(path, face) for path, face in marks if face.label]
+    # Of strangers' files a few may have such words.
+    if not told or 2 * len(told) < len(marks):
+        return None
+    path, face = told[0]
+    return f"{path} marks a face as {shown(face.given or '')}"
 
 
 VOC = Format(

@@ -6,6 +6,7 @@ circulates.
 
 import codecs
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -47,7 +48,9 @@ _IMAGE = re.compile(r"((?:.*/)?)images/(.+)\.\w+", re.IGNORECASE)
 _LABELS = re.compile(r"((?:.*/)?)labels/(.+)\.txt", re.IGNORECASE)
 _LISTS = frozenset({"classes.txt", "obj.names"})
 _DESCRIPTIONS = frozenset({"data.yaml", "data.yml", "dataset.yaml", "dataset.yml"})
+_LOOKED_AT = 20
 _UP = re.compile(r"^(\.{0,2}/)+")
+_MATTERS = re.compile(r"^(?:names|nc)[ \t]*:.*\n?(?:(?:[ \t-].*)?\n)*(?:[ \t-].*)?", re.MULTILINE)
 _KEYS: Mapping[str, Split] = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
 _OF_DATA = frozenset({"train", "val", "nc"})
 """What the description of a data set has beside its names."""
@@ -109,7 +112,7 @@ def _images(tree: FileTree, names: Names, codes: Mapping[str, str]) -> Iterator[
         faces: Sequence[MarkedFace] = _SEVERAL if found else _UNLISTED
         if len(found) == 1:
             faces = _faces(tree, found[0], names, codes)
-        split = splits.get(path) or split_of(tree, path)
+        split = split_of(tree, path) or splits.get(path)
         yield Marked(Place(path, None, load(path)), split, faces)
     for path in labels:
         if path not in used and (match := _LABELS.fullmatch(path)):
@@ -132,29 +135,30 @@ def _label_files(tree: FileTree) -> tuple[Mapping[str, str], Sequence[str]]:
         match = _IMAGE.fullmatch(path)
         wanted = re.sub(r"\.\w+$", ".txt", path)
         apart = f"{match[1]}labels/{match[2]}.txt" if match else ""
-        named[path] = wanted if wanted in there else apart
+        named[path] = wanted if wanted in there and apart not in there else apart
     return named, labels
 
 
 def _splits(tree: FileTree) -> Mapping[str, Split]:
-    """Return the split of each image that lists give, or the folders that a description names."""
-    splits = listed_splits(tree)
+    """Return the split of each image that lists give, or the folders that a description names.
+
+    Of folders the innermost counts; one that is named for two splits says nothing.
+    """
+    of_folder: dict[str, set[Split]] = defaultdict(set)
     for path in tree.others:
-        if _basename(path) not in _DESCRIPTIONS:
-            continue
-        with suppress(DatasetError):
-            about = _yaml(tree, path)
-            for key, split in _KEYS.items():
-                given = about.get(key) or ()
-                folders = [given] if isinstance(given, str) else given
-                ends = [
-                    f"/{_UP.sub('', folder).rstrip('/')}/"
-                    for folder in folders
-                    if isinstance(folder, str) and folder.strip()
-                ]
-                for image in tree.images:
-                    if any(end in f"/{image}" for end in ends if len(end) > 2):
-                        splits.setdefault(image, split)
+        if _basename(path) in _DESCRIPTIONS:
+            with suppress(DatasetError):
+                about = _yaml(tree, path)
+                for key, split in _KEYS.items():
+                    given = about.get(key) or ()
+                    for folder in [given] if isinstance(given, str) else given:
+                        if isinstance(folder, str) and (end := _UP.sub("", folder).rstrip("/")):
+                            of_folder[f"/{end}/"].add(split)
+    splits = listed_splits(tree)
+    for image in tree.images:
+        inner = max((end for end in of_folder if end in f"/{image}"), key=len, default="")
+        if len(of_folder.get(inner, ())) == 1:
+            splits.setdefault(image, *of_folder[inner])
     return splits
 
 
@@ -184,7 +188,21 @@ def _box(cells: Sequence[str]) -> Box | None:
     values = numbers(cells)
     if not values or min(values) < 0 or max(values) > 1:
         return None
-    return around(values) if len(values) > 5 else box_by("middle", values[:4])
+    box = box_by("middle", values[:4])
+    if len(values) < 8 or len(values) % 2:  # perhaps with how sure it is
+        return box
+    # Points within a box are landmarks of the face in it.
+    polygon, rest = around(values), around(values[4:])
+    return box if box and rest and _within(rest, box) else polygon
+
+
+def _within(inner: Box, outer: Box) -> bool:
+    return (
+        inner.x >= outer.x
+        and inner.y >= outer.y
+        and inner.x + inner.width <= outer.x + outer.width
+        and inner.y + inner.height <= outer.y + outer.height
+    )
 
 
 def _names(tree: FileTree) -> Names:
@@ -251,9 +269,16 @@ def _yaml(tree: FileTree, path: str) -> Mapping[Any, Any]:
     Raises:
         DatasetError: it is no YAML.
     """
+    text = _text(tree, path)
     try:
         # Classes may be called 3, no or null: only text is text.
-        found = next(yaml.load_all(_text(tree, path), yaml.BaseLoader), None)
+        try:
+            found = next(yaml.load_all(text, yaml.BaseLoader), None)
+        except yaml.YAMLError:
+            # Paths of Windows and templates are no YAML: what matters may be, by itself.
+            found = yaml.load("".join(_MATTERS.findall(text)), yaml.BaseLoader) or None
+            if found is None:
+                raise
     except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
@@ -281,7 +306,17 @@ def _is_affectnet(names: Names) -> bool:
 def _laid_out(tree: FileTree) -> bool:
     """Whether there are images and labels as YOLO's, whatever their ids mean."""
     named, labels = _label_files(tree)
-    return any(named.values()) and bool(labels)
+    # Beside images may lie texts of any kind.
+    return any(named.values()) and any(_is_label(tree, path) for path in labels[:_LOOKED_AT])
+
+
+def _is_label(tree: FileTree, path: str) -> bool:
+    try:
+        text = tree.read(path).decode("utf-8-sig", "replace")
+    except ImageError:
+        return False
+    first = next(filter(str.strip, text.splitlines()), "").split()
+    return len(first) > 4 and numbers(first) is not None
 
 
 def _recognise_affectnet(tree: FileTree) -> str | None:
