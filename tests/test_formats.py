@@ -1101,6 +1101,14 @@ def test_one_face_that_two_saw_makes_no_votes_of_the_others(tmp_path: Path) -> N
     assert (rows[0]["split"], rows[1]["given"]) == ("train", "sad")
 
 
+@pytest.mark.parametrize("cell", ["17", "None", '"{""x"": 3}"'])
+def test_a_column_called_box_that_holds_none_is_left_out(tmp_path: Path, cell: str) -> None:
+    rows = _table_of(tmp_path / "s", "t.csv", "path,label,bbox", f"0.png,happy,{cell}")
+    assert (rows[0]["label"], rows[0]["box"], rows[0]["excluded"]) == ("happiness", None, None)
+    notes = " ".join(Dataset.open(tmp_path / "d").info["notes"])
+    assert "Columns that may be of boxes, and are none by the names that are known: bbox" in notes
+
+
 def test_participants_who_label_are_annotators(tmp_path: Path) -> None:
     rows = _table_of(
         tmp_path / "s",

@@ -201,13 +201,14 @@ def _recognise(tree: FileTree) -> str | None:
     for path in tree.others:
         with suppress(DatasetError):
             tables += _tables(tree, [path])
-    named = {one.name for table in tables for one in table.content.categories}
+    named, marked = set[str](), set[str | None]()
     for content in (table.content for table in tables):
         names = {one.id: one.name for one in content.categories}
-        marks = content.annotations[:_LOOKED_AT]
-        named |= {face.given or "" for face in (_face(mark, names, NO_CODES) for mark in marks)}
+        faces = [_face(mark, names, NO_CODES) for mark in content.annotations[:_LOOKED_AT]]
+        named |= {*names.values(), *(face.given or "" for face in faces)}
+        marked |= {face.label for face in faces}
     told = sorted(name for name in named if find_alias(name))
-    if len({find_alias(name) for name in told}) < 2:
+    if len({find_alias(name) for name in told}) < 2 or not any(marked):
         return None
     return f"{tables[0].path} has images, annotations, and faces called {', '.join(told)}"
 

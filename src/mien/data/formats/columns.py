@@ -26,6 +26,7 @@ from mien.records import Split
 
 __all__ = [
     "MOST_WORDS",
+    "NO_NUMBER",
     "TABLE_KINDS",
     "Columns",
     "Tables",
@@ -57,7 +58,7 @@ _PATHS = (
     "img_path",
     "img",
 )
-_NO_NUMBER = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "none"})
+NO_NUMBER = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "none"})
 _LABELS = ("label", "emotion", "expression")
 _MAYBE_LABELS = ("class", "category", "target", "choice")
 """Columns that mean labels where none of those does."""
@@ -329,7 +330,7 @@ def _numeric(table: Tables, columns: Sequence[str]) -> tuple[list[str], list[str
     others: Counter[str] = Counter()
     first: dict[str, str] = {}
     # A column of votes has a number in every row, or it is none.
-    none = {name: {""} if find_alias(name) else _NO_NUMBER for name in columns}
+    none = {name: {""} if find_alias(name) else NO_NUMBER for name in columns}
     for line, cells in table.rows(*columns):
         for name, cell in zip(columns, cells, strict=True):
             if cell.lower() in none[name]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from mien.data.formats.columns import (
     MOST_WORDS,
+    NO_NUMBER,
     Columns,
     Tables,
     columns_of,
@@ -78,7 +79,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
                 f"valid.csv, test.csv), found {found or 'none'}; give the csv itself"
             )
         table = Tables(tree, paths)
-        columns = columns_of(table)
+        columns = _with_readable_box(columns_of(table), table)
         images = Images(tree)
         places = _places(images, table, columns)
         columns = _with_raters(columns, table, places)
@@ -128,6 +129,14 @@ def _places(images: Images, table: Tables, columns: Columns) -> list[Place]:
         else place
         for split, place in found
     ]
+
+
+def _with_readable_box(columns: Columns, table: Tables) -> Columns:
+    """Return columns without those of a box that is none in any row: they hold something else."""
+    boxes = (_parts(cells) for _, cells in table.rows(*columns.box))
+    if any(box_by(columns.form, numbers(cells)) for cells in boxes):
+        return columns
+    return replace(columns, box=(), left_out=(*columns.left_out, *columns.box))
 
 
 def _boxes_are_shares(table: Tables, columns: Columns) -> bool:
@@ -313,8 +322,9 @@ def _no_name(given: str, codes: Mapping[str, str]) -> str:
 def _parts(cells: Sequence[str]) -> list[str]:
     """Return the numbers' cells: four of them, or those in the one cell that holds all."""
     if len(cells) == 1:
-        return re.split(r"[\s,;]+", bare) if (bare := cells[0].strip("[]() ")) else []
-    return list(cells) if any(cells) else []
+        bare = cells[0].strip("[]() ")
+        return [] if bare.lower() in NO_NUMBER else re.split(r"[\s,;]+", bare)
+    return [] if all(cell.lower() in NO_NUMBER for cell in cells) else list(cells)
 
 
 def _votes(cells: Sequence[str]) -> tuple[float, ...] | None:
