@@ -49,7 +49,9 @@ _LABELS = re.compile(r"((?:.*/)?)labels/(.+)\.txt", re.IGNORECASE)
 _LISTS = frozenset({"classes.txt", "obj.names"})
 _DESCRIPTIONS = frozenset({"data.yaml", "data.yml", "dataset.yaml", "dataset.yml"})
 _LOOKED_AT = 20
+"""So many label files tell that they are such."""
 _UP = re.compile(r"^(\.{0,2}/)+")
+# What is looked for, by itself where the rest is no YAML.
 _MATTERS = re.compile(r"^(?:names|nc)[ \t]*:.*\n?(?:(?:[ \t-].*)?\n)*(?:[ \t-].*)?", re.MULTILINE)
 _KEYS: Mapping[str, Split] = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
 _OF_DATA = frozenset({"train", "val", "nc"})
@@ -123,19 +125,19 @@ def _images(tree: FileTree, names: Names, codes: Mapping[str, str]) -> Iterator[
 
 def _label_files(tree: FileTree) -> tuple[Mapping[str, str], Sequence[str]]:
     """Return where the labels of each image should be, and all label files."""
-    beside = {re.sub(r"\.\w+$", ".txt", path): path for path in tree.images}
+    beside = {path: re.sub(r"\.\w+$", ".txt", path) for path in tree.images}
+    near = frozenset(beside.values())
     labels = [
         path
         for path in tree.others
-        if (_LABELS.fullmatch(path) or path in beside) and not _is_list(path)
+        if (_LABELS.fullmatch(path) or path in near) and not _is_list(path)
     ]
     there = frozenset(labels)
     named = {}
-    for path in tree.images:
+    for path, own in beside.items():
         match = _IMAGE.fullmatch(path)
-        wanted = re.sub(r"\.\w+$", ".txt", path)
         apart = f"{match[1]}labels/{match[2]}.txt" if match else ""
-        named[path] = wanted if wanted in there and apart not in there else apart
+        named[path] = own if own in there and apart not in there else apart
     return named, labels
 
 
@@ -147,19 +149,24 @@ def _splits(tree: FileTree) -> Mapping[str, Split]:
     of_folder: dict[str, set[Split]] = defaultdict(set)
     for path in tree.others:
         if _basename(path) in _DESCRIPTIONS:
-            with suppress(DatasetError):
-                about = _yaml(tree, path)
-                for key, split in _KEYS.items():
-                    given = about.get(key) or ()
-                    for folder in [given] if isinstance(given, str) else given:
-                        if isinstance(folder, str) and (end := _UP.sub("", folder).rstrip("/")):
-                            of_folder[f"/{end}/"].add(split)
+            with suppress(DatasetError):  # It is told where names are looked for.
+                for split, folder in _folders(_yaml(tree, path)):
+                    of_folder[folder].add(split)
     splits = listed_splits(tree)
     for image in tree.images:
         inner = max((end for end in of_folder if end in f"/{image}"), key=len, default="")
         if len(of_folder.get(inner, ())) == 1:
             splits.setdefault(image, *of_folder[inner])
     return splits
+
+
+def _folders(about: Mapping[Any, Any]) -> Iterator[tuple[Split, str]]:
+    """Give the folders that a description names for splits, with ``/`` around each."""
+    for key, split in _KEYS.items():
+        given = about.get(key)
+        for folder in given if isinstance(given, list) else [given]:
+            if isinstance(folder, str) and (end := _UP.sub("", folder).rstrip("/")):
+                yield split, f"/{end}/"
 
 
 def _faces(
