@@ -497,9 +497,9 @@ def test_votes_for_what_a_label_is_merged_into_stay(tmp_path: Path) -> None:
 
 
 def test_a_vote_gives_a_label_but_no_box(tmp_path: Path) -> None:
-    whole = ["happy,,0 9 0 0 0 0 0 0"] * 9
+    boxed = ["happy,0 0 9 9,0 9 0 0 0 0 0 0"] * 9
     dataset = _labelled_by_votes(
-        tmp_path, *whole, "happy,1 2 3,0 1 5 0 0 0 0 0", "grin,,0 1 5 0 0 0 0 0"
+        tmp_path, *boxed, "happy,1 2 3,0 1 5 0 0 0 0 0", "grin,,0 1 5 0 0 0 0 0"
     )
     cleaned, _ = _clean(dataset, tmp_path / "out", Rules(label_from="votes"))
     *_, boxless, unnamed = cleaned.manifest.to_pylist()
