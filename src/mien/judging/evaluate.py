@@ -251,10 +251,8 @@ def evaluate(
     rows, left_out = known_rows(dataset, split, labels)
     found = ask_for_rows(model, dataset, rows, progress=progress)
     caveat = caveat_of(model.card, dataset, split)
-    report = report_on(found, model.card, dataset, rows, split, caveat)
-    truth = dataset.labels(rows, labels)
-    groups = {column: groups_by(found, truth, rows, dataset, labels, column) for column in columns}
-    return replace(report, left_out=left_out, groups=groups)
+    report = report_on(found, model.card, dataset, rows, split, caveat, by=columns)
+    return replace(report, left_out=left_out)
 
 
 def report_on(
@@ -264,6 +262,8 @@ def report_on(
     rows: NDArray[np.int64],
     split: str,
     caveat: str,
+    *,
+    by: Sequence[str] = (),
 ) -> Report:
     """Return the figures of answers that were given to some rows of a dataset.
 
@@ -274,6 +274,7 @@ def report_on(
         rows: int (n,), in order of the manifest; at least one, all of emotions that the card knows.
         split: what the rows are called.
         caveat: why the figures may flatter; empty: nothing is known.
+        by: columns of the manifest whose values get their own figures.
     """
     labels = card.labels
     truth = dataset.labels(rows, labels)
@@ -293,6 +294,10 @@ def report_on(
         intervals_by=chosen_by(people),
         answers=_answers(found, truth, rows, dataset, labels),
         mistakes=_mistakes(found, truth, rows, dataset, labels),
+        groups={
+            column: groups_by(dataset.column(column, rows), found, truth, labels, people)
+            for column in by
+        },
     )
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.dataset import Dataset
 from mien.metrics import accuracy_interval, evaluate_probabilities
-from mien.people import number_people
+from mien.people import People
 
 __all__ = ["Groups", "groups_by"]
 
@@ -23,19 +22,24 @@ Groups = dict[str, dict[str, Any]]
 
 
 def groups_by(
+    values: Sequence[Any],
     found: NDArray[np.float32],
     truth: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    dataset: Dataset,
     labels: tuple[str, ...],
-    column: str,
+    people: People,
 ) -> Groups:
-    """Figures of the images by the value of a column: numbers rising, else the largest group first.
+    """Figures of images by a value that each has: numbers rising, else the largest group first.
 
     What has no value comes last.
+
+    Args:
+        values: n, of a column of the manifest.
+        found: (n, k), the probability of each emotion, rows summing to 1.
+        truth: int (n,), the index of each image's emotion.
+        labels: the k emotions.
+        people: int (n,), who is shown.
     """
-    named = _named(values := dataset.column(column, rows))
-    people = number_people(dataset.column("subject", rows))
+    named = _named(values)
     counts = Counter(named)
     one_of = dict(zip(named, values, strict=True))
     names = np.array(named)

@@ -103,17 +103,19 @@ def _forms() -> Iterator[tuple[BoxForm, tuple[str, ...]]]:
     """Give what columns of a box may be called, those that can mean nothing else first."""
     for name in _WHOLE:
         yield "edges", (name,)
-    sized: tuple[tuple[BoxForm, tuple[tuple[str, str], ...]], ...] = (
-        ("edges", _EDGES),
-        ("middle", _MIDDLES),
-        ("edges", _LOWEST),
-    )
-    for number, (form, starts) in enumerate(sized):
-        for prefix, start, size in product(_PREFIXES, starts, _SIZES):
-            yield form, tuple(prefix + name for name in (*start, *size))
-        if number == 0:  # A table that has corners may have the image's width and height besides.
-            for prefix, names in product(_PREFIXES, _CORNERS):
-                yield "corners", tuple(prefix + name for name in names)
+    yield from _sized("edges", _EDGES)
+    # A table that has corners may have the image's width and height besides.
+    for prefix, names in product(_PREFIXES, _CORNERS):
+        yield "corners", tuple(prefix + name for name in names)
+    yield from _sized("middle", _MIDDLES)
+    yield from _sized("edges", _LOWEST)
+
+
+def _sized(
+    form: BoxForm, starts: Sequence[tuple[str, str]]
+) -> Iterator[tuple[BoxForm, tuple[str, ...]]]:
+    for prefix, start, size in product(_PREFIXES, starts, _SIZES):
+        yield form, tuple(prefix + name for name in (*start, *size))
 
 
 def find_box(names: Mapping[str, str]) -> tuple[tuple[str, ...], BoxForm]:

@@ -83,7 +83,6 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         images = Images(tree)
         places = _places(images, table, columns)
         columns = _with_raters(columns, table, places)
-        named = Counter(place.path for place in places)
         shares = _boxes_are_shares(table, columns)
         opinions = _opinions(table, places, columns, codes)
         if opinions:
@@ -96,6 +95,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             _notes(columns, places, frozenset(tree.images), opinions=opinions, shares=shares)
         )
         # Beside a csv that was named by itself may lie anything.
+        named = {place.path for place in places}
         others = [] if given else [path for path in tree.images if path not in named]
         samples = _items(tree, table, places, columns, codes, opinions)
         return Reading(

@@ -21,6 +21,7 @@ __all__ = [
     "box_between",
     "box_by",
     "box_of",
+    "encoding",
     "find_table",
     "header",
     "lines",
@@ -95,13 +96,10 @@ class Table:
             yield line, tuple(cells[place].strip() for place in places)
 
     def _read(self) -> Iterator[tuple[int, list[str]]]:
-        return self._objects() if self.path.lower().endswith(".jsonl") else self._rows()
-
-    def _objects(self) -> Iterator[tuple[int, list[str]]]:
-        yield from self._read_objects
+        return iter(self._objects) if self.path.lower().endswith(".jsonl") else self._rows()
 
     @cached_property
-    def _read_objects(self) -> list[tuple[int, list[str]]]:
+    def _objects(self) -> list[tuple[int, list[str]]]:
         """All rows, behind one of the columns: each object may have others."""
         objects: list[tuple[int, dict[str, Any]]] = []
         with self._tree.open(self.path) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
@@ -125,7 +123,7 @@ class Table:
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         with (
             self._tree.open(self.path) as file,
-            io.TextIOWrapper(file, _encoding(file), newline="") as whole,
+            io.TextIOWrapper(file, _encoding_of(file), newline="") as whole,
         ):
             text = _short_lines(whole, self.where)
             read: list[str] = []  # the lines of the row in hand
@@ -175,11 +173,16 @@ def _short_lines(text: IO[str], where: str) -> Iterator[str]:
         yield line
 
 
-def _encoding(file: IO[bytes]) -> str:
+def encoding(begins: bytes) -> str:
     """Return UTF-16 where a text begins as Excel's "Unicode text" does, else UTF-8."""
+    wide = begins.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if wide else "utf-8-sig"
+
+
+def _encoding_of(file: IO[bytes]) -> str:
     begins = file.read(2)
     file.seek(0)
-    return "utf-16" if begins in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} else "utf-8-sig"
+    return encoding(begins)
 
 
 def _to_first_words(text: Iterable[str]) -> Iterator[str]:

@@ -4,7 +4,6 @@ Ids mean nothing by themselves: a file beside the images names them, or it is Af
 circulates.
 """
 
-import codecs
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from mien.data.formats.reading import (
     shown,
     split_of,
 )
-from mien.data.formats.tables import box_by, numbers
+from mien.data.formats.tables import box_by, encoding, numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError
 from mien.labels import AFFECTNET_YOLO_CODES, find_alias, find_meaning
@@ -266,8 +265,7 @@ def _text(tree: FileTree, path: str) -> str:
         data = tree.read(path)[: 1 << 16]
     except ImageError as error:
         raise DatasetError(f"{tree.where(path)}: {error}") from None
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return data.decode("utf-16" if wide else "utf-8-sig", "replace")
+    return data.decode(encoding(data), "replace")
 
 
 def _yaml(tree: FileTree, path: str) -> Mapping[Any, Any]:
