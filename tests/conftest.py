@@ -28,9 +28,16 @@ from mien.training.train import train
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ctrl_c() -> None:
-    """Heed Ctrl-C where whoever starts the tests in the background has it ignored."""
+def _signals_as_usual() -> None:
+    """Have the programs that tests start heed what the tests were started to ignore.
+
+    That is Ctrl-C in the background and SIGHUP below nohup: programs inherit that a signal is
+    ignored, but not that it is handled by doing nothing.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up and signal.getsignal(hang_up) is signal.SIG_IGN:
+        signal.signal(hang_up, lambda *of_signal: None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -128,10 +128,7 @@ def test_a_live_recording_that_is_terminated_is_whole(tmp_path: Path, name: str)
     with VideoCopy(source, rate=10) as copy:
         for number in (0, 3000):
             copy.add(np.zeros((96, 128, 3), np.uint8), number / 10)
-    # Under nohup the tests themselves, and what they start, ignore SIGHUP.
-    heed = f"import signal; signal.signal(signal.{name}, signal.SIG_DFL)"
-    code = f"{heed}; from mien.cli import main; main()"
-    command = [sys.executable, "-c", code, "live", "--no-window"]
+    command = [sys.executable, "-m", "mien", "live", "--no-window"]
     process = subprocess.Popen(
         [*command, "--source", source, "--record", out], stderr=subprocess.PIPE, text=True
     )

@@ -935,6 +935,24 @@ def test_a_terminal_that_closes_ends_it_as_well(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_a_signal_ends_it_from_when_the_address_is_told(base: EmotionModel, name: str) -> None:
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.default_int_handler)
+    told: list[str] = []
+
+    def say(address: str) -> None:
+        told.append(address)
+        signal.raise_signal(number)
+
+    try:
+        serve({"base": base}, host="127.0.0.1", port=0, say=say)
+    finally:
+        signal.signal(number, before)
+    assert len(told) == 1
+
+
 @pytest.mark.slow
 def test_strangers_write_nothing_into_the_log(tmp_path: Path) -> None:
     with running(tmp_path, "--port", "0") as (address, process):

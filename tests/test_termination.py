@@ -19,20 +19,8 @@ from mien.termination import interrupts_held, on_termination, terminations_inter
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_every_command_ends_by_them_as_by_ctrl_c(tmp_path: Path, name: str) -> None:
-    # Under nohup the tests themselves, and what they start, ignore SIGHUP.
-    heed = f"import signal; signal.signal(signal.{name}, signal.SIG_DFL)"
-    code = f"{heed}; from mien.__main__ import main; main()"
-    call = [
-        sys.executable,
-        "-c",
-        code,
-        "data",
-        "draw",
-        "--count",
-        "9999",
-        "--out",
-        str(tmp_path / "d"),
-    ]
+    draw = [sys.executable, "-m", "mien", "data", "draw"]
+    call = [*draw, "--count", "9999", "--out", str(tmp_path / "d")]
     with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 60
         while time.monotonic() < until and process.poll() is None and not [*tmp_path.iterdir()]:

@@ -113,12 +113,12 @@ def serve(
     )
     config.load()
     with _listen(host, port) as listening:
-        say(_address(host, listening.getsockname()[1], shown, secure=certificate is not None))
         server = uvicorn.Server(config)
         # Ctrl-C is how a server is meant to end; uvicorn has closed what was open by then. It heeds
         # SIGTERM, too; a terminal that closes is as good a reason.
         hung_up = on_termination(lambda: setattr(server, "should_exit", True), names=("SIGHUP",))
         with suppress(KeyboardInterrupt), hung_up:
+            say(_address(host, listening.getsockname()[1], shown, secure=certificate is not None))
             server.run(sockets=[listening])
 
 
