@@ -5,6 +5,7 @@ import json
 import shutil
 import unicodedata
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelled import Shape, cvat_image, labelme_file, studio_task, via_image, write_cvat
 from mien import cli
 from mien.data.audit.auditor import audit_dataset
 from mien.data.dataset import Dataset
@@ -175,6 +177,41 @@ def voc(root: Path) -> None:
     _image(root / "valid/stray.png", 99)
 
 
+def _tool(root: Path) -> dict[str, list[Shape]]:
+    """Draw the images of a labelling tool, and return what is marked in each."""
+    _image(root / "valid/stray.png", 99)
+    marked: dict[str, list[Shape]] = {}
+    for split, count in (("train", 8), ("valid", 2)):
+        for i in range(count):
+            _image(root / split / f"{i}.png", 20 * count + i, side=40)
+            marked[f"{split}/{i}.png"] = [(YOLO_ORDER[i], (1, 2, 31, 22.5))]
+    return marked
+
+
+def labelme(root: Path) -> None:
+    for path, shapes in _tool(root).items():
+        labelme_file((root / path).with_suffix(".json"), shapes)
+
+
+def cvat(root: Path) -> None:
+    images = [cvat_image(path, shapes) for path, shapes in _tool(root).items()]
+    write_cvat(root / "annotations.xml", *images)
+
+
+def labelstudio(root: Path) -> None:
+    tasks = [
+        studio_task(f"/data/local-files/?d=study/faces/{path}", shapes)
+        for path, shapes in _tool(root).items()
+    ]
+    _text(root / "project-1-at-2026-11-28.json", json.dumps(tasks))
+
+
+def via(root: Path) -> None:
+    images = [via_image(path, shapes) for path, shapes in _tool(root).items()]
+    about = {"_via_settings": {}, "_via_img_metadata": dict(chain(*map(dict.items, images)))}
+    _text(root / "via_project.json", json.dumps(about))
+
+
 def rafdb(root: Path) -> None:
     names = [f"train_{i:05d}" for i in range(1, 8)] + ["test_0001"]
     codes = [*range(1, 8), 4]
@@ -269,6 +306,10 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "yolo": yolo,
     "coco": coco,
     "voc": voc,
+    "cvat": cvat,
+    "labelme": labelme,
+    "labelstudio": labelstudio,
+    "via": via,
     "fer2013": fer2013,
     "ferplus": ferplus,
     "rafdb": rafdb,
@@ -521,8 +562,8 @@ def test_yolo_ids_that_nobody_explains_are_refused(
         recognise(tmp_path / "s")
 
 
-@pytest.mark.parametrize("name", ["coco", "voc"])
-def test_coco_and_voc(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["coco", "voc", "cvat", "labelme", "labelstudio", "via"])
+def test_each_marked_face_is_cropped_by_its_box(tmp_path: Path, name: str) -> None:
     rows = _rows(name, tmp_path)
     assert [rows[f"train/{i}.png"]["label"] for i in range(8)] == list(YOLO_ORDER)
     assert [rows[f"valid/{i}.png"]["split"] for i in range(2)] == ["valid", "valid"]
@@ -1815,7 +1856,7 @@ def test_a_folder_that_names_an_emotion_goes_before_a_number_within(tmp_path: Pa
 
 def test_codes_are_refused_where_a_format_has_its_own(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match="codes are for yolo, coco, voc, parquet, csv, folder: rafdb knows"
+        UsageError, match=r"codes are for yolo, coco, .*, parquet, csv, folder: rafdb knows"
     ):
         import_dataset(
             "rafdb", _source("rafdb", tmp_path), tmp_path / "d", codes=read_codes("fer2013")

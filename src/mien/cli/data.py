@@ -42,8 +42,8 @@ def data_import(
         typer.Argument(
             metavar="FORMAT",
             help="auto, ferplus, fer2013, affectnet, affectnet-npy, affectnet-kaggle, "
-            "affectnet-yolo, yolo, coco, voc, rafdb, expw, ckplus, kdef, jaffe, folder, csv or "
-            "parquet.",
+            "affectnet-yolo, yolo, coco, voc, cvat, labelme, labelstudio, via, rafdb, expw, "
+            "ckplus, kdef, jaffe, folder, csv or parquet.",
         ),
     ],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or table.")],
@@ -58,7 +58,8 @@ def data_import(
     codes: Annotated[
         str | None,
         typer.Option(
-            help="Of folder, csv, parquet, yolo, coco or voc, what numbers and other words mean: "
+            help="Of folder, csv, parquet, and what labelling tools write (yolo to via), what "
+            "numbers and other words mean: "
             "fer2013, rafdb, affectnet, or 0=anger,1=happy or wut=anger,froh=happy.",
             metavar="CODES",
         ),

@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from mien.card import ModelCard
 from mien.data.dataset import origins, with_parts
+from mien.data.formats import FORMATS
 
 __all__ = ["knows_pictures_of"]
 
-_OWN: Final = frozenset({"folder", "csv", "parquet", "yolo", "coco", "voc", "join"})
+_OWN: Final = frozenset({"join", *(name for name, known in FORMATS.items() if known.coded)})
 """Formats that tell nothing of the pictures; of the others each is one public dataset."""
 
 

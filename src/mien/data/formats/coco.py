@@ -1,26 +1,27 @@
 """COCO's layout: a JSON file of images, categories, and annotations with boxes."""
 
-import codecs
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from mien.data.formats.finding import Images, folder_of, unlisted
+from mien.data.formats.finding import Images, folder_of
 from mien.data.formats.marked import (
+    LOOKED_AT,
     NO_FACE,
     ONE_A_MARK,
     Marked,
     MarkedFace,
     around,
-    expect_emotions,
+    read_marked,
     said_face,
-    samples_of,
 )
+from mien.data.formats.marked_tables import json_tables
 from mien.data.formats.reading import (
     NO_CODES,
     Format,
@@ -32,15 +33,13 @@ from mien.data.formats.reading import (
 )
 from mien.data.formats.tables import are_shares, box_of, numbers
 from mien.data.source import FileTree
-from mien.errors import DatasetError, ImageError, first_problem
+from mien.errors import DatasetError
 from mien.labels import find_alias
 from mien.preprocess import InputSpec
-from mien.records import SPLITS, Box, Split
+from mien.records import Box, Split
 
 __all__ = ["COCO"]
 
-_LOOKED_AT = 200
-"""So many marks tell what faces of a class are called by their attributes."""
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
 
@@ -75,6 +74,9 @@ class _Content(_Part):
     categories: list[_Category]
 
 
+_CONTENT: Final = TypeAdapter(_Content)
+
+
 class _Table(NamedTuple):
     path: str
     split: Split | None
@@ -89,44 +91,17 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
                 f"{source}: no COCO file here; expected _annotations.coco.json or another .json "
                 "of 'images', 'annotations' and 'categories'"
             )
-        images = _merged(image for table in tables for image in _marked(tree, table, codes))
-        listed = {image.place.path for image in images}
-        # Beside a file that was named by itself may lie anything.
-        others = [] if given else [path for path in tree.images if path not in listed]
-        faces = [face for image in images for face in image.faces]
-        expect_emotions(source, faces)
-        notes = tuple(note for table in tables for note in _notes(tree, table))
-        return Reading(
-            len(faces) + len(others),
-            chain(samples_of(images), unlisted(tree, others)),
-            tree,
-            notes=notes,
-            looked_beyond_table=not given,
-            relative_boxes=are_shares(face.box for face in faces if face.box),
-        )
+        images = [image for table in tables for image in _marked(tree, table, codes)]
+        notes = [note for table in tables for note in _notes(tree, table)]
+        reading = read_marked(source, tree, images, alone=given is not None, notes=notes)
+        boxes = (face.box for image in images for face in image.faces if face.box)
+        return replace(reading, relative_boxes=are_shares(boxes))
 
 
 def _tables(tree: FileTree, paths: Sequence[str]) -> Iterator[_Table]:
-    """Give the files that are COCO's, by their content: any name is in use.
-
-    Raises:
-        DatasetError: one has all of COCO's keys, but not its form.
-    """
-    for path in paths:
-        if not path.lower().endswith(".json"):
-            continue
-        try:
-            text = tree.read(path)
-        except ImageError as error:
-            raise DatasetError(f"{tree.where(path)}: {error}") from None
-        if all(key in text for key in _KEYS):
-            try:
-                content = _Content.model_validate_json(text.removeprefix(codecs.BOM_UTF8))
-            except ValidationError as error:
-                where, why = first_problem(error)
-                raise DatasetError(f"{tree.where(path)}: {where}: {why}") from None
-            split = split_in_name(PurePosixPath(path).stem) or split_of(tree, path)
-            yield _Table(path, split, content)
+    for path, content in json_tables(tree, paths, _KEYS, _CONTENT):
+        split = split_in_name(PurePosixPath(path).stem) or split_of(tree, path)
+        yield _Table(path, split, content)
 
 
 def _marked(tree: FileTree, table: _Table, codes: Mapping[str, str]) -> Iterator[Marked]:
@@ -165,29 +140,6 @@ def _box(mark: _Annotation) -> Box | None:
     return around(numbers(map(str, chain.from_iterable(mark.segmentation))))
 
 
-def _merged(images: Iterable[Marked]) -> list[Marked]:
-    """Put together what several files mark in one image, each face once."""
-    merged: list[Marked] = []
-    at: dict[str, int] = {}
-    for image in images:
-        path = image.place.path
-        if path not in at or not image.place.located:
-            at[path] = len(merged)
-            merged.append(image)
-            continue
-        before = merged[at[path]]
-        # What one file holds out, no other may learn from.
-        split = max(before.split, image.split, key=_held_out)
-        marks = dict.fromkeys((*before.faces, *image.faces))
-        faces = tuple(face for face in marks if face not in NO_FACE) or NO_FACE
-        merged[at[path]] = before._replace(split=split, faces=faces)
-    return merged
-
-
-def _held_out(split: Split | None) -> int:
-    return SPLITS.index(split) if split else -1
-
-
 def _notes(tree: FileTree, table: _Table) -> Iterator[str]:
     listed = Counter(image.id for image in table.content.images)
     if several := sum(count > 1 for count in listed.values()):
@@ -204,7 +156,7 @@ def _recognise(tree: FileTree) -> str | None:
     named, marked = set[str](), set[str | None]()
     for content in (table.content for table in tables):
         names = {one.id: one.name for one in content.categories}
-        faces = [_face(mark, names, NO_CODES) for mark in content.annotations[:_LOOKED_AT]]
+        faces = [_face(mark, names, NO_CODES) for mark in content.annotations[:LOOKED_AT]]
         named |= {*names.values(), *(face.given or "" for face in faces)}
         marked |= {face.label for face in faces}
     told = sorted(name for name in named if find_alias(name))

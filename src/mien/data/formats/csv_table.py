@@ -1,6 +1,5 @@
 """Any table of path and label, with whatever else it knows of an image."""
 
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -40,6 +39,7 @@ from mien.data.formats.reading import (
     split_of_folder,
 )
 from mien.data.formats.tables import Table, are_shares, box_by, number, numbers
+from mien.data.formats.votes import NO_MAJORITY, most_voted, shares, vote_shares
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.labels import EMOTIONS, find_meaning
@@ -260,13 +260,12 @@ def _items(
         around, folder_label = _said_around(tree, place.path)
         votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
         if said is not None:
-            named = Counter(said.emotions)
-            votes = _shares([named[emotion] for emotion in EMOTIONS])
+            votes = vote_shares(Counter(said.emotions))
             split = " and ".join(sorted(said.splits))
         if columns.label and said is None:
             label, none = find_meaning(given, codes), _no_name(given, codes)
         else:
-            label, none, given = _most_voted(votes or ()), "no emotion has the most votes", ""
+            label, none, given = most_voted(votes or ()), NO_MAJORITY, ""
         box_cells = _parts(cells[boxes:values])
         box = box_by(columns.form, numbers(box_cells))
         if split and not split_named(split):
@@ -335,19 +334,7 @@ def _votes(cells: Sequence[str]) -> tuple[float, ...] | None:
     counts = numbers(part or "0" for part in parts)
     if counts is None or len(counts) != len(EMOTIONS) or min(counts) < 0:
         return None
-    return _shares(counts)
-
-
-def _shares(counts: Sequence[float]) -> tuple[float, ...]:
-    whole = sum(counts)
-    return tuple(count / whole for count in counts) if 0 < whole < math.inf else ()
-
-
-def _most_voted(votes: Sequence[float]) -> str | None:
-    """Return the emotion that has more votes than any other, or None."""
-    if not votes or votes.count(max(votes)) > 1:
-        return None
-    return EMOTIONS[votes.index(max(votes))]
+    return shares(counts)
 
 
 def _values(names: Sequence[str], cells: Sequence[str]) -> Mapping[str, float]:

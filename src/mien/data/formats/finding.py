@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
+from urllib.parse import unquote
 
 from mien.data.formats.reading import (
     Item,
@@ -179,22 +180,20 @@ class Images:
         return [path for path in found if split_of(self._tree, path) in {split, None}]
 
     def _by_end(self, name: str, split: Split | None) -> Place:
-        path = name.strip().replace("\\", "/")
-        # Of an address what comes before its host.
-        path = re.sub(r"^[A-Za-z][\w+.-]*:/+", "/", path)
-        root, _, rest = path.partition("/")
-        parts = rest.split("/")
-        if root in {".", ".."} or ".." in parts:
-            return self._nowhere(name)
-        for start in range(len(parts)):
-            if not (end := "/".join(parts[start:])):
-                continue
-            found = self._ending(end, split)
-            before = parts[start - 1] if start else ""
-            if fitting := [file for file in found if _may_follow(before, file, len(parts) - start)]:
-                return self._place(end, fitting, located="name")
-            if found:
-                return Place(end, None, missing(_ELSEWHERE))
+        for path in _meant(name):
+            root, _, rest = path.partition("/")
+            parts = rest.split("/")
+            if root in {".", ".."} or ".." in parts:
+                break
+            for start in range(len(parts)):
+                if not (end := "/".join(parts[start:])):
+                    continue
+                found = self._ending(end, split)
+                before, length = parts[start - 1] if start else "", len(parts) - start
+                if fitting := [file for file in found if _may_follow(before, file, length)]:
+                    return self._place(end, fitting, located="name")
+                if found:
+                    return Place(end, None, missing(_ELSEWHERE))
         return self._nowhere(name)
 
     def _place(
@@ -211,6 +210,23 @@ class Images:
         if not name.strip():
             return Place("(a row without a path)", None, missing("its row names no file"))
         return Place(name, None, missing(OUTSIDE))
+
+
+def _meant(name: str) -> Iterator[str]:
+    """Give the paths that one from the root of some machine, or an address, may mean.
+
+    Those of Label Studio have the path of a file on its disk as a query, and eight digits before
+    the name of one that was uploaded.
+    """
+    path = name.strip().replace("\\", "/")
+    # Of an address what comes before its host.
+    path = re.sub(r"^[A-Za-z][\w+.-]*:/+", "/", path)
+    yield path
+    before, is_local, stored = path.partition("/data/local-files/?d=")
+    bare = unquote(stored if is_local else before.partition("?")[0])
+    yield f"/{bare.lstrip('/')}"
+    if uploaded := re.search(r"/data/upload/(?:\d+/)?[0-9a-f]{8}-([^/]+)$", bare):
+        yield f"/{uploaded[1]}"
 
 
 def elsewhere(place: Place) -> Place:

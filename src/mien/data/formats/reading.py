@@ -57,7 +57,7 @@ TABLE_SUFFIXES: Final = frozenset(
     }
 )
 """The files beside images that some format reads."""
-_GIVEN: Final = frozenset({".csv", ".tsv", ".jsonl", ".txt", ".json"})
+_GIVEN: Final = frozenset({".csv", ".tsv", ".jsonl", ".txt", ".json", ".xml"})
 """Those of which one by itself may stand for the folder around it."""
 
 NO_CODES: Mapping[str, str] = MappingProxyType({})

@@ -1,0 +1,108 @@
+"""Labelme's layout: a JSON file of shapes and flags for each image; X-AnyLabeling has it, too."""
+
+import codecs
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from mien.data.formats.beside import Labels, images_of
+from mien.data.formats.marked import (
+    LOOKED_AT,
+    ONE_A_MARK,
+    Mark,
+    around,
+    faces_of,
+    read_marked,
+    recognised_by,
+)
+from mien.data.formats.reading import NO_CODES, Format, Reading, open_tree
+from mien.data.formats.tables import numbers
+from mien.data.source import FileTree
+from mien.errors import DatasetError, ImageError, first_problem
+from mien.preprocess import InputSpec
+
+__all__ = ["LABELME"]
+
+_KEYS = (b'"shapes"', b'"imagePath"')
+_BOXED = frozenset({"rectangle", "polygon", "rotation"})
+
+
+class _Shape(BaseModel):
+    label: str
+    points: list[list[Any]]
+    shape_type: str = "polygon"
+    flags: dict[str, Any] | None = None
+    attributes: dict[str, Any] | None = None
+
+
+class _Content(BaseModel):
+    shapes: list[_Shape]
+    flags: dict[str, Any] | None = None
+    width: Any = Field(None, alias="imageWidth")
+    height: Any = Field(None, alias="imageHeight")
+
+
+def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
+    with open_tree(source) as tree:
+        files = list(_files(tree, codes))
+        if not files:
+            raise DatasetError(
+                f"{source}: no Labelme files here; expected x.json beside x.jpg, of 'shapes' with "
+                "a label and points, or of 'flags'"
+            )
+        return read_marked(source, tree, images_of(tree, files))
+
+
+def _files(tree: FileTree, codes: Mapping[str, str]) -> Iterator[tuple[str, Labels]]:
+    """Give the files that are Labelme's, by their content, and what they mark."""
+    for path in tree.others:
+        if path.lower().endswith(".json"):
+            try:
+                text = tree.read(path)
+            except ImageError as error:
+                yield path, Labels.broken(str(error))
+                continue
+            if all(key in text for key in _KEYS):
+                yield path, _labels(text, codes)
+
+
+def _labels(text: bytes, codes: Mapping[str, str]) -> Labels:
+    try:
+        content = _Content.model_validate_json(text.removeprefix(codecs.BOM_UTF8))
+    except ValidationError as error:
+        where, why = first_problem(error)
+        return Labels.broken(f"is broken ({where}: {why})")
+    marks = [_mark(shape) for shape in content.shapes]
+    size = (content.width, content.height)
+    known = all(isinstance(side, int) and side > 0 for side in size)
+    return Labels(faces_of(marks, _set(content.flags), codes), size if known else None)
+
+
+def _mark(shape: _Shape) -> Mark:
+    flags = [("label", flag) for flag in _set(shape.flags)]
+    told = [(key, str(value)) for key, value in (shape.attributes or {}).items()]
+    ends = numbers(str(value) for point in shape.points for value in point)
+    box = around(ends) if shape.shape_type in _BOXED else None
+    return Mark(shape.label, [*flags, *told], box)
+
+
+def _set(flags: Mapping[str, Any] | None) -> list[str]:
+    return [name for name, value in (flags or {}).items() if value is True]
+
+
+def _recognise(tree: FileTree) -> str | None:
+    looked = islice(_files(tree, NO_CODES), LOOKED_AT)
+    return recognised_by((path, said.faces) for path, said in looked)
+
+
+LABELME = Format(
+    "Labelme: x.json beside x.jpg, of shapes with labels, or of flags",
+    InputSpec(size=96, channels=3),
+    _read,
+    _recognise,
+    notes=(ONE_A_MARK,),
+    coded=True,
+)

@@ -1,0 +1,100 @@
+"""Files that mark faces in many images each: COCO's, CVAT's, Label Studio's and VIA's."""
+
+import codecs
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from mien.data.formats.marked import LOOKED_AT, ONE_A_MARK, Marked, read_marked, recognised_by
+from mien.data.formats.reading import NO_CODES, Format, Reading, open_around
+from mien.data.source import FileTree
+from mien.errors import DatasetError, ImageError, first_problem
+from mien.preprocess import InputSpec
+
+__all__ = ["json_tables", "table_format"]
+
+Content = TypeVar("Content")
+
+
+def table_format(
+    says: str,
+    tables_of: Callable[[FileTree, Iterable[str]], Iterator[tuple[str, Content]]],
+    marked: Callable[[FileTree, str, Content, Mapping[str, str]], Iterator[Marked]],
+    *,
+    expected: str,
+    notes: Sequence[str] = (),
+) -> Format:
+    """Return the format of files whose images have marks of their own.
+
+    Args:
+        says: its layout in a line.
+        tables_of: gives those of a source's files that are such, and what they hold; raises
+            `DatasetError` where one is broken.
+        marked: gives the images of one, from its path, its content and the user's codes.
+        expected: what messages say where there is none.
+        notes: what a user of the dataset should know.
+    """
+
+    def read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
+        with open_around(source) as (tree, given):
+            tables = list(tables_of(tree, [given] if given else tree.others))
+            if not tables:
+                raise DatasetError(f"{source}: {expected}")
+            images = (image for table in tables for image in marked(tree, *table, codes))
+            return read_marked(source, tree, images, alone=given is not None)
+
+    def recognise(tree: FileTree) -> str | None:
+        try:
+            tables = list(tables_of(tree, tree.others))
+        except DatasetError:
+            return None
+        return recognised_by(
+            (path, image.faces)
+            for path, content in tables
+            for image in islice(marked(tree, path, content, NO_CODES), LOOKED_AT)
+        )
+
+    return Format(
+        says,
+        InputSpec(size=96, channels=3),
+        read,
+        recognise,
+        notes=(ONE_A_MARK, *notes),
+        alone=True,
+        coded=True,
+    )
+
+
+def json_tables(
+    tree: FileTree,
+    paths: Iterable[str],
+    keys: Collection[bytes],
+    form: TypeAdapter[Content],
+) -> Iterator[tuple[str, Content]]:
+    """Give the JSON files that have some keys, by their content: any name is in use.
+
+    Args:
+        tree: the source's files.
+        paths: those to look at.
+        keys: as they are written, in quotes.
+        form: what such a file holds.
+
+    Raises:
+        DatasetError: one cannot be read, or has all the keys, but not the form.
+    """
+    for path in paths:
+        if not path.lower().endswith(".json"):
+            continue
+        try:
+            text = tree.read(path)
+        except ImageError as error:
+            raise DatasetError(f"{tree.where(path)}: {error}") from None
+        if all(key in text for key in keys):
+            try:
+                yield path, form.validate_json(text.removeprefix(codecs.BOM_UTF8))
+            except ValidationError as error:
+                where, why = first_problem(error)
+                raise DatasetError(f"{tree.where(path)}: {where}: {why}") from None
