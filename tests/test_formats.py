@@ -1538,6 +1538,42 @@ def test_parquet(tmp_path: Path) -> None:
     assert test[2]["problem"] == "bad_label"
 
 
+def _saved_to_disk(parquet: Path) -> None:
+    """Write a table as `Dataset.save_to_disk` does, in place of a Parquet file."""
+    table = pq.read_table(parquet)
+    folder = parquet.parent / parquet.name.partition("-")[0]
+    folder.mkdir()
+    with pa.ipc.new_stream(folder / "data-00000-of-00001.arrow", table.schema) as stream:
+        stream.write_table(table, max_chunksize=2)
+    with pa.ipc.new_stream(folder / "cache-0a1b2c.arrow", pa.schema({"indices": "uint64"})):
+        pass
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-0"}]}))
+    parquet.unlink()
+
+
+def test_arrow_as_it_is_saved_to_disk(tmp_path: Path) -> None:
+    as_parquet = _rows("parquet", tmp_path)
+    for path in (tmp_path / "source").glob("*.parquet"):
+        _saved_to_disk(path)
+    found, why = recognise(tmp_path / "source")
+    assert (found, why) == ("parquet", "test/data-00000-of-00001.arrow holds images and labels")
+    rows = _imported("parquet", tmp_path / "source")
+    assert [*rows] == [
+        f"{s}/data-00000-of-00001.arrow/{n:05d}" for s in ("test", "train") for n in range(3)
+    ]
+    for one, other in zip(rows.values(), as_parquet.values(), strict=True):
+        assert {"split", "label", "excluded", "sha256"} <= {k for k in one if one[k] == other[k]}
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5])
+def test_arrow_that_is_cut_off_is_refused(tmp_path: Path, share: float) -> None:
+    _saved_to_disk(next(_source("parquet", tmp_path).glob("train*")))
+    file = tmp_path / "source/train/data-00000-of-00001.arrow"
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    with pytest.raises(DatasetError, match=r"arrow: (damaged|cannot be read)"):
+        import_dataset("parquet", tmp_path / "source", tmp_path / "d")
+
+
 @pytest.mark.parametrize(
     ("name", "split"),
     [

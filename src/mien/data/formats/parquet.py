@@ -1,11 +1,15 @@
-"""Parquet files as Hugging Face lays them out: images as bytes, labels named in the schema."""
+"""Tables as Hugging Face lays them out: images as bytes, labels named in the schema.
+
+They are Parquet, or Arrow as ``save_to_disk`` writes it.
+"""
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,6 +43,7 @@ __all__ = ["PARQUET"]
 
 _IMAGES = ("image", "img", "img_bytes", "image_bytes")
 _LABELS = ("label", "labels", "emotion")
+_ARROW: Final = ".arrow"
 _BATCH_ROWS: Final = 8
 """A file of a kilobyte may hold one image of megabytes for each of its rows."""
 
@@ -60,10 +65,11 @@ class _File:
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     with open_tree(source) as tree:
-        paths = [path for path in tree.others if path.lower().endswith(".parquet")]
+        paths = _tables(tree)
         if not paths:
             raise DatasetError(
-                f"{source}: no Parquet file here; expected train-00000-of-00001.parquet and so on"
+                f"{source}: no Parquet or Arrow file here; expected train-00000-of-00001.parquet, "
+                "or train/data-00000-of-00001.arrow, and so on"
             )
         files = [_open(tree, path, codes) for path in paths]
         left_out = sorted({name for file in files for name in file.left_out})
@@ -76,15 +82,16 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         return Reading(rows, _items(tree, files, codes), tree, notes=notes, relative_boxes=shares)
 
 
+def _tables(tree: FileTree) -> list[str]:
+    """Return the tables of a source, without those in which `datasets` keeps what it computed."""
+    tables = (path for path in tree.others if path.lower().endswith((_ARROW, ".parquet")))
+    return [path for path in tables if not re.search(r"(^|/)cache-[^/]*\.arrow$", path)]
+
+
 def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
     where = tree.where(path)
-    with tree.open(path) as stream:
-        try:
-            parquet = pq.ParquetFile(stream)
-            schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-            splits = next((name for name in schema.names if _is_of_splits(parquet, name)), None)
-        except pa.ArrowException as error:
-            raise _damaged(where, error) from None
+    schema, rows = _schema(tree, path)
+    splits = next((name for name in schema.names if _is_of_splits(tree, path, schema, name)), None)
     (image, *_), labels = (_columns(schema, known, where) for known in (_IMAGES, _LABELS))
     if not _holds_bytes(schema.field(image).type):
         raise DatasetError(
@@ -142,14 +149,12 @@ def _holds_text(schema: pa.Schema, column: str) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _is_of_splits(parquet: pq.ParquetFile, column: str) -> bool:
+def _is_of_splits(tree: FileTree, path: str, schema: pa.Schema, column: str) -> bool:
     """Whether a column is called as one of splits; what may have other words has none."""
-    if column.lower() not in SPLIT_COLUMNS or not _holds_text(parquet.schema_arrow, column):
+    if column.lower() not in SPLIT_COLUMNS or not _holds_text(schema, column):
         return False
-    cells = (
-        parquet.read([column]).column(0).unique().to_pylist() if column.lower() != "split" else []
-    )
-    return all(map(split_named, filter(None, cells)))
+    cells = {cell for (cell,) in _cells(tree, path, (column,)) if cell}
+    return column.lower() == "split" or all(map(split_named, cells))
 
 
 def _may_name(schema: pa.Schema, column: str) -> bool:
@@ -223,30 +228,56 @@ def _may_be_box(schema: pa.Schema, columns: Sequence[str]) -> bool:
 def _edges(tree: FileTree, file: _File) -> Iterator[list[float]]:
     """Give the numbers of all boxes; images are not read for that."""
     if file.box:
-        for cells in _cells(tree, file, file.box):
+        for cells in _cells(tree, file.path, file.box):
             if edges := _numbers(cells):
                 yield edges
 
 
 def _rows(tree: FileTree, file: _File) -> Iterator[tuple[Any, ...]]:
     """Give each row's image, label, split, subject and box; None for what there is no column of."""
-    return _cells(tree, file, (file.image, file.label, file.splits, file.subjects, *file.box))
+    wanted = (file.image, file.label, file.splits, file.subjects, *file.box)
+    return _cells(tree, file.path, wanted)
 
 
-def _cells(tree: FileTree, file: _File, columns: Sequence[str | None]) -> Iterator[tuple[Any, ...]]:
-    with tree.open(file.path) as stream:
-        try:
-            batches = pq.ParquetFile(stream).iter_batches(
-                _BATCH_ROWS, columns=[name for name in columns if name]
+def _cells(tree: FileTree, path: str, columns: Sequence[str | None]) -> Iterator[tuple[Any, ...]]:
+    with _stream(tree, path) as stream:
+        for batch in _batches(stream, path, [name for name in columns if name]):
+            cells = (
+                batch.column(name).to_pylist() if name else [None] * batch.num_rows
+                for name in columns
             )
-            for batch in batches:
-                cells = (
-                    batch.column(name).to_pylist() if name else [None] * batch.num_rows
-                    for name in columns
-                )
-                yield from zip(*cells, strict=True)
+            yield from zip(*cells, strict=True)
+
+
+def _schema(tree: FileTree, path: str) -> tuple[pa.Schema, int]:
+    """Return the schema of a table and how many rows it has."""
+    with _stream(tree, path) as stream:
+        if not path.lower().endswith(_ARROW):
+            parquet = pq.ParquetFile(stream)
+            return parquet.schema_arrow, parquet.metadata.num_rows
+        reader = pa.ipc.open_stream(stream)
+        return reader.schema, sum(batch.num_rows for batch in reader)
+
+
+def _batches(stream: IO[bytes], path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    if not path.lower().endswith(_ARROW):
+        yield from pq.ParquetFile(stream).iter_batches(_BATCH_ROWS, columns=columns)
+        return
+    for batch in pa.ipc.open_stream(stream):
+        wanted = batch.select(columns)
+        for start in range(0, batch.num_rows, _BATCH_ROWS):
+            yield wanted.slice(start, _BATCH_ROWS)
+
+
+@contextmanager
+def _stream(tree: FileTree, path: str) -> Iterator[IO[bytes]]:
+    """Open a table; what is damaged in it raises `DatasetError`."""
+    with tree.open(path) as stream:
+        try:
+            yield stream
         except pa.ArrowException as error:
-            raise _damaged(tree.where(file.path), error) from None
+            why = " ".join(str(error).split())[:200]
+            raise DatasetError(f"{tree.where(path)}: damaged table ({why})") from None
 
 
 def _emotion(
@@ -268,23 +299,16 @@ def _loader(image: Any) -> Load:
     return (lambda: read_image(bytes(data))) if data else missing("its row holds no image")
 
 
-def _damaged(where: str, error: Exception) -> DatasetError:
-    return DatasetError(f"{where}: damaged Parquet file ({' '.join(str(error).split())[:200]})")
-
-
 def _recognise(tree: FileTree) -> str | None:
-    for path in tree.others:
-        if path.lower().endswith(".parquet"):
-            try:
-                _open(tree, path, NO_CODES)
-            except DatasetError:
-                return None
+    for path in _tables(tree)[:1]:
+        with suppress(DatasetError):
+            _open(tree, path, NO_CODES)
             return f"{path} holds images and labels"
     return None
 
 
 PARQUET = Format(
-    "Parquet of images and labels as Hugging Face writes it: train-00000-of-00001.parquet",
+    "Hugging Face's Parquet (train-00000-of-00001.parquet) or Arrow of images and labels",
     InputSpec(size=96, channels=3),
     _read,
     _recognise,

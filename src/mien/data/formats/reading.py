@@ -53,7 +53,7 @@ Item = tuple[Sample, Load]
 TABLE_SUFFIXES: Final = frozenset(
     {
         *(".csv", ".tsv", ".jsonl", ".txt", ".lst", ".npy"),
-        *(".yaml", ".yml", ".names", ".parquet", ".json", ".xml"),
+        *(".yaml", ".yml", ".names", ".parquet", ".arrow", ".json", ".xml"),
     }
 )
 """The files beside images that some format reads."""
