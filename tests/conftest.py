@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from commands import Command
 from mien.config import TrainConfig
 from mien.data.dataset import Dataset
 from mien.data.drawn_folder import draw_folder
@@ -59,6 +60,12 @@ def _curves_are_not_drawn() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("mien.training.trainer.plots", nothing)
         yield
+
+
+@pytest.fixture
+def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line."""
+    return Command(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -5,7 +5,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Shape", "cvat_image", "labelme_file", "studio_task", "via_image", "write_cvat"]
+__all__ = [
+    "Shape",
+    "cvat_image",
+    "labelme_file",
+    "studio_task",
+    "via_image",
+    "write_coco",
+    "write_cvat",
+]
 
 Shape = tuple[str, Sequence[float]]
 """What it is called, and its left, top, right and bottom edge."""
@@ -126,3 +134,16 @@ def via_image(name: str, shapes: Iterable[Shape], **about: Any) -> dict[str, Any
     ]
     image = {"filename": name, "size": 77, "regions": regions, "file_attributes": about}
     return {f"{name}77": image}
+
+
+def write_coco(path: Path, **changed: Any) -> None:
+    about: dict[str, Any] = {
+        "images": [{"id": 7, "file_name": "0.png"}, {"id": 8, "file_name": "gone.png"}],
+        "categories": [{"id": 1, "name": "Happy"}, {"id": "2", "name": "sad"}],
+        "annotations": [
+            {"image_id": 7, "category_id": 1, "bbox": [0, 0, 20, 20]},
+            {"image_id": "7", "category_id": 2, "bbox": [12, 12, 20, 20]},
+        ],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(about | changed), encoding="utf-8-sig")

@@ -153,3 +153,16 @@ def test_public_names_are_exact() -> None:
         "load",
     ]
     assert all(hasattr(mien, name) for name in mien.__all__)
+
+
+def test_tests_share_by_modules_that_hold_none() -> None:
+    """Else one file of tests cannot be changed, or run, without another."""
+    tests = sorted(Path(__file__).parent.glob("*.py"))
+    found = {
+        f"{path.name}: {module}"
+        for path in tests
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (module := node.module or "").startswith("test_")
+    }
+    assert len(tests) > 50
+    assert found == set()

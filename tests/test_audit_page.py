@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from browser import CHROMIUM, FLAGS, in_browser
 from mien.data.audit.findings import KINDS, Audit, Finding, ValueFigures
 from mien.data.audit.page import render_page
 from mien.data.clean import clean_dataset
@@ -25,7 +26,6 @@ from mien.images import write_image
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec, fit
 from mien.version import __version__
-from test_page import CHROMIUM, FLAGS, in_browser
 
 VOID = {"br", "col", "hr", "img", "input", "link", "meta", "wbr"}
 SCRIPT = "<script>alert(1)<!--.png"

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from commands import Command
 from mien.bench import Figure, Machine
 from mien.cli import main
 from mien.cli.printing import print_prediction
@@ -33,34 +34,6 @@ from mien.model import load_model
 from mien.records import SPLITS, Box, Face, Prediction
 from mien.serve import Limits
 from mien.training.export import note_figures
-
-
-class Ran:
-    """What a command printed and how it ended."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
-@pytest.fixture
-def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> "Command":
-    return Command(monkeypatch, capsys)
-
-
-class Command:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str | Path) -> Ran:
-        self._monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
-        status = 0
-        try:
-            main()
-        except SystemExit as ended:
-            status = ended.code if isinstance(ended.code, int) else 0
-        out, err = self._capsys.readouterr()
-        assert "Traceback" not in err
-        return Ran(status, out, err)
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,12 @@
 import json
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
+from commands import Command
 from mien.data.dataset import Dataset
 from mien.environments import CONDITIONS
 from mien.labels import EMOTIONS
-from test_cli import Command
-
-
-@pytest.fixture
-def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(monkeypatch, capsys)
 
 
 def test_eval_judges_groups_and_environments_too(

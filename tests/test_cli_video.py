@@ -14,6 +14,8 @@ from typing import IO, cast
 import numpy as np
 import pytest
 
+from commands import Command
+from disks import small_files
 from filmed import Actor, film
 from mien import load
 from mien.cli.recognition import _Copies, _Reports
@@ -22,14 +24,7 @@ from mien.progress import silent
 from mien.records import Prediction
 from mien.video.files import Frame, Video, VideoCopy
 from mien.video.live import LiveResult
-from test_cli import Command
-from test_live import Seer
-from test_video import small_files
-
-
-@pytest.fixture
-def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(monkeypatch, capsys)
+from screens import Seer
 
 
 @pytest.fixture(scope="module")

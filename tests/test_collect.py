@@ -20,7 +20,7 @@ from mien.preprocess import InputSpec, face_crop
 from mien.records import Box, Detection
 from mien.video.camera import Shot
 from mien.video.collect import Collecting
-from test_live import Screen, Scripted
+from screens import Screen, Scripted
 
 NEAR, FAR = Box(20, 30, 90, 80), Box(200, 100, 40, 40)
 PIXELS = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)

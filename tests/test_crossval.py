@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
+from commands import Command
 from mien.card import ModelCard
 from mien.cli.printing import print_epoch, print_fold, print_report
 from mien.config import TrainConfig, load_recipe
@@ -29,7 +30,6 @@ from mien.lock import AtWorkError, alone_in
 from mien.progress import silent
 from mien.training.crossfit import Fold, cut_folds
 from mien.training.crossval import ASKED_NAME, cross_validate
-from test_cli import Command
 
 QUICK = load_recipe("fast", ["epochs=1", "size=24"])
 SHOWN = ("happiness", "sadness", "surprise")
@@ -541,11 +541,6 @@ def test_runs_of_folds_that_were_cut_otherwise_are_not_gone_on_with(dataset: Dat
         for share in (0.1, 0.1, 0.5)
     )
     assert one == again != other
-
-
-@pytest.fixture
-def mien(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(monkeypatch, capsys)
 
 
 def test_an_interrupted_command_goes_on(

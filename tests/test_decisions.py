@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from typer.testing import CliRunner
 
+from browser import CHROMIUM, FLAGS, in_browser
 from mien.cli import app
 from mien.data.audit.auditor import audit_dataset, keep_together
 from mien.data.audit.findings import Audit, Finding
@@ -26,7 +27,6 @@ from mien.drawn import draw_face, sample_parameters
 from mien.errors import UsageError
 from mien.images import write_image
 from mien.labels import EMOTIONS
-from test_page import CHROMIUM, FLAGS, in_browser
 
 HOSTILE = "=1+<script>alert(1)<!--,\"'.png"
 

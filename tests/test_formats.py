@@ -5,336 +5,32 @@ import json
 import shutil
 import unicodedata
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from labelled import Shape, cvat_image, labelme_file, studio_task, via_image, write_cvat
+from layouts import (
+    AFFECTNET_ORDER,
+    FER_ORDER,
+    LAYOUTS,
+    RAFDB_ORDER,
+    draw_image,
+    imported,
+    lay_out,
+    random_pixels,
+    write_text,
+)
 from mien import cli
 from mien.data.audit.auditor import audit_dataset
 from mien.data.dataset import Dataset
 from mien.data.formats import FORMATS
 from mien.data.importers import import_dataset, recognise
 from mien.errors import DatasetError, UsageError
-from mien.images import write_image
-from mien.labels import AFFECTNET_YOLO_CODES, EMOTIONS, FERPLUS_VOTE_COLUMNS, read_codes
-from mien.records import SPLITS
-
-Pixels = NDArray[np.uint8]
-LANDMARKS = ";".join(f"{i}.5;{i}.25" for i in range(68))
-AFFECTNET_ORDER = (
-    "neutral",
-    "happiness",
-    "sadness",
-    "surprise",
-    "fear",
-    "disgust",
-    "anger",
-    "contempt",
-)
-FER_ORDER = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
-YOLO_ORDER = (
-    "anger",
-    "contempt",
-    "disgust",
-    "fear",
-    "happiness",
-    "neutral",
-    "sadness",
-    "surprise",
-)
-RAFDB_ORDER = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
-
-
-def _pixels(seed: int, side: int = 32) -> Pixels:
-    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-
-
-def _image(path: Path, seed: int, side: int = 32) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, _pixels(seed, side))
-
-
-def _text(path: Path, *lines: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _cell(seed: int) -> str:
-    values = np.random.default_rng(seed).integers(0, 256, 48 * 48)
-    return " ".join(map(str, values))
-
-
-# --- the true layouts ---------------------------------------------------------------------------
-
-
-def affectnet(root: Path) -> None:
-    header = (
-        "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,"
-        "expression,valence,arousal"
-    )
-    rows = [f"1/{i}.jpg,4,5,20,22,{LANDMARKS},{i},0.{i},-0.{i}" for i in range(11)]
-    rows.append(f"1/11.jpg,4,5,20,22,{LANDMARKS},12,-2,-2")
-    _text(root / "training.csv", header, *rows)
-    # The table of validation has been seen without its header.
-    _text(root / "validation.csv", f"2/v.jpg,0,0,32,32,{LANDMARKS},1,-2,-2")
-    for i in range(12):
-        _image(root / f"Manually_Annotated_Images/1/{i}.jpg", i)
-    _image(root / "Manually_Annotated_Images/2/v.jpg", 50)
-
-
-def affectnet_npy(root: Path) -> None:
-    for split, count in (("train_set", 8), ("val_set", 1)):
-        for i in range(count):
-            _image(root / split / "images" / f"{i}.jpg", 20 * count + i)
-            notes = root / split / "annotations"
-            notes.mkdir(exist_ok=True)
-            np.save(notes / f"{i}_exp.npy", np.array(str(i)) if i % 2 else np.array(i))
-            np.save(notes / f"{i}_val.npy", np.array("0.5"))
-            np.save(notes / f"{i}_aro.npy", np.array(-2))
-            np.save(notes / f"{i}_lnd.npy", np.arange(136.0))
-    np.save(root / "train_set/annotations/99_exp.npy", np.array(1))
-    _image(root / "train_set/images/77.jpg", 777)
-
-
-def affectnet_kaggle(root: Path) -> None:
-    _text(
-        root / "labels.csv",
-        ",pth,label,relFCs,subset",
-        "0,anger/image1.jpg,surprise,0.87,",
-        "1,anger/image2.jpg,anger,0.81,",
-        "2,happy/image1.jpg,happy,0.75,",
-        "3,sad/moved.jpg,sad,0.7,",
-        "4,sad/gone.jpg,sad,0.7,",
-        "5,sad/odd.jpg,grumpy,,",
-        "6,../outside.jpg,sad,0.7,",
-    )
-    _image(root / "Train/Anger/image1.jpg", 1)
-    _image(root / "Test/Anger/image2.jpg", 2)
-    _image(root / "Train/Happy/image1.jpg", 3)
-    _image(root / "Test/Fear/moved.jpg", 4)
-    _image(root / "Train/Sad/odd.jpg", 5)
-    _image(root / "Train/Disgust/nobody.jpg", 6)
-    _image(root.parent / "outside.jpg", 7)
-
-
-def yolo(root: Path) -> None:
-    affectnet_yolo(root)
-    _text(root / "data.yaml", f"{{nc: 8, names: {[*AFFECTNET_ORDER]}}}")
-
-
-def affectnet_yolo(root: Path) -> None:
-    _text(root / "data.yaml", "nc: 8", f"names: {[*YOLO_ORDER]}")
-    for i in range(8):
-        _image(root / f"train/images/{i}.png", i, side=40)
-        _text(root / f"train/labels/{i}.txt", f"{i} 0.5 0.5 0.5 0.25")
-    _image(root / "valid/images/two.png", 31)
-    _text(root / "valid/labels/two.txt", "0 0.25 0.25 0.5 0.5", "4 0.75 0.75 0.5 0.5")
-    _image(root / "test/images/none.png", 32)
-    _text(root / "test/labels/none.txt", "")
-    _image(root / "test/images/lost.png", 33)
-    _image(root / "test/images/bad.png", 34)
-    _text(root / "test/labels/bad.txt", "9 0.5 0.5 1 1")
-
-
-def coco(root: Path) -> None:
-    names = ("emotions", *YOLO_ORDER)
-    categories = [{"id": i, "name": name} for i, name in enumerate(names)]
-    for split, count in (("train", 8), ("valid", 2)):
-        images = [{"id": i, "file_name": f"{i}.png", "height": 40} for i in range(count)]
-        marks = [
-            {"id": i, "image_id": i, "category_id": i + 1, "bbox": [1, 2, 30, 20.5]}
-            for i in range(count)
-        ]
-        about = {"info": {}, "images": images, "annotations": marks, "categories": categories}
-        for i in range(count):
-            _image(root / split / f"{i}.png", 20 * count + i, side=40)
-        (root / split / "_annotations.coco.json").write_text(json.dumps(about))
-    _image(root / "valid/stray.png", 99)
-
-
-def _voc_xml(*faces: str) -> str:
-    objects = "".join(
-        f"<object><name>{name}</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>31</xmax>"
-        "<ymax>22.5</ymax></bndbox></object>"
-        for name in faces
-    )
-    return f"<annotation><filename>renamed since.jpg</filename>{objects}</annotation>"
-
-
-def voc(root: Path) -> None:
-    for split, count in (("train", 8), ("valid", 2)):
-        for i in range(count):
-            _image(root / split / f"{i}.png", 20 * count + i, side=40)
-            _text(root / split / f"{i}.xml", _voc_xml(YOLO_ORDER[i]))
-    _image(root / "valid/stray.png", 99)
-
-
-def _tool(root: Path) -> dict[str, list[Shape]]:
-    """Draw the images of a labelling tool, and return what is marked in each."""
-    _image(root / "valid/stray.png", 99)
-    marked: dict[str, list[Shape]] = {}
-    for split, count in (("train", 8), ("valid", 2)):
-        for i in range(count):
-            _image(root / split / f"{i}.png", 20 * count + i, side=40)
-            marked[f"{split}/{i}.png"] = [(YOLO_ORDER[i], (1, 2, 31, 22.5))]
-    return marked
-
-
-def labelme(root: Path) -> None:
-    for path, shapes in _tool(root).items():
-        labelme_file((root / path).with_suffix(".json"), shapes)
-
-
-def cvat(root: Path) -> None:
-    images = [cvat_image(path, shapes) for path, shapes in _tool(root).items()]
-    write_cvat(root / "annotations.xml", *images)
-
-
-def labelstudio(root: Path) -> None:
-    tasks = [
-        studio_task(f"/data/local-files/?d=study/faces/{path}", shapes)
-        for path, shapes in _tool(root).items()
-    ]
-    _text(root / "project-1-at-2026-11-28.json", json.dumps(tasks))
-
-
-def via(root: Path) -> None:
-    images = [via_image(path, shapes) for path, shapes in _tool(root).items()]
-    about = {"_via_settings": {}, "_via_img_metadata": dict(chain(*map(dict.items, images)))}
-    _text(root / "via_project.json", json.dumps(about))
-
-
-def rafdb(root: Path) -> None:
-    names = [f"train_{i:05d}" for i in range(1, 8)] + ["test_0001"]
-    codes = [*range(1, 8), 4]
-    rows = [f"{n}.jpg {c}" for n, c in zip(names, codes, strict=True)]
-    _text(root / "EmoLabel/list_patition_label.txt", *rows, "test_0002.jpg 9x")
-    for seed, name in enumerate([*names, "test_0002"]):
-        _image(root / f"Image/aligned/{name}_aligned.jpg", seed)
-
-
-def expw(root: Path) -> None:
-    faces = [f"crowd.jpg {i} {2 * i} {i} {i + 20} {2 * i + 20} 60.5 {i}" for i in range(7)]
-    _text(root / "label/label.lst", *faces, "alone.jpg 0 0 0 30 30 12.25 3")
-    _image(root / "image/origin/crowd.jpg", 1, side=64)
-    _image(root / "image/origin/alone.jpg", 2)
-
-
-def ckplus(root: Path) -> None:
-    rows = [f"{i},{_cell(i)},Training" for i in range(8)]
-    _text(root / "ckextended.csv", "emotion,pixels,Usage", *rows, f"3,{_cell(99)},PrivateTest")
-
-
-def fer2013(root: Path) -> None:
-    rows = [f"{i},{_cell(i)},Training" for i in range(7)]
-    _text(root / "fer2013.csv", "emotion,pixels,Usage", *rows)
-
-
-def ferplus(root: Path) -> None:
-    header = f"Usage,Image name,{','.join(FERPLUS_VOTE_COLUMNS)},unknown,NF"
-    _text(root / "fer2013new.csv", header, "Training,fer0.png,10,0,0,0,0,0,0,0,0,0")
-    _image(root / "FER2013Train/fer0.png", 1)
-
-
-def kdef(root: Path) -> None:
-    number = 0
-    for person in ("F01", "M35"):
-        for session in "AB":
-            for emotion in ("AF", "AN", "DI", "HA", "NE", "SA", "SU"):
-                name = f"{session}{person}{emotion}{('S', 'HL', 'HR', 'FL', 'FR')[number % 5]}.JPG"
-                _image(root / f"KDEF/{session}{person}/{name}", number)
-                number += 1
-
-
-def jaffe(root: Path) -> None:
-    number = 0
-    for person in ("KA", "UY"):
-        for emotion in ("AN", "DI", "FE", "HA", "NE", "SA", "SU"):
-            number += 1
-            _image(root / f"jaffe/{person}.{emotion}1.{number}.tiff", number)
-
-
-def folder(root: Path) -> None:
-    for i, emotion in enumerate(EMOTIONS):
-        _image(root / emotion / f"{i}.png", i)
-
-
-def csv_table(root: Path) -> None:
-    _text(
-        root / "faces.csv",
-        "path,label,split,subject,weight,votes,box,sharpness,comment",
-        "a/1.png,Happy,train,p1,2,0 9 0 1 0 0 0 0,4 4 20 20,0.5,x",
-        "a/2.png,3,train,p1,,,,0.4,x",
-        "a/3.png,SAD,test,p2,,,,0.3,x",
-        "../outside.png,sad,train,p3,,,,0.2,x",
-        "a/4.png,angry,val,p4,,,,,x",
-    )
-    for i in range(1, 5):
-        _image(root / f"a/{i}.png", i)
-    _image(root.parent / "outside.png", 9)
-
-
-def parquet(root: Path) -> None:
-    def encoded(seed: int) -> bytes:
-        file = io.BytesIO()
-        Image.fromarray(_pixels(seed)).save(file, "PNG")
-        return file.getvalue()
-
-    names = ["fear", "joy", "nonsense"]
-    about = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-    for name, seed in (("train-00000-of-00001", 0), ("test-00000-of-00001", 10)):
-        images = [{"bytes": encoded(seed + i), "path": None} for i in range(3)]
-        table = pa.table({"image": images, "label": pa.array([0, 1, 2], pa.int64())})
-        table = table.replace_schema_metadata({"huggingface": json.dumps(about)})
-        root.mkdir(exist_ok=True)
-        pq.write_table(table, root / f"{name}.parquet")
-
-
-LAYOUTS: dict[str, Callable[[Path], None]] = {
-    "affectnet": affectnet,
-    "affectnet-npy": affectnet_npy,
-    "affectnet-kaggle": affectnet_kaggle,
-    "affectnet-yolo": affectnet_yolo,
-    "yolo": yolo,
-    "coco": coco,
-    "voc": voc,
-    "cvat": cvat,
-    "labelme": labelme,
-    "labelstudio": labelstudio,
-    "via": via,
-    "fer2013": fer2013,
-    "ferplus": ferplus,
-    "rafdb": rafdb,
-    "expw": expw,
-    "ckplus": ckplus,
-    "kdef": kdef,
-    "jaffe": jaffe,
-    "folder": folder,
-    "csv": csv_table,
-    "parquet": parquet,
-}
-
-
-def _source(name: str, tmp_path: Path) -> Path:
-    root = tmp_path / "source"
-    root.mkdir()
-    LAYOUTS[name](root)
-    return root
-
-
-def _rows(name: str, tmp_path: Path) -> dict[str, dict[str, Any]]:
-    import_dataset(name, _source(name, tmp_path), tmp_path / "dataset")
-    dataset = Dataset.open(tmp_path / "dataset")
-    return {row["path"]: row for row in dataset.manifest.to_pylist()}
-
+from mien.labels import EMOTIONS, read_codes
 
 # --- every format -------------------------------------------------------------------------------
 
@@ -345,7 +41,7 @@ def test_every_format_has_a_layout_here() -> None:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_auto_recognises_each_as_itself(tmp_path: Path, name: str) -> None:
-    found, why = recognise(_source(name, tmp_path))
+    found, why = recognise(lay_out(name, tmp_path))
     assert found == name
     assert why
     assert "\n" not in why
@@ -353,7 +49,7 @@ def test_auto_recognises_each_as_itself(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_auto_recognises_what_it_can_import(tmp_path: Path, name: str) -> None:
-    info = import_dataset(name, _source(name, tmp_path), tmp_path / "dataset")
+    info = import_dataset(name, lay_out(name, tmp_path), tmp_path / "dataset")
     assert sum(sum(split.values()) for split in info["counts"].values()) > 0
     assert info["source_format"] == name
 
@@ -376,7 +72,7 @@ def test_auto_tells_what_there_is_instead(tmp_path: Path) -> None:
 
 
 def test_auto_knows_nothing_of_strange_folders(tmp_path: Path) -> None:
-    _image(tmp_path / "holiday/beach.png", 1)
+    draw_image(tmp_path / "holiday/beach.png", 1)
     with pytest.raises(DatasetError, match="no layout that mien knows"):
         recognise(tmp_path)
 
@@ -394,7 +90,7 @@ def test_empty_folder_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
 
 
 def test_affectnet(tmp_path: Path) -> None:
-    rows = _rows("affectnet", tmp_path)
+    rows = imported("affectnet", lay_out("affectnet", tmp_path))
     folder_ = "Manually_Annotated_Images"
     assert [rows[f"{folder_}/1/{i}.jpg"]["label"] for i in range(8)] == list(AFFECTNET_ORDER)
     for i, why in ((8, "none"), (9, "uncertain"), (10, "no face")):
@@ -412,7 +108,7 @@ def test_affectnet(tmp_path: Path) -> None:
 
 
 def test_affectnet_npy(tmp_path: Path) -> None:
-    rows = _rows("affectnet-npy", tmp_path)
+    rows = imported("affectnet-npy", lay_out("affectnet-npy", tmp_path))
     labels = [rows[f"train_set/images/{i}.jpg"]["label"] for i in range(8)]
     assert labels == list(AFFECTNET_ORDER)
     assert rows["val_set/images/0.jpg"]["split"] == "test"
@@ -423,7 +119,7 @@ def test_affectnet_npy(tmp_path: Path) -> None:
 
 
 def test_affectnet_kaggle(tmp_path: Path) -> None:
-    rows = _rows("affectnet-kaggle", tmp_path)
+    rows = imported("affectnet-kaggle", lay_out("affectnet-kaggle", tmp_path))
     seen = {
         path: (row["label"], row["folder_label"], row["located"], row["problem"])
         for path, row in rows.items()
@@ -446,9 +142,9 @@ def test_affectnet_kaggle(tmp_path: Path) -> None:
 def test_affectnet_kaggle_leaves_out_a_row_whose_split_is_none(tmp_path: Path) -> None:
     """Where the file's folder says the split, that counts."""
     rows = ("0,anger/one.jpg,anger,,trian", "1,two.jpg,anger,,trian", "2,three.jpg,fear,,Testing")
-    _text(tmp_path / "s/labels.csv", ",pth,label,relFCs,subset", *rows)
+    write_text(tmp_path / "s/labels.csv", ",pth,label,relFCs,subset", *rows)
     for seed, path in enumerate(("Test/anger/one.jpg", "two.jpg", "three.jpg")):
-        _image(tmp_path / "s" / path, seed)
+        draw_image(tmp_path / "s" / path, seed)
     import_dataset("affectnet-kaggle", tmp_path / "s", tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
     told = zip(*(dataset.column(name) for name in ("split", "problem", "excluded")), strict=True)
@@ -460,7 +156,7 @@ def test_affectnet_kaggle_leaves_out_a_row_whose_split_is_none(tmp_path: Path) -
 
 
 def test_affectnet_kaggle_says_how_files_were_found(tmp_path: Path) -> None:
-    affectnet_kaggle(tmp_path / "s")
+    LAYOUTS["affectnet-kaggle"](tmp_path / "s")
     table = next((tmp_path / "s").rglob("*.csv"))
     for number, source in enumerate((tmp_path / "s", table)):
         info = import_dataset("affectnet-kaggle", source, tmp_path / f"{number}")
@@ -469,247 +165,10 @@ def test_affectnet_kaggle_says_how_files_were_found(tmp_path: Path) -> None:
         assert audit_dataset(Dataset.open(tmp_path / f"{number}")).summary["unlisted"] == 1
 
 
-def test_affectnet_yolo(tmp_path: Path) -> None:
-    rows = _rows("affectnet-yolo", tmp_path)
-    assert [rows[f"train/images/{i}.png"]["label"] for i in range(8)] == list(YOLO_ORDER)
-    # Relative to 40 pixels: centre 20, 20, half as wide, a quarter as high.
-    assert rows["train/images/3.png"]["box"] == [10, 15, 20, 10]
-    assert rows["valid/images/two.png#0"]["label"] == "anger"
-    assert rows["valid/images/two.png#1"]["label"] == "happiness"
-    assert rows["valid/images/two.png#1"]["split"] == "valid"
-    assert rows["test/images/none.png"]["excluded"] == "no face marked"
-    assert rows["test/images/lost.png"]["problem"] == "unlisted"
-    assert rows["test/images/bad.png"]["problem"] == "bad_label"
-
-
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("data.yaml", "names: [angry, happy, person]"),
-        ("data.yaml", "names: [angry, # first\n happy, person]\nnc: 3"),
-        ("data.yaml", "nc: 3\nnames: # three\n\n- angry\n# and\n\n- happy\n- person\n"),
-        ("data.yml", "names: &n ['angry', 'happy', 'person']"),
-        ("data.yaml", "names:\n  '0': angry\n  '1': happy\n  '2': person\ntrain: images"),
-        ("faces.yaml", "names: [angry, happy, person]\ntrain: images"),
-        ("data.yaml", 'nc: 3\n"names" : [\'angry\', "happy", person] # three'),
-        ("data.yaml", "{nc: 3, names: [angry, happy, person]}"),
-        ("dataset.yml", "names:\n  0: angry\n  1: happy\n  2: person\n"),
-        ("classes.txt", "angry\nhappy\nperson\n"),
-        ("train/labels/classes.txt", "angry\r\nhappy\r\nperson\r\n"),
-        ("obj.names", "angry\nhappy\nperson"),
-        ("data.yaml", "names: [angry, 'happy', \"person\"] # ok\nnames_of_others: [x, y]\n"),
-        (
-            "data.yaml",
-            "names: [angry, happy, person]\nnc: '3'\nwhen: !!timestamp x\nv: !of/mine {}",
-        ),
-    ],
-)
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_yolo_takes_its_ids_from_where_they_are_named(
-    tmp_path: Path, file: str, text: str, encoding: str
-) -> None:
-    for i in range(3):
-        _image(tmp_path / f"s/train/images/{i}.png", i)
-        _text(tmp_path / f"s/train/labels/{i}.txt", f"{i} 0.5 0.5 0.5 0.25")
-    (tmp_path / "s/docker.yaml").write_text("services: {web: {ports: [80]}}\n")
-    (tmp_path / "s/yolov5s.yaml").write_text("nc: 80\nbackbone: []\n")
-    (tmp_path / "s/ci.yaml").write_text("jobs:\n  names: [a, b]\ntrain: no\n")
-    (tmp_path / "s" / file).write_bytes(text.encode(encoding))
-    assert recognise(tmp_path / "s")[0] == "yolo"
-    import_dataset("yolo", tmp_path / "s", tmp_path / "out")
-    dataset = Dataset.open(tmp_path / "out")
-    assert dataset.column("label") == ["anger", "happiness", None]
-    assert dataset.column("excluded")[2] == "id '2' is 'person', which names no emotion"
-    with pytest.raises(DatasetError, match=r"named angry, happy, person; .* by its own names"):
-        import_dataset("affectnet-yolo", tmp_path / "s", tmp_path / "wrong")
-
-
-def test_yolo_names_may_hold_commas(tmp_path: Path) -> None:
-    for i in range(3):
-        _image(tmp_path / f"s/train/images/{i}.png", i)
-        _text(tmp_path / f"s/train/labels/{i}.txt", f"{i} 0.5 0.5 0.5 0.25")
-    _text(tmp_path / "s/data.yaml", 'names: ["tired, maybe", "happy", "sad"]')
-    import_dataset("yolo", tmp_path / "s", tmp_path / "d")
-    assert Dataset.open(tmp_path / "d").column("label") == [None, "happiness", "sadness"]
-
-
-@pytest.mark.parametrize(
-    ("files", "says"),
-    [
-        ({"data.yaml": "nc: 7"}, "no name for each id that can be read"),
-        ({"data.yaml": "nc: 3\nnames: [angry, happy]"}, "no name for each id that can be read"),
-        ({"data.yaml": "names: ["}, "no YAML that can be read .*expected the node content"),
-        ({"data.yaml": "names: " + "[" * 5000}, "no YAML that can be read"),
-        ({"data.yaml": "names: [[angry], [happy]]"}, "no name for each id that can be read"),
-        ({"data.yaml": "names: angry"}, "no name for each id that can be read"),
-        ({"data.yaml": "names: {a: angry}"}, "no name for each id that can be read"),
-        ({"data.yaml": "names: [angry]", "classes.txt": "happy"}, "names the ids otherwise than"),
-    ],
-)
-def test_yolo_ids_that_nobody_explains_are_refused(
-    tmp_path: Path, files: dict[str, str], says: str
-) -> None:
-    _image(tmp_path / "s/train/images/0.png", 0)
-    _text(tmp_path / "s/train/labels/0.txt", "0 0.5 0.5 0.5 0.25")
-    with pytest.raises(DatasetError, match="nothing here says which ids are emotions"):
-        import_dataset("yolo", tmp_path / "s", tmp_path / "out")
-    for name, text in files.items():
-        (tmp_path / "s" / name).write_text(text)
-    for name in ("yolo", "affectnet-yolo"):
-        with pytest.raises(DatasetError, match=says):
-            import_dataset(name, tmp_path / "s", tmp_path / "out")
-    with pytest.raises(DatasetError, match="no layout that mien knows"):
-        recognise(tmp_path / "s")
-
-
-@pytest.mark.parametrize("name", ["coco", "voc", "cvat", "labelme", "labelstudio", "via"])
-def test_each_marked_face_is_cropped_by_its_box(tmp_path: Path, name: str) -> None:
-    rows = _rows(name, tmp_path)
-    assert [rows[f"train/{i}.png"]["label"] for i in range(8)] == list(YOLO_ORDER)
-    assert [rows[f"valid/{i}.png"]["split"] for i in range(2)] == ["valid", "valid"]
-    assert rows["train/3.png"]["box"] == [1, 2, 30, 20.5]
-    assert rows["train/3.png"]["given"] == YOLO_ORDER[3]
-    assert rows["valid/stray.png"]["problem"] == "unlisted"
-
-
-def _coco_file(path: Path, **changed: Any) -> None:
-    about: dict[str, Any] = {
-        "images": [{"id": 7, "file_name": "0.png"}, {"id": 8, "file_name": "gone.png"}],
-        "categories": [{"id": 1, "name": "Happy"}, {"id": "2", "name": "sad"}],
-        "annotations": [
-            {"image_id": 7, "category_id": 1, "bbox": [0, 0, 20, 20]},
-            {"image_id": "7", "category_id": 2, "bbox": [12, 12, 20, 20]},
-        ],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(about | changed), encoding="utf-8-sig")
-
-
-def test_coco_of_images_that_are_called_alike_in_each_split(tmp_path: Path) -> None:
-    for number, split in enumerate(("train", "val")):
-        _image(tmp_path / f"s/images/{split}/0.png", number, side=40)
-        _coco_file(tmp_path / f"s/annotations/instances_{split}2017.json")
-    assert recognise(tmp_path / "s")[0] == "coco"
-    import_dataset("coco", tmp_path / "s", tmp_path / "d")
-    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
-    assert [(row["path"], row["label"], row["split"], row["problem"]) for row in rows] == [
-        ("images/train/0.png#0", "happiness", "train", None),
-        ("images/train/0.png#1", "sadness", "train", None),
-        ("annotations/gone.png", None, "train", None),
-        ("images/val/0.png#0", "happiness", "valid", None),
-        ("images/val/0.png#1", "sadness", "valid", None),
-        ("annotations/gone.png", None, "valid", None),
-    ]
-    assert all(row["excluded"] == "no face marked" for row in rows if "gone" in row["path"])
-
-
-@pytest.mark.parametrize(
-    ("mark", "says"),
-    [
-        ({"category_id": 3}, "id '3' is none of its categories"),
-        ({"bbox": []}, "its face box is no box"),
-        ({"bbox": None}, "its face box is no box"),
-        ({"bbox": [0, 0, "wide", 3]}, "its face box is no box"),
-        ({"bbox": [500, 500, 20, 20]}, "box 20x20 at 500, 500 does not lie on the image of 40x40"),
-    ],
-)
-def test_coco_leaves_out_what_it_cannot_use(
-    tmp_path: Path, mark: dict[str, Any], says: str
-) -> None:
-    _image(tmp_path / "s/0.png", 1, side=40)
-    good = {"image_id": 7, "category_id": 1, "bbox": [0, 0, 20, 20]}
-    elsewhere = {**good, "image_id": 99}
-    _coco_file(tmp_path / "s/faces.json", annotations=[good, {**good, **mark}, elsewhere])
-    (tmp_path / "s/package.json").write_text("{}")
-    info = import_dataset("coco", tmp_path / "s", tmp_path / "d")
-    excluded = Dataset.open(tmp_path / "d").column("excluded")
-    assert excluded[:2] == [None, says]
-    assert any("annotations of images that it does not list: 1" in n for n in info["notes"])
-
-
-def test_coco_that_has_another_form_is_refused(tmp_path: Path) -> None:
-    _image(tmp_path / "s/0.png", 1)
-    _coco_file(tmp_path / "s/faces.json", images=[{"id": 1}])
-    with pytest.raises(DatasetError, match=r"faces\.json: images\.0\.file_name: field required"):
-        import_dataset("coco", tmp_path / "s", tmp_path / "d")
-    (tmp_path / "s/faces.json").write_text('{"images": [], "annotations": "categories": ')
-    with pytest.raises(DatasetError, match=r"faces\.json: all of it: invalid JSON"):
-        import_dataset("coco", tmp_path / "s", tmp_path / "d")
-    with pytest.raises(DatasetError, match="no layout that mien knows"):
-        recognise(tmp_path / "s")
-
-
-@pytest.mark.parametrize("name", ["coco", "voc"])
-def test_marks_by_names_of_ones_own(tmp_path: Path, name: str) -> None:
-    _image(tmp_path / "s/0.png", 1, side=40)
-    named = [{"id": 1, "name": "wut"}, {"id": 2, "name": "froh"}]
-    if name == "coco":
-        _coco_file(tmp_path / "s/faces.json", categories=named)
-    else:
-        _text(tmp_path / "s/0.xml", _voc_xml("wut", "froh"))
-    with pytest.raises(DatasetError, match="is called froh, wut, and no emotion; --codes says"):
-        import_dataset(name, tmp_path / "s", tmp_path / "d")
-    codes = read_codes("wut=anger,froh=happy")
-    import_dataset(name, tmp_path / "s", tmp_path / "d", codes=codes)
-    assert Dataset.open(tmp_path / "d").column("label")[:2] == ["anger", "happiness"]
-
-
-def test_coco_by_itself_leaves_other_images_alone(tmp_path: Path) -> None:
-    for seed, name in enumerate(("0", "other")):
-        _image(tmp_path / f"s/{name}.png", seed, side=40)
-    _coco_file(tmp_path / "s/faces.json")
-    assert recognise(tmp_path / "s/faces.json")[0] == "coco"
-    import_dataset("coco", tmp_path / "s/faces.json", tmp_path / "d")
-    paths = Dataset.open(tmp_path / "d").column("path")
-    assert paths == ["0.png#0", "0.png#1", "gone.png"]
-
-
-def test_voc_of_three_folders(tmp_path: Path) -> None:
-    root = tmp_path / "s"
-    for i, name in enumerate(("a", "b", "c")):
-        _image(root / f"JPEGImages/{name}.jpg", i, side=40)
-        _text(root / f"Annotations/{name}.xml", _voc_xml("happy", "person"))
-    _text(root / "Annotations/lost.xml", _voc_xml("sad"))
-    _text(root / "Annotations/none.xml", "<annotation></annotation>")
-    _image(root / "JPEGImages/none.jpg", 9)
-    _text(root / "Annotations/bad.xml", "<annotation><object>")
-    _image(root / "JPEGImages/bad.jpg", 10)
-    _text(root / "project.xml", "<project><object/></project>")
-    _text(root / "ImageSets/Main/train.txt", "a", "lost")
-    _text(root / "ImageSets/Main/val.txt", "b")
-    _text(root / "ImageSets/Main/test.txt", "c")
-    assert recognise(root)[0] == "voc"
-    import_dataset("voc", root, tmp_path / "d")
-    rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
-    assert {name: rows[f"JPEGImages/{name}.jpg#0"]["split"] for name in "abc"} == {
-        "a": "train",
-        "b": "valid",
-        "c": "test",
-    }
-    assert rows["JPEGImages/a.jpg#1"]["excluded"] == "label 'person' names no emotion"
-    assert rows["Annotations/lost.xml"]["problem"] == "missing"
-    assert rows["JPEGImages/none.jpg"]["excluded"] == "no face marked"
-    assert rows["JPEGImages/bad.jpg"]["excluded"].startswith("its label file is broken (no element")
-
-
-def test_voc_finds_the_image_of_its_own_split(tmp_path: Path) -> None:
-    for number, split in enumerate(("train", "valid")):
-        _image(tmp_path / f"s/{split}/images/0.png", number, side=40)
-        _text(tmp_path / f"s/{split}/labels/0.xml", _voc_xml(("angry", "sad")[number]))
-    _text(tmp_path / "s/test/labels/0.xml", _voc_xml("happy"))
-    import_dataset("voc", tmp_path / "s", tmp_path / "d")
-    rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
-    assert {path: (row["label"], row["problem"]) for path, row in rows.items()} == {
-        "train/images/0.png": ("anger", None),
-        "valid/images/0.png": ("sadness", None),
-        "test/labels/0.xml": ("happiness", "missing"),
-    }
-
-
 def _table_of(root: Path, name: str, *lines: str) -> list[dict[str, Any]]:
     for i in range(4):
-        _image(root / f"{i}.png", i)
-    _text(root / name, *lines)
+        draw_image(root / f"{i}.png", i)
+    write_text(root / name, *lines)
     assert recognise(root)[0] == "csv"
     import_dataset("csv", root, root.parent / "d")
     rows: list[dict[str, Any]] = Dataset.open(root.parent / "d").manifest.to_pylist()
@@ -808,186 +267,30 @@ def test_json_lines_are_a_table(tmp_path: Path) -> None:
 def test_json_lines_that_are_none_name_the_line(tmp_path: Path) -> None:
     table = tmp_path / "faces.jsonl"
     for broken in ("[1, 2]", '{"file_name": ', "[" * 100_000):
-        _text(table, '{"file_name": "0.png", "label": "sad"}', broken)
+        write_text(table, '{"file_name": "0.png", "label": "sad"}', broken)
         with pytest.raises(DatasetError, match=r"faces\.jsonl line 2: no JSON object"):
             import_dataset("csv", table, tmp_path / "out")
 
 
 def test_tables_of_splits_may_be_called_after_more(tmp_path: Path) -> None:
     for i, name in enumerate(("train_labels", "test_labels")):
-        _image(tmp_path / f"s/{i}.png", i)
-        _text(tmp_path / f"s/{name}.csv", "file,label", f"{i}.png,happy")
+        draw_image(tmp_path / f"s/{i}.png", i)
+        write_text(tmp_path / f"s/{name}.csv", "file,label", f"{i}.png,happy")
     assert recognise(tmp_path / "s")[0] == "csv"
     import_dataset("csv", tmp_path / "s", tmp_path / "out")
     rows = Dataset.open(tmp_path / "out").manifest.to_pylist()
     assert {row["path"]: row["split"] for row in rows} == {"0.png": "train", "1.png": "test"}
 
 
-def _imported(name: str, root: Path, **options: Any) -> dict[str, dict[str, Any]]:
-    import_dataset(name, root, root.parent / "d", **options)
-    return {row["path"]: row for row in Dataset.open(root.parent / "d").manifest.to_pylist()}
-
-
-@pytest.mark.parametrize("names", ["classes.txt", "obj.names"])
-def test_yolo_with_labels_beside_the_images(tmp_path: Path, names: str) -> None:
-    """As LabelImg writes them, and CVAT with lists of what is in which split."""
-    root = tmp_path / "s"
-    for i in range(4):
-        _image(root / f"pics/{i}.png", i, side=40)
-        _text(root / f"pics/{i}.txt", f"{i % 2} 0.5 0.5 0.5 0.25")
-    _image(root / "obj_Test_data/4.png", 4, side=40)
-    _text(root / "obj_Test_data/4.txt", "1 0.5 0.5 0.5 0.25")
-    _text(root / names, "angry", "happy")
-    _text(root / "train.txt", "data/pics/0.png", "/home/me/pics/1.png", "data/pics/4.png")
-    _text(root / "valid.txt", "data/pics/2.png", "pics/3 1")
-    assert recognise(root)[0] == "yolo"
-    rows = _imported("yolo", root)
-    assert [rows[f"pics/{i}.png"]["label"] for i in range(4)] == ["anger", "happiness"] * 2
-    assert rows["pics/2.png"]["box"] == [10, 15, 20, 10]
-    splits = [rows[f"pics/{i}.png"]["split"] for i in range(4)]
-    assert splits == ["train", "train", "valid", "valid"]
-    assert rows["obj_Test_data/4.png"]["split"] == "test"
-
-
-def test_yolo_folders_go_before_lists_and_descriptions(tmp_path: Path) -> None:
-    for i, folder in enumerate(("train", "valid", "test")):
-        _image(tmp_path / f"s/{folder}/images/{i}.png", i)
-        _text(tmp_path / f"s/{folder}/labels/{i}.txt", "0 0.5 0.5 0.5 0.5")
-    _text(tmp_path / "s/train.txt", "0.png", "1.png", "2.png")
-    _text(
-        tmp_path / "s/data.yaml",
-        "train: ../train/images", "val: ../test/images", "names: [happy, sad]",
-        "root: {{ROOT}}", 'path: "C:\\data\\my"',
-    )  # fmt: skip
-    rows = _imported("yolo", tmp_path / "s")
-    assert {path.partition("/")[0]: row["split"] for path, row in rows.items()} == {
-        split: split for split in SPLITS
-    }
-
-
-def test_yolo_landmarks_are_no_polygon_and_captions_no_labels(tmp_path: Path) -> None:
-    marks = "0.4 0.45 0.6 0.45 0.5 0.5 0.45 0.55 0.55 0.55"
-    _image(tmp_path / "s/train/images/0.png", 0, side=40)
-    _text(tmp_path / "s/train/images/0.txt", "a woman smiles")
-    _text(tmp_path / "s/train/labels/0.txt", f"0 0.5 0.5 0.5 0.25 {marks}")
-    _text(tmp_path / "s/data.yaml", "names: [happy, sad]")
-    (row,) = _imported("yolo", tmp_path / "s").values()
-    assert (row["label"], row["box"]) == ("happiness", [10, 15, 20, 10])
-
-
-def test_yolo_polygons_and_confidences_have_boxes(tmp_path: Path) -> None:
-    lines = ("0 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.5", "1 0.5 0.5 0.5 0.25 0.9", "1 0.1 0.2")
-    for i, line in enumerate(lines):
-        _image(tmp_path / f"s/train/images/{i}.png", i, side=40)
-        _text(tmp_path / f"s/train/labels/{i}.txt", line)
-    _text(tmp_path / "s/data.yaml", "names: [wut, froh]")
-    rows = _imported("yolo", tmp_path / "s", codes=read_codes("wut=anger,froh=happy"))
-    assert [row["box"] for row in rows.values()] == [[10, 10, 20, 20], [10, 15, 20, 10], None]
-    assert rows["train/images/2.png"]["excluded"] == "its face box is no box"
-
-
-def test_yolo_splits_by_the_folders_that_are_named(tmp_path: Path) -> None:
-    for i, folder in enumerate("abc"):
-        _image(tmp_path / f"s/images/{folder}/x.png", i)
-        _text(tmp_path / f"s/labels/{folder}/x.txt", "0 0.5 0.5 0.5 0.5")
-    _text(
-        tmp_path / "s/data.yaml",
-        "train: ./images/a", "val: [../images/b]", "test: images/c", "names: [happy, sad]",
-    )  # fmt: skip
-    rows = _imported("yolo", tmp_path / "s")
-    assert [rows[f"images/{folder}/x.png"]["split"] for folder in "abc"] == [*SPLITS]
-
-
-@pytest.mark.parametrize(
-    "line", ["my pic", '"my pic"', "my pic.png", "JPEGImages/my pic", "./JPEGImages/my pic.png"]
-)
-def test_lists_of_splits_name_images_in_many_ways(tmp_path: Path, line: str) -> None:
-    for i, name in enumerate(("my pic", "other")):
-        _image(tmp_path / f"s/JPEGImages/{name}.png", i, side=40)
-        _text(tmp_path / f"s/Annotations/{name}.xml", _voc_xml("happy"))
-    _text(tmp_path / "s/ImageSets/Layout/train.txt", "other", line)
-    _text(tmp_path / "s/ImageSets/Layout/test.txt", line)
-    rows = _imported("voc", tmp_path / "s")
-    assert rows["JPEGImages/my pic.png"]["split"] == "test"
-    assert rows["JPEGImages/other.png"]["split"] == "train"
-
-
-def _sized_voc(size: str) -> str:
-    return _voc_xml("happy").replace("<object>", f"<size>{size}</size><object>", 1)
-
-
-@pytest.mark.parametrize("name", ["coco", "voc"])
-@pytest.mark.parametrize(
-    ("width", "height", "box"),
-    [(40, 40, [1, 2, 30, 20.5]), (80, 80, [0.5, 1, 15, 10.25]), (40, 30, None)],
-)
-def test_boxes_of_another_size_are_scaled_or_left_out(
-    tmp_path: Path, name: str, width: int, height: int, box: list[float] | None
-) -> None:
-    _image(tmp_path / "s/0.png", 1, side=40)
-    if name == "voc":
-        size = f"<width>{width}</width><height>{height}</height>"
-        _text(tmp_path / "s/0.xml", _sized_voc(size))
-    else:
-        image = {"id": 7, "file_name": "0.png", "width": width, "height": height}
-        mark = {"image_id": 7, "category_id": 1, "bbox": [1, 2, 30, 20.5]}
-        _coco_file(tmp_path / "s/faces.json", images=[image], annotations=[mark])
-    if box is None:
-        with pytest.raises(DatasetError, match="1 its box is of an image of 40x30, which is 40x40"):
-            import_dataset(name, tmp_path / "s", tmp_path / "d")
-        return
-    (row,) = _imported(name, tmp_path / "s").values()
-    assert row["box"] == box
-
-
-def test_voc_attributes_and_namespaces(tmp_path: Path) -> None:
-    _image(tmp_path / "s/0.png", 1, side=40)
-    told = "".join(
-        f"<attribute><name>{name}</name><value>{value}</value></attribute>"
-        for name, value in (("light", "normal"), ("emotion", "angry"))
-    )
-    written = _voc_xml("face").replace("</object>", f"<attributes>{told}</attributes></object>")
-    _text(tmp_path / "s/0.xml", written.replace("<annotation>", '<annotation xmlns="urn:x">'))
-    assert recognise(tmp_path / "s")[0] == "voc"
-    (row,) = _imported("voc", tmp_path / "s").values()
-    assert (row["label"], row["given"]) == ("anger", "angry")
-
-
-def test_coco_of_shares_polygons_attributes_and_two_files(tmp_path: Path) -> None:
-    for i in range(3):
-        _image(tmp_path / f"s/pics/{i}.png", i, side=40)
-    categories = [{"id": 1, "name": "face"}]
-    marks = [
-        {"image_id": 0, "category_id": 1, "bbox": [0.25, 0.25, 0.5, 0.5]},
-        {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 0.5, 0, 0.5, 0.5, 0, 0.25]]},
-        {"image_id": 2, "category_id": 1, "bbox": [0.25, 0.25, 0.5, 0.5]},
-    ]
-    for mark, emotion in zip(marks, ("happy", "sad", "angry"), strict=True):
-        mark["attributes"] = {"light": "normal", "occluded": False, "Emotion": emotion}
-    images = [{"id": i, "file_name": f"pics/{i}.png"} for i in range(3)]
-    for name in ("ann/instances_train.json", "ann/keypoints_train.json"):
-        _coco_file(tmp_path / "s" / name, images=images, annotations=marks, categories=categories)
-    (tmp_path / "s/other.json").write_text('{"images": 1, "annotations": 2, "categories": 3}')
-    with pytest.raises(DatasetError, match=r"other\.json: images: input should be a valid array"):
-        import_dataset("coco", tmp_path / "s", tmp_path / "d")
-    (tmp_path / "s/other.json").unlink()
-    rows = _imported("coco", tmp_path / "s")
-    assert {path: (row["label"], row["box"]) for path, row in rows.items()} == {
-        "pics/0.png": ("happiness", [10, 10, 20, 20]),
-        "pics/1.png": ("sadness", [0, 0, 20, 20]),
-        "pics/2.png": ("anger", [10, 10, 20, 20]),
-    }
-
-
 def test_rows_take_no_image_of_another_split(tmp_path: Path) -> None:
     """Equal names in each split, and images of test that are not there."""
     root = tmp_path / "s"
     for i in range(2):
-        _image(root / f"train/{i}.png", i)
-        _image(root / f"valid/{i}.png", 10 + i)
+        draw_image(root / f"train/{i}.png", i)
+        draw_image(root / f"valid/{i}.png", 10 + i)
     for split in ("train", "valid", "test"):
-        _text(root / f"{split}.csv", "filename,label", "0.png,happy", "1.png,sad")
-    rows = list(_imported("csv", root).values())
+        write_text(root / f"{split}.csv", "filename,label", "0.png,happy", "1.png,sad")
+    rows = list(imported("csv", root).values())
     assert {row["path"] for row in rows if row["problem"] is None} == {
         f"{split}/{i}.png" for split in ("train", "valid") for i in range(2)
     }
@@ -1024,7 +327,7 @@ def test_csv_columns_that_may_be_of_boxes_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("unit", [1, 32])
 def test_parquet_boxes(tmp_path: Path, columns: tuple[str, ...], unit: int) -> None:
     file = io.BytesIO()
-    Image.fromarray(_pixels(1)).save(file, "PNG")
+    Image.fromarray(random_pixels(1)).save(file, "PNG")
     edges = [8 / unit, 8 / unit, 24 / unit, 16 / unit]
     if len(columns) > 1:
         held: dict[str, list[Any]] = {c: [edge, 0] for c, edge in zip(columns, edges, strict=True)}
@@ -1033,33 +336,19 @@ def test_parquet_boxes(tmp_path: Path, columns: tuple[str, ...], unit: int) -> N
     table = pa.table({"image": [file.getvalue()] * 2, "label": ["happy", "sad"], **held})
     (tmp_path / "s").mkdir()
     pq.write_table(table, tmp_path / "s/train.parquet")
-    good, bad = _imported("parquet", tmp_path / "s").values()
+    good, bad = imported("parquet", tmp_path / "s").values()
     assert good["box"] == [8, 8, 16, 8]
     assert bad["excluded"] == "its face box is no box"
-
-
-def test_landmarks_and_sizes_beside_a_box_are_none(tmp_path: Path) -> None:
-    for number, (columns, cells, box) in enumerate(
-        (
-            ("box,x1,y1,x2,y2", "2 3 20 28,5,6,9,9", [2, 3, 20, 28]),
-            ("x,y,w,h,x1,y1,x2,y2,x3,y3", "2,3,20,28,5,6,9,9,7,7", [2, 3, 20, 28]),
-            ("x1,y1,x2,y2,x3,y3", "5,6,9,9,7,7", None),
-            ("width,height,xmin,ymin,xmax,ymax", "32,32,2,3,22,31", [2, 3, 20, 28]),
-        )
-    ):
-        root = tmp_path / f"{number}/s"
-        rows = _table_of(root, "t.csv", f"path,label,{columns}", f"0.png,happy,{cells}")
-        assert rows[0]["box"] == box
 
 
 def test_all_images_in_one_folder_of_a_split_are_found(tmp_path: Path) -> None:
     """As Kaggle's competitions have them: train.csv and valid.csv of what lies in train/."""
     root = tmp_path / "s"
     for i in range(4):
-        _image(root / f"train/{i}:{i}.png", i)
+        draw_image(root / f"train/{i}:{i}.png", i)
     for name, at in (("train", (0, 1)), ("valid", (2, 3))):
-        _text(root / f"{name}.csv", "filename,label", *(f"{i}:{i}.png,happy" for i in at))
-    rows = _imported("csv", root)
+        write_text(root / f"{name}.csv", "filename,label", *(f"{i}:{i}.png,happy" for i in at))
+    rows = imported("csv", root)
     assert {path: row["split"] for path, row in rows.items()} == {
         **dict.fromkeys(("train/0:0.png", "train/1:1.png"), "train"),
         **dict.fromkeys(("train/2:2.png", "train/3:3.png"), "valid"),
@@ -1067,10 +356,10 @@ def test_all_images_in_one_folder_of_a_split_are_found(tmp_path: Path) -> None:
 
 
 def test_a_missing_image_of_a_folder_is_not_another_folders(tmp_path: Path) -> None:
-    _image(tmp_path / "s/day1/img/1.png", 1)
-    _image(tmp_path / "s/backup/day1/img/0.png", 2)
-    _text(tmp_path / "s/t.csv", "path,label", "day1/img/0.png,happy", "day1/img/1.png,sad")
-    rows = _imported("csv", tmp_path / "s")
+    draw_image(tmp_path / "s/day1/img/1.png", 1)
+    draw_image(tmp_path / "s/backup/day1/img/0.png", 2)
+    write_text(tmp_path / "s/t.csv", "path,label", "day1/img/0.png,happy", "day1/img/1.png,sad")
+    rows = imported("csv", tmp_path / "s")
     assert rows["day1/img/0.png"]["problem"] == "missing"
 
 
@@ -1088,40 +377,16 @@ def test_side_files_do_not_hide_folders_of_emotions(
     tmp_path: Path, name: str, lines: tuple[str, ...]
 ) -> None:
     for i, emotion in enumerate(("happy", "sad")):
-        _image(tmp_path / f"s/{emotion}/{i}.png", i)
-        _text(tmp_path / f"s/{emotion}/{i}.txt", "a caption of five words or more")
-    _text(tmp_path / "s" / name, *lines)
+        draw_image(tmp_path / f"s/{emotion}/{i}.png", i)
+        write_text(tmp_path / f"s/{emotion}/{i}.txt", "a caption of five words or more")
+    write_text(tmp_path / "s" / name, *lines)
     assert recognise(tmp_path / "s")[0] == "folder"
 
 
-def test_coco_of_several_files_learns_from_nothing_that_one_holds_out(tmp_path: Path) -> None:
-    for i in range(3):
-        _image(tmp_path / f"s/pics/{i}.png", i, side=40)
-    mark = {"category_id": 1, "bbox": [1, 2, 30, 20]}
-    for name, of in (("all", (0, 1, 2)), ("instances_train", (0, 1)), ("instances_test", (1, 2))):
-        images = [{"id": i, "file_name": f"pics/{i}.png"} for i in of]
-        marks = [{**mark, "image_id": i} for i in of]
-        _coco_file(tmp_path / f"s/{name}.json", images=images, annotations=marks)
-    rows = _imported("coco", tmp_path / "s")
-    assert [rows[f"pics/{i}.png"]["split"] for i in (1, 2)] == ["test", "test"]
-    assert rows["pics/0.png"]["split"] in {"train", "valid"}
-
-
-def test_voc_takes_no_image_that_is_anothers(tmp_path: Path) -> None:
-    _image(tmp_path / "s/p2/img/0.png", 1, side=40)
-    for part, emotion in (("p1", "happy"), ("p2", "sad")):
-        _text(tmp_path / f"s/{part}/ann/0.xml", _voc_xml(emotion))
-    rows = _imported("voc", tmp_path / "s")
-    assert {path: (row["label"], row["problem"]) for path, row in rows.items()} == {
-        "p1/ann/0.xml": ("happiness", "missing"),
-        "p2/img/0.png": ("sadness", None),
-    }
-
-
 def test_another_edition_of_a_table_is_no_part_of_it(tmp_path: Path) -> None:
-    _image(tmp_path / "s/0.png", 1)
+    draw_image(tmp_path / "s/0.png", 1)
     for name in ("train", "train_old", "test"):
-        _text(tmp_path / f"s/{name}.csv", "path,label", "0.png,happy")
+        write_text(tmp_path / f"s/{name}.csv", "path,label", "0.png,happy")
     with pytest.raises(DatasetError, match="expected one csv here"):
         import_dataset("csv", tmp_path / "s", tmp_path / "d")
 
@@ -1218,92 +483,30 @@ def test_augmented_versions_of_one_picture_stay_together(tmp_path: Path) -> None
     for i in range(40):
         for version in range(3):
             name = f"{i}_jpg.rf.{i:08x}{version}.png"
-            _image(tmp_path / f"s/{'happy' if i % 2 else 'sad'}/{name}", 3 * i + version)
-    rows = _imported("folder", tmp_path / "s")
+            draw_image(tmp_path / f"s/{'happy' if i % 2 else 'sad'}/{name}", 3 * i + version)
+    rows = imported("folder", tmp_path / "s")
     splits: dict[str, set[str]] = {}
     for path, row in rows.items():
         splits.setdefault(path.partition(".rf.")[0], set()).add(row["split"])
     assert len(splits) == 40 and all(len(of) == 1 for of in splits.values())
 
 
-def test_faces_of_one_image_stay_together_beside_one_that_shows_nothing(tmp_path: Path) -> None:
-    marks = []
-    for i in range(30):
-        pixels = _pixels(i, 60)
-        pixels[:20, :20] = 0
-        (tmp_path / "s").mkdir(exist_ok=True)
-        write_image(tmp_path / f"s/{i}.png", pixels)
-        marks += [(i, [0, 0, 20, 20]), (i, [30, 30, 20, 20])]
-    images = [{"id": i, "file_name": f"{i}.png"} for i in range(30)]
-    made = [{"image_id": i, "category_id": 1 + i % 2, "bbox": box} for i, box in marks]
-    _coco_file(tmp_path / "s/faces.json", images=images, annotations=made)
-    rows = _imported("coco", tmp_path / "s")
-    assert {row["excluded"] for row in rows.values()} == {None}
-
-
 def test_rafdb_counted_from_0_is_refused(tmp_path: Path) -> None:
     for i in range(7):
-        _image(tmp_path / f"s/{i}/train_0000{i}_aligned.jpg", i)
+        draw_image(tmp_path / f"s/{i}/train_0000{i}_aligned.jpg", i)
     with pytest.raises(DatasetError, match="count from 0, RAF-DB's from 1 to 7"):
         import_dataset("rafdb", tmp_path / "s", tmp_path / "out")
     with pytest.raises(DatasetError, match="its folders are numbers"):
         recognise(tmp_path / "s")
-    source = _source("rafdb", tmp_path)
+    source = lay_out("rafdb", tmp_path)
     table = next(source.rglob("list_patition_label.txt"))
     table.write_text(table.read_text() + "train_00001.jpg 0\n")
     with pytest.raises(DatasetError, match="ids from 0, RAF-DB's go from 1 to 7"):
         import_dataset("rafdb", source, tmp_path / "out")
 
 
-def _yolo_within_images(root: Path) -> None:
-    affectnet_yolo(root)
-    for path in [*root.glob("*/*/*")]:
-        split, kind, name = path.relative_to(root).parts
-        (root / kind / split).mkdir(parents=True, exist_ok=True)
-        path.rename(root / kind / split / name)
-
-
-def _yolo_with_validation(root: Path) -> None:
-    affectnet_yolo(root)
-    (root / "valid").rename(root / "validation")
-
-
-@pytest.mark.parametrize("lay", [_yolo_within_images, _yolo_with_validation])
-def test_affectnet_yolo_lists_every_image_wherever_its_split_is_named(
-    tmp_path: Path, lay: Callable[[Path], None]
-) -> None:
-    root = tmp_path / "s"
-    lay(root)
-    _image(root / "preview.png", 99)
-    assert recognise(root)[0] == "affectnet-yolo"
-    import_dataset("affectnet-yolo", root, tmp_path / "d")
-    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
-    assert {row["path"].partition("#")[0] for row in rows} == {
-        path.relative_to(root).as_posix() for path in root.rglob("*.png")
-    }
-    two = [row for row in rows if "two.png" in row["path"]]
-    assert [(row["label"], row["split"]) for row in two] == [
-        ("anger", "valid"),
-        ("happiness", "valid"),
-    ]
-    (stray,) = (row for row in rows if row["path"] == "preview.png")
-    assert stray["problem"] == "unlisted"
-
-
-def test_affectnet_yolo_lists_labels_without_an_image_in_their_split(tmp_path: Path) -> None:
-    _image(tmp_path / "s/train/images/a.png", 1)
-    for split, name in (("train", "a"), ("test", "gone")):
-        _text(tmp_path / f"s/{split}/labels/{name}.txt", "0 0.5 0.5 0.5 0.5")
-    import_dataset("affectnet-yolo", tmp_path / "s", tmp_path / "d")
-    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
-    assert {row["path"].partition("#")[0]: (row["split"], row["problem"]) for row in rows} == {
-        "train/images/a.png": ("train", None),
-        "test/images/gone.jpg": ("test", "missing"),
-    }
-
-
 def test_rafdb(tmp_path: Path) -> None:
-    rows = _rows("rafdb", tmp_path)
+    rows = imported("rafdb", lay_out("rafdb", tmp_path))
     labels = [rows[f"Image/aligned/train_{i:05d}_aligned.jpg"]["label"] for i in range(1, 8)]
     assert labels == list(RAFDB_ORDER)
     test = rows["Image/aligned/test_0001_aligned.jpg"]
@@ -1312,7 +515,7 @@ def test_rafdb(tmp_path: Path) -> None:
 
 
 def test_rafdb_as_its_authors_hand_it_out(tmp_path: Path) -> None:
-    root = _source("rafdb", tmp_path)
+    root = lay_out("rafdb", tmp_path)
     shutil.make_archive(str(root / "Image/aligned"), "zip", root / "Image", "aligned")
     shutil.rmtree(root / "Image/aligned")
     assert recognise(root)[0] == "rafdb"
@@ -1328,10 +531,10 @@ def test_rafdb_in_folders(tmp_path: Path) -> None:
         for number in range(7 * count):
             code = number % 7 + 1
             name = f"{split}_{number:05d}_aligned.jpg"
-            _image(root / f"DATASET/{split}/{code}/{name}", 100 * count + number)
-    _image(root / "DATASET/train/4/holiday.jpg", 999)
-    _text(root / "train_labels.csv", "image,label", "train_00000_aligned.jpg,1")
-    _text(root / "test_labels.csv", "image,label", "test_00000_aligned.jpg,1")
+            draw_image(root / f"DATASET/{split}/{code}/{name}", 100 * count + number)
+    draw_image(root / "DATASET/train/4/holiday.jpg", 999)
+    write_text(root / "train_labels.csv", "image,label", "train_00000_aligned.jpg,1")
+    write_text(root / "test_labels.csv", "image,label", "test_00000_aligned.jpg,1")
     assert recognise(root)[0] == "rafdb"
     import_dataset("rafdb", root, tmp_path / "d")
     rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
@@ -1343,7 +546,7 @@ def test_rafdb_in_folders(tmp_path: Path) -> None:
 
 def test_numbered_folders_of_other_names_are_not_rafdbs(tmp_path: Path) -> None:
     for code in range(1, 8):
-        _image(tmp_path / f"s/train/{code}/{code}.jpg", code)
+        draw_image(tmp_path / f"s/train/{code}/{code}.jpg", code)
     with pytest.raises(DatasetError, match=r"its folders are numbers \(1, 2, 3, 4, 5, 6, 7\)"):
         recognise(tmp_path / "s")
     with pytest.raises(DatasetError, match=r"no list_patition_label\.txt here"):
@@ -1351,7 +554,7 @@ def test_numbered_folders_of_other_names_are_not_rafdbs(tmp_path: Path) -> None:
 
 
 def test_expw(tmp_path: Path) -> None:
-    rows = _rows("expw", tmp_path)
+    rows = imported("expw", lay_out("expw", tmp_path))
     crowd = [rows[f"image/origin/crowd.jpg#{i}"] for i in range(7)]
     assert [row["label"] for row in crowd] == list(FER_ORDER)
     assert crowd[3]["box"] == [3, 6, 20, 20]
@@ -1360,7 +563,7 @@ def test_expw(tmp_path: Path) -> None:
 
 
 def test_ckplus(tmp_path: Path) -> None:
-    rows = _rows("ckplus", tmp_path)
+    rows = imported("ckplus", lay_out("ckplus", tmp_path))
     labels = [row["label"] for row in rows.values()]
     assert labels[:8] == [*FER_ORDER, "contempt"]
 
@@ -1369,7 +572,7 @@ def test_ckplus_folders_keep_people_together(tmp_path: Path) -> None:
     for person in range(12):
         for frame in range(3):
             name = f"S{person:03d}_001_{frame:08d}.png"
-            _image(tmp_path / "s" / EMOTIONS[person % 4] / name, 100 * person + frame)
+            draw_image(tmp_path / "s" / EMOTIONS[person % 4] / name, 100 * person + frame)
     assert recognise(tmp_path / "s")[0] == "ckplus"
     import_dataset("ckplus", tmp_path / "s", tmp_path / "d")
     rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
@@ -1385,11 +588,11 @@ def test_ckplus_as_its_authors_hand_it_out(tmp_path: Path) -> None:
         for frame in range(1, 8):
             number += 1
             name = f"S{person:03d}_001_{frame:08d}.png"
-            _image(root / f"cohn-kanade-images/S{person:03d}/001/{name}", number)
+            draw_image(root / f"cohn-kanade-images/S{person:03d}/001/{name}", number)
         if person < 8:
             label = root / f"Emotion/S{person:03d}/001/S{person:03d}_001_00000007_emotion.txt"
-            _text(label, f"   {person + 1:.7e}")
-    _text(root / "Emotion/S099/001/S099_001_00000009_emotion.txt", "   1.0000000e+00")
+            write_text(label, f"   {person + 1:.7e}")
+    write_text(root / "Emotion/S099/001/S099_001_00000009_emotion.txt", "   1.0000000e+00")
     assert recognise(root)[0] == "ckplus"
     import_dataset("ckplus", root, tmp_path / "d")
     rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
@@ -1412,8 +615,8 @@ def test_ckplus_as_its_authors_hand_it_out(tmp_path: Path) -> None:
 
 def _sequence(root: Path, frames: int, peak: int, *, below: str = "Emotion") -> None:
     for frame in range(1, frames + 1):
-        _image(root / f"images/S001/001/S001_001_{frame:08d}.png", frame)
-    _text(root / f"{below}/S001_001_{peak:08d}_emotion.txt", "   3.0000000e+00")
+        draw_image(root / f"images/S001/001/S001_001_{frame:08d}.png", frame)
+    write_text(root / f"{below}/S001_001_{peak:08d}_emotion.txt", "   3.0000000e+00")
 
 
 @pytest.mark.parametrize(
@@ -1462,8 +665,8 @@ def test_folders_of_emotions_keep_the_persons_of_names_together(
                 first="ABCDEFGHIJKL"[person],
             )
             persons[name] = person
-            _image(tmp_path / "s" / ("anger", "joy", "sad")[frame] / name, 100 * person + frame)
-    _image(tmp_path / "s/anger/stray.png", 9999)
+            draw_image(tmp_path / "s" / ("anger", "joy", "sad")[frame] / name, 100 * person + frame)
+    draw_image(tmp_path / "s/anger/stray.png", 9999)
     found, _ = recognise(tmp_path / "s")
     assert found == ("ckplus" if naming == "ckplus" else "folder")
     for name in {found, "folder"}:
@@ -1475,7 +678,7 @@ def test_folders_of_emotions_keep_the_persons_of_names_together(
 
 
 def test_kdef(tmp_path: Path) -> None:
-    rows = _rows("kdef", tmp_path)
+    rows = imported("kdef", lay_out("kdef", tmp_path))
     first = [rows[path] for path in sorted(rows) if path.startswith("KDEF/AF01/")]
     assert [(row["given"], row["label"], row["angle"]) for row in first] == [
         ("AF", "fear", 0),
@@ -1491,7 +694,7 @@ def test_kdef(tmp_path: Path) -> None:
 
 
 def test_jaffe(tmp_path: Path) -> None:
-    rows = _rows("jaffe", tmp_path)
+    rows = imported("jaffe", lay_out("jaffe", tmp_path))
     labels = [row["label"] for path, row in rows.items() if path.startswith("jaffe/KA")]
     assert sorted(labels) == sorted({*EMOTIONS} - {"contempt"})
     assert rows["jaffe/KA.FE1.3.tiff"]["label"] == "fear"
@@ -1499,8 +702,8 @@ def test_jaffe(tmp_path: Path) -> None:
 
 
 def test_a_stray_image_among_jaffes_is_listed(tmp_path: Path) -> None:
-    jaffe(tmp_path / "s")
-    _image(tmp_path / "s/jaffe/logo.png", 99)
+    LAYOUTS["jaffe"](tmp_path / "s")
+    draw_image(tmp_path / "s/jaffe/logo.png", 99)
     assert recognise(tmp_path / "s")[0] == "jaffe"
     import_dataset("jaffe", tmp_path / "s", tmp_path / "d")
     rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
@@ -1509,14 +712,14 @@ def test_a_stray_image_among_jaffes_is_listed(tmp_path: Path) -> None:
 
 def test_a_few_names_of_jaffes_make_no_jaffe(tmp_path: Path) -> None:
     for number in range(5):
-        _image(tmp_path / f"s/KA.AN1.{number}.png", number)
-        _image(tmp_path / f"s/holiday-{number}.png", 10 + number)
+        draw_image(tmp_path / f"s/KA.AN1.{number}.png", number)
+        draw_image(tmp_path / f"s/holiday-{number}.png", 10 + number)
     with pytest.raises(DatasetError, match="no layout that mien knows"):
         recognise(tmp_path / "s")
 
 
 def test_csv(tmp_path: Path) -> None:
-    rows = _rows("csv", tmp_path)
+    rows = imported("csv", lay_out("csv", tmp_path))
     first = rows["a/1.png"]
     assert (first["label"], first["split"], first["subject"]) == ("happiness", "train", "p1")
     assert (first["weight"], first["box"]) == (2.0, [4, 4, 20, 20])
@@ -1531,7 +734,7 @@ def test_csv(tmp_path: Path) -> None:
 
 
 def test_parquet(tmp_path: Path) -> None:
-    rows = _rows("parquet", tmp_path)
+    rows = imported("parquet", lay_out("parquet", tmp_path))
     test = [row for path, row in rows.items() if path.startswith("test")]
     assert [row["label"] for row in test] == ["fear", "happiness", None]
     assert {row["split"] for row in test} == {"test"}
@@ -1552,12 +755,13 @@ def _saved_to_disk(parquet: Path) -> None:
 
 
 def test_arrow_as_it_is_saved_to_disk(tmp_path: Path) -> None:
-    as_parquet = _rows("parquet", tmp_path)
-    for path in (tmp_path / "source").glob("*.parquet"):
+    as_parquet = imported("parquet", lay_out("parquet", tmp_path))
+    saved = (tmp_path / "source").rename(tmp_path / "saved")
+    for path in saved.glob("*.parquet"):
         _saved_to_disk(path)
-    found, why = recognise(tmp_path / "source")
+    found, why = recognise(saved)
     assert (found, why) == ("parquet", "test/data-00000-of-00001.arrow holds images and labels")
-    rows = _imported("parquet", tmp_path / "source")
+    rows = imported("parquet", saved)
     assert [*rows] == [
         f"{s}/data-00000-of-00001.arrow/{n:05d}" for s in ("test", "train") for n in range(3)
     ]
@@ -1567,7 +771,7 @@ def test_arrow_as_it_is_saved_to_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.5])
 def test_arrow_that_is_cut_off_is_refused(tmp_path: Path, share: float) -> None:
-    _saved_to_disk(next(_source("parquet", tmp_path).glob("train*")))
+    _saved_to_disk(next(lay_out("parquet", tmp_path).glob("train*")))
     file = tmp_path / "source/train/data-00000-of-00001.arrow"
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with pytest.raises(DatasetError, match=r"arrow: (damaged|cannot be read)"):
@@ -1644,17 +848,17 @@ def test_parquet_ids_without_names_are_refused(tmp_path: Path) -> None:
 
 
 def test_one_file_in_two_rows_keeps_two_ids(tmp_path: Path) -> None:
-    _image(tmp_path / "s/a.png", 1)
-    _text(tmp_path / "s/t.csv", "path,label", "a.png,happy", "a.png,sad")
+    draw_image(tmp_path / "s/a.png", 1)
+    write_text(tmp_path / "s/t.csv", "path,label", "a.png,happy", "a.png,sad")
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
     assert len({row["id"] for row in rows}) == 2
 
 
 def test_what_a_mac_adds_to_archives_is_no_image(tmp_path: Path) -> None:
-    folder(tmp_path / "s")
-    _image(tmp_path / "s/__MACOSX/fear/1.png", 1)
-    _text(tmp_path / "s/fear/._1.png", "resource fork")
+    LAYOUTS["folder"](tmp_path / "s")
+    draw_image(tmp_path / "s/__MACOSX/fear/1.png", 1)
+    write_text(tmp_path / "s/fear/._1.png", "resource fork")
     info = import_dataset("folder", tmp_path / "s", tmp_path / "d")
     assert info["rows"] == 8
 
@@ -1662,8 +866,8 @@ def test_what_a_mac_adds_to_archives_is_no_image(tmp_path: Path) -> None:
 def test_accents_are_the_same_however_they_are_composed(tmp_path: Path) -> None:
     names = [f"Ren\u00e9 {number}.png" for number in range(4)]
     for number, name in enumerate(names):
-        _image(tmp_path / "s" / unicodedata.normalize("NFD", name), number)
-    _text(tmp_path / "s/t.csv", "path,label", *(f"{name},happy" for name in names))
+        draw_image(tmp_path / "s" / unicodedata.normalize("NFD", name), number)
+    write_text(tmp_path / "s/t.csv", "path,label", *(f"{name},happy" for name in names))
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     assert Dataset.open(tmp_path / "d").column("excluded") == [None] * 4
 
@@ -1678,8 +882,8 @@ def test_accents_are_the_same_however_they_are_composed(tmp_path: Path) -> None:
 )
 def test_a_stray_quote_swallows_no_rows(tmp_path: Path, rows: list[str]) -> None:
     for number in range(4):
-        _image(tmp_path / f"s/{number}.png", number)
-    _text(tmp_path / "s/t.csv", "path,label", "0.png,happy", *rows)
+        draw_image(tmp_path / f"s/{number}.png", number)
+    write_text(tmp_path / "s/t.csv", "path,label", "0.png,happy", *rows)
     with pytest.raises(DatasetError, match=r"t\.csv: broken csv in the row .* line 3 "):
         import_dataset("csv", tmp_path / "s", tmp_path / "d")
 
@@ -1687,7 +891,7 @@ def test_a_stray_quote_swallows_no_rows(tmp_path: Path, rows: list[str]) -> None
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
 def test_quotes_within_and_any_end_of_a_csv(tmp_path: Path, end: str) -> None:
     for number in range(3):
-        _image(tmp_path / f"s/{number}.png", number)
+        draw_image(tmp_path / f"s/{number}.png", number)
     note = '"he said "no" twice, 5" apart"'
     rows = ["path,label,note", f"0.png,happy,{note}", '1.png,"sad","two\nlines"']
     (tmp_path / "s/t.csv").write_text("\n".join([*rows, "2.png,fear,"]) + end, encoding="utf-8")
@@ -1697,9 +901,9 @@ def test_quotes_within_and_any_end_of_a_csv(tmp_path: Path, end: str) -> None:
 
 def test_a_cell_of_several_lines_is_read_by_the_tables_delimiter(tmp_path: Path) -> None:
     for number in range(2):
-        _image(tmp_path / f"s/{number}.png", number)
+        draw_image(tmp_path / f"s/{number}.png", number)
     note = '"""what, if\nanything"";"'
-    _text(tmp_path / "s/t.csv", "note;path;label", f"{note};0.png;happy", "x;1.png;sad")
+    write_text(tmp_path / "s/t.csv", "note;path;label", f"{note};0.png;happy", "x;1.png;sad")
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     assert Dataset.open(tmp_path / "d").column("label") == ["happiness", "sadness"]
 
@@ -1719,7 +923,7 @@ def test_splits_with_a_blank_or_in_the_names_of_archives(
     for name, count in ((train, 12), (test, 6)):
         for _ in range(count):
             label = EMOTIONS[number % 2]
-            _image(tmp_path / f"s/{name}/{label}/{number:02d}.png", number)
+            draw_image(tmp_path / f"s/{name}/{label}/{number:02d}.png", number)
             number += 1
         if where == "archives":
             shutil.make_archive(str(tmp_path / "s" / name), "zip", tmp_path / "s" / name)
@@ -1728,18 +932,6 @@ def test_splits_with_a_blank_or_in_the_names_of_archives(
     dataset = Dataset.open(tmp_path / "d")
     is_test = [int(path[-6:-4]) >= 12 for path in dataset.column("path")]
     assert [split == "test" for split in dataset.column("split")] == is_test
-
-
-def test_affectnet_yolo_tells_names_apart_by_case(tmp_path: Path) -> None:
-    for number, name in enumerate(("A", "a", "B", "C", "c")):
-        _image(tmp_path / f"s/train/images/{name}.png", number)
-    for name, code in (("A", 4), ("a", 6), ("b", 1), ("c", 2)):
-        _text(tmp_path / f"s/train/labels/{name}.txt", f"{code} 0.5 0.5 0.9 0.9")
-    import_dataset("affectnet-yolo", tmp_path / "s", tmp_path / "d")
-    rows = {row["path"]: row["label"] for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
-    codes = {"A": 4, "a": 6, "B": 1, "c": 2}
-    labelled = {f"train/images/{n}.png": AFFECTNET_YOLO_CODES[c] for n, c in codes.items()}
-    assert rows == {**labelled, "train/images/C.png": None}
 
 
 @pytest.mark.parametrize(
@@ -1758,9 +950,9 @@ def test_the_names_of_columns_say_how_a_box_is_given(
     tmp_path: Path, columns: str, cells: str
 ) -> None:
     for number, name in enumerate("abc"):
-        _image(tmp_path / f"s/{name}.png", number)
+        draw_image(tmp_path / f"s/{name}.png", number)
     rows = (f"a.png,happy,{cells}", "b.png,sad,8,8,2,", "c.png,sad,,,,")
-    _text(tmp_path / "s/t.csv", f"path,label,{columns}", *rows)
+    write_text(tmp_path / "s/t.csv", f"path,label,{columns}", *rows)
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
     assert dataset.column("box") == [[2, 2, 6, 6], None, None]
@@ -1769,8 +961,8 @@ def test_the_names_of_columns_say_how_a_box_is_given(
 
 
 def test_a_number_column_hides_no_names_in_a_csv(tmp_path: Path) -> None:
-    _image(tmp_path / "s/a.png", 1)
-    _text(tmp_path / "s/t.csv", "path,label,emotion", "a.png,0,Happy")
+    draw_image(tmp_path / "s/a.png", 1)
+    write_text(tmp_path / "s/t.csv", "path,label,emotion", "a.png,0,Happy")
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     assert Dataset.open(tmp_path / "d").column("label") == ["happiness"]
 
@@ -1787,12 +979,12 @@ def test_a_number_column_hides_no_names_in_a_csv(tmp_path: Path) -> None:
 )
 def test_csvs_as_people_write_them(tmp_path: Path, table: str) -> None:
     for number in range(3):
-        _image(tmp_path / f"s/images/{number}.png", number)
+        draw_image(tmp_path / f"s/images/{number}.png", number)
     delimiter = next(sign for sign in ",;\t" if sign in table)
     rows = [[f"{number}.png", ("happy", "sad", "fear")[number]] for number in range(3)]
     if table.startswith("label"):
         rows = [row[::-1] for row in rows]
-    _text(tmp_path / "s/labels.csv", table, *(delimiter.join(row) for row in rows))
+    write_text(tmp_path / "s/labels.csv", table, *(delimiter.join(row) for row in rows))
     assert recognise(tmp_path / "s")[0] == "csv"
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
@@ -1802,15 +994,15 @@ def test_csvs_as_people_write_them(tmp_path: Path, table: str) -> None:
 
 
 def test_folders_of_emotions_stay_folders_beside_a_table_of_bare_names(tmp_path: Path) -> None:
-    folder(tmp_path / "s")
-    _text(tmp_path / "s/labels.csv", "image,label", *(f"{i}.png,happy" for i in range(8)))
+    LAYOUTS["folder"](tmp_path / "s")
+    write_text(tmp_path / "s/labels.csv", "image,label", *(f"{i}.png,happy" for i in range(8)))
     assert recognise(tmp_path / "s")[0] == "folder"
 
 
 def test_a_bare_name_that_two_files_bear_stays_missing(tmp_path: Path) -> None:
     for number, path in enumerate(("a/0.png", "b/0.png", "a/1.png", "a/b/2.png")):
-        _image(tmp_path / "s" / path, number)
-    _text(tmp_path / "s/t.csv", "path,label", "0.png,happy", "1.png,sad", "b/2.png,sad")
+        draw_image(tmp_path / "s" / path, number)
+    write_text(tmp_path / "s/t.csv", "path,label", "0.png,happy", "1.png,sad", "b/2.png,sad")
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
     assert dataset.column("problem") == ["missing", None, "missing", *["unlisted"] * 3]
@@ -1821,8 +1013,8 @@ def test_a_bare_name_that_two_files_bear_stays_missing(tmp_path: Path) -> None:
 def test_files_that_no_row_names_are_found_beside_a_csv(tmp_path: Path, alone: bool) -> None:
     """But not where the csv alone is the source: anything may lie around it."""
     for number, path in enumerate(("train/happy/0.png", "1.png", "test/sad/2.png")):
-        _image(tmp_path / "s" / path, number)
-    _text(tmp_path / "s/t.csv", "path,label", "train/happy/0.png,happy", "1.png,sad")
+        draw_image(tmp_path / "s" / path, number)
+    write_text(tmp_path / "s/t.csv", "path,label", "train/happy/0.png,happy", "1.png,sad")
     source = tmp_path / "s" / "t.csv" if alone else tmp_path / "s"
     import_dataset("csv", source, tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
@@ -1839,20 +1031,20 @@ def test_files_that_no_row_names_are_found_beside_a_csv(tmp_path: Path, alone: b
 
 def test_where_there_is_no_table_nothing_lies_beside_one(tmp_path: Path) -> None:
     for number, emotion in enumerate(("happy", "sad", "happy")):
-        _image(tmp_path / "s" / emotion / f"{number}.png", number)
+        draw_image(tmp_path / "s" / emotion / f"{number}.png", number)
     import_dataset("folder", tmp_path / "s", tmp_path / "d")
     assert "unlisted" not in audit_dataset(Dataset.open(tmp_path / "d")).summary
 
 
 def _coded_folder(root: Path) -> None:
     for number in range(4):
-        _image(root / f"{number}/{number}.png", number)
+        draw_image(root / f"{number}/{number}.png", number)
 
 
 def _coded_csv(root: Path) -> None:
     for number in range(4):
-        _image(root / f"{number}.png", number)
-    _text(root / "t.csv", "path,label", "0.png,0", "1.png,1.0", "2.png,2", "3.png,3")
+        draw_image(root / f"{number}.png", number)
+    write_text(root / "t.csv", "path,label", "0.png,0", "1.png,1.0", "2.png,2", "3.png,3")
 
 
 def _coded_parquet(root: Path) -> None:
@@ -1880,7 +1072,7 @@ def test_numbers_mean_what_the_user_says(
 
 def test_a_folder_that_names_an_emotion_goes_before_a_number_within(tmp_path: Path) -> None:
     for number, path in enumerate(("happy/0/a.png", "1/b.png")):
-        _image(tmp_path / "s" / path, number)
+        draw_image(tmp_path / "s" / path, number)
     codes = read_codes("0=anger,1=fear")
     import_dataset("folder", tmp_path / "s", tmp_path / "d", codes=codes)
     dataset = Dataset.open(tmp_path / "d")
@@ -1895,17 +1087,33 @@ def test_codes_are_refused_where_a_format_has_its_own(tmp_path: Path) -> None:
         UsageError, match=r"codes are for yolo, coco, .*, parquet, csv, folder: rafdb knows"
     ):
         import_dataset(
-            "rafdb", _source("rafdb", tmp_path), tmp_path / "d", codes=read_codes("fer2013")
+            "rafdb", lay_out("rafdb", tmp_path), tmp_path / "d", codes=read_codes("fer2013")
         )
 
 
 def test_a_file_whose_name_is_no_images_is_not_called_missing(tmp_path: Path) -> None:
     for number in range(3):
-        _image(tmp_path / f"s/{number}.png", number)
+        draw_image(tmp_path / f"s/{number}.png", number)
     (tmp_path / "s/0.png").rename(tmp_path / "s/0.jp2")
-    _text(tmp_path / "s/t.csv", "path,label", "0.jp2,happy", "1.png,sad", "2.png,sad", "3.png,sad")
+    write_text(
+        tmp_path / "s/t.csv", "path,label", "0.jp2,happy", "1.png,sad", "2.png,sad", "3.png,sad"
+    )
     import_dataset("csv", tmp_path / "s", tmp_path / "d")
     rows = {row["path"]: row for row in Dataset.open(tmp_path / "d").manifest.to_pylist()}
     assert rows["0.jp2"]["problem"] == "unreadable"
     assert rows["0.jp2"]["excluded"].startswith("unreadable: its name ends in none of .avif")
     assert rows["3.png"]["problem"] == "missing"
+
+
+def test_landmarks_and_sizes_beside_a_box_are_none(tmp_path: Path) -> None:
+    for number, (columns, cells, box) in enumerate(
+        (
+            ("box,x1,y1,x2,y2", "2 3 20 28,5,6,9,9", [2, 3, 20, 28]),
+            ("x,y,w,h,x1,y1,x2,y2,x3,y3", "2,3,20,28,5,6,9,9,7,7", [2, 3, 20, 28]),
+            ("x1,y1,x2,y2,x3,y3", "5,6,9,9,7,7", None),
+            ("width,height,xmin,ymin,xmax,ymax", "32,32,2,3,22,31", [2, 3, 20, 28]),
+        )
+    ):
+        root = tmp_path / f"{number}/s"
+        rows = _table_of(root, "t.csv", f"path,label,{columns}", f"0.png,happy,{cells}")
+        assert rows[0]["box"] == box

@@ -26,6 +26,7 @@ from fastapi.testclient import TestClient
 from PIL import Image, features
 
 import mien
+from layouts import LAYOUTS
 from mien.config import load_recipe
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset, recognise
@@ -36,7 +37,6 @@ from mien.serve import Limits, create_app
 from mien.training.checkpoint import BEST_NAME
 from mien.training.runs import open_run
 from mien.video.files import Video, VideoCopy
-from test_formats import LAYOUTS
 
 ROUNDS: Final = int(os.environ.get("MIEN_FUZZ", "0"))
 SLOWEST_S: Final = 10.0

@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from layouts import YOLO_ORDER
 from mien.cli import app
 from mien.data.audit.auditor import audit_dataset
 from mien.data.clean import clean_dataset
@@ -32,7 +33,6 @@ from mien.images import read_image, write_image
 from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS, read_codes
 from mien.preprocess import InputSpec, face_crop, fit
 from mien.records import Box, Detection
-from test_formats import YOLO_ORDER
 
 T = TypeVar("T")
 

@@ -5,23 +5,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from labelled import cvat_image, labelme_file, studio_task, via_image, write_cvat
+from layouts import draw_image, imported
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset, recognise
 from mien.errors import DatasetError
-from mien.images import write_image
 from mien.labels import EMOTIONS, read_codes
 
 WHOLE_FACE = (1, 2, 31, 22.5)
-
-
-def draw(path: Path, seed: int = 0, side: int = 40) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    write_image(path, pixels)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -29,16 +22,13 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content), encoding="utf-8-sig")
 
 
-def imported(name: str, source: Path, **options: Any) -> list[dict[str, Any]]:
-    out = source.parent / f"{source.name} of {name}"
-    import_dataset(name, source, out, **options)
-    rows: list[dict[str, Any]] = Dataset.open(out).manifest.to_pylist()
-    return rows
+def rows_of(name: str, source: Path, **options: Any) -> list[dict[str, Any]]:
+    return [*imported(name, source, **options).values()]
 
 
 def marks_in(name: str, root: Path, shapes: list[Any], words: list[str]) -> None:
     """Write one image in which faces are marked, and which is called something itself."""
-    draw(root / "a.png")
+    draw_image(root / "a.png", 0, side=40)
     if name == "labelme":
         labelme_file(root / "a.json", shapes, flags=words)
     elif name == "cvat":
@@ -59,17 +49,17 @@ TOOLS = ["labelme", "cvat", "labelstudio", "via"]
 def test_an_image_without_marks_is_what_it_is_called(tmp_path: Path, name: str) -> None:
     marks_in(name, tmp_path / "s", [], ["Happy"])
     assert recognise(tmp_path / "s")[0] == name
-    (row,) = imported(name, tmp_path / "s")
+    (row,) = rows_of(name, tmp_path / "s")
     assert (row["label"], row["given"], row["box"]) == ("happiness", "Happy", None)
 
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_a_single_face_may_go_by_what_its_image_is_called(tmp_path: Path, name: str) -> None:
     marks_in(name, tmp_path / "s", [("face", WHOLE_FACE)], ["Happy"])
-    (row,) = imported(name, tmp_path / "s")
+    (row,) = rows_of(name, tmp_path / "s")
     assert (row["label"], row["box"]) == ("happiness", [1, 2, 30, 20.5])
     marks_in(name, tmp_path / "two", [("face", WHOLE_FACE), ("sad", (9, 9, 39, 39))], ["Happy"])
-    rows = imported(name, tmp_path / "two")
+    rows = rows_of(name, tmp_path / "two")
     assert [(row["label"], row["excluded"]) for row in rows] == [
         (None, "label 'face' names no emotion"),
         ("sadness", None),
@@ -79,11 +69,11 @@ def test_a_single_face_may_go_by_what_its_image_is_called(tmp_path: Path, name: 
 @pytest.mark.parametrize("name", ["labelme", "cvat", "labelstudio"])
 def test_an_image_of_several_emotions_or_of_none_is_left_out(tmp_path: Path, name: str) -> None:
     marks_in(name, tmp_path / "s", [], ["happy", "sad"])
-    draw(tmp_path / "s/b.png", 1)
+    draw_image(tmp_path / "s/b.png", 1, side=40)
     with pytest.raises(DatasetError, match="what is marked is called happy, sad, and no emotion"):
-        imported(name, tmp_path / "s")
+        rows_of(name, tmp_path / "s")
     marks_in(name, tmp_path / "s", [("angry", WHOLE_FACE), ("blurred", WHOLE_FACE)], [])
-    assert [row["excluded"] for row in imported(name, tmp_path / "s")] == [
+    assert [row["excluded"] for row in rows_of(name, tmp_path / "s")] == [
         None,
         "label 'blurred' names no emotion",
         "no row in the table names this file",
@@ -96,8 +86,8 @@ def test_names_of_ones_own_need_codes(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match="no layout that mien knows"):
         recognise(tmp_path / "s")
     with pytest.raises(DatasetError, match="is called wut, and no emotion; --codes says"):
-        imported(name, tmp_path / "s")
-    (row,) = imported(name, tmp_path / "s", codes=read_codes("wut=anger"))
+        rows_of(name, tmp_path / "s")
+    (row,) = rows_of(name, tmp_path / "s", codes=read_codes("wut=anger"))
     assert row["label"] == "anger"
 
 
@@ -111,11 +101,11 @@ def test_names_of_ones_own_need_codes(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_what_is_no_such_file_is_told(tmp_path: Path, name: str, says: str) -> None:
-    draw(tmp_path / "s/a.png")
+    draw_image(tmp_path / "s/a.png", 0, side=40)
     write_json(tmp_path / "s/a.json", {"x": 1})
     (tmp_path / "s/a.xml").write_text("<annotations", encoding="utf-16")
     with pytest.raises(DatasetError, match=says):
-        imported(name, tmp_path / "s")
+        rows_of(name, tmp_path / "s")
 
 
 @pytest.mark.parametrize(
@@ -130,20 +120,20 @@ def test_what_is_no_such_file_is_told(tmp_path: Path, name: str, says: str) -> N
 def test_a_broken_table_is_refused(
     tmp_path: Path, name: str, file: str, text: str, says: str
 ) -> None:
-    draw(tmp_path / "s/a.png")
+    draw_image(tmp_path / "s/a.png", 0, side=40)
     (tmp_path / "s" / file).write_text(text)
     with pytest.raises(DatasetError, match=re.escape(says)):
-        imported(name, tmp_path / "s")
+        rows_of(name, tmp_path / "s")
     with pytest.raises(DatasetError, match="no layout that mien knows"):
         recognise(tmp_path / "s")
 
 
 def test_a_broken_file_of_labelme_leaves_out_its_image(tmp_path: Path) -> None:
     for number, name in enumerate("ab"):
-        draw(tmp_path / f"s/{name}.png", number)
+        draw_image(tmp_path / f"s/{name}.png", number, side=40)
         labelme_file(tmp_path / f"s/{name}.json", [("happy", WHOLE_FACE)])
     (tmp_path / "s/b.json").write_text('{"shapes": 3, "imagePath": "b.png"}')
-    kept, left_out = imported("labelme", tmp_path / "s")
+    kept, left_out = rows_of("labelme", tmp_path / "s")
     assert kept["label"] == "happiness"
     assert (left_out["path"], left_out["problem"]) == ("b.png", "bad_label")
     says = "its label file is broken (shapes: input should be a valid array)"
@@ -161,11 +151,11 @@ def test_a_broken_file_of_labelme_leaves_out_its_image(tmp_path: Path) -> None:
     ],
 )
 def test_shapes_of_labelme(tmp_path: Path, own: dict[str, Any], box: list[float] | None) -> None:
-    draw(tmp_path / "s/a.png")
+    draw_image(tmp_path / "s/a.png", 0, side=40)
     labelme_file(tmp_path / "s/a.json", [("happy", WHOLE_FACE)], **own)
-    draw(tmp_path / "s/b.png", 1)
+    draw_image(tmp_path / "s/b.png", 1, side=40)
     labelme_file(tmp_path / "s/b.json", [("sad", WHOLE_FACE)])
-    row = imported("labelme", tmp_path / "s")[0]
+    row = rows_of("labelme", tmp_path / "s")[0]
     assert row["box"] == box
     assert row["excluded"] == (None if box else "its face box is no box")
 
@@ -174,22 +164,22 @@ def test_shapes_of_labelme(tmp_path: Path, own: dict[str, Any], box: list[float]
     "own", [{"flags": {"glasses": False, "happy": True}}, {"attributes": {"emotion": "happy"}}]
 )
 def test_labelme_says_it_by_flags_and_attributes(tmp_path: Path, own: dict[str, Any]) -> None:
-    draw(tmp_path / "s/a.png")
+    draw_image(tmp_path / "s/a.png", 0, side=40)
     labelme_file(tmp_path / "s/a.json", [("face", WHOLE_FACE)], **own)
-    assert imported("labelme", tmp_path / "s")[0]["label"] == "happiness"
+    assert rows_of("labelme", tmp_path / "s")[0]["label"] == "happiness"
 
 
 def test_boxes_are_scaled_to_the_image_as_it_is_here(tmp_path: Path) -> None:
-    draw(tmp_path / "s/a.png", side=40)
+    draw_image(tmp_path / "s/a.png", 0, side=40)
     labelme_file(tmp_path / "s/a.json", [("happy", (2, 4, 62, 45))], side=80)
-    assert imported("labelme", tmp_path / "s")[0]["box"] == [1, 2, 30, 20.5]
+    assert rows_of("labelme", tmp_path / "s")[0]["box"] == [1, 2, 30, 20.5]
 
 
 def test_cvat_of_a_project(tmp_path: Path) -> None:
     """Its images lie in a folder beside; subsets are splits, attributes may tell the emotion."""
     told = '<attribute name="emotion">happy</attribute><attribute name="light">calm</attribute>'
     for number, split in enumerate(("Train", "Validation")):
-        draw(tmp_path / f"s/images/{split}/a.png", number)
+        draw_image(tmp_path / f"s/images/{split}/a.png", number, side=40)
     polygon = '<polygon label="sad" points="5.0,2.0;31.0,9.0;1.0,22.5"></polygon>'
     write_cvat(
         tmp_path / "s/annotations.xml",
@@ -198,7 +188,7 @@ def test_cvat_of_a_project(tmp_path: Path) -> None:
         cvat_image("gone.png", [("sad", WHOLE_FACE)], subset="Validation"),
     )
     assert recognise(tmp_path / "s")[0] == "cvat"
-    rows = imported("cvat", tmp_path / "s")
+    rows = rows_of("cvat", tmp_path / "s")
     assert [(row["path"], row["label"], row["split"], row["problem"]) for row in rows] == [
         ("images/Train/a.png", "happiness", "train", None),
         ("images/Validation/a.png", "sadness", "valid", None),
@@ -209,7 +199,7 @@ def test_cvat_of_a_project(tmp_path: Path) -> None:
 
 def test_cvat_by_itself_leaves_other_images_alone(tmp_path: Path) -> None:
     for number, name in enumerate("ab"):
-        draw(tmp_path / f"s/{name}.png", number)
+        draw_image(tmp_path / f"s/{name}.png", number, side=40)
     write_cvat(tmp_path / "s/faces.xml", cvat_image("a.png", [("sad", WHOLE_FACE)]))
     assert recognise(tmp_path / "s/faces.xml")[0] == "cvat"
     import_dataset("cvat", tmp_path / "s/faces.xml", tmp_path / "d")
@@ -230,28 +220,28 @@ def test_cvat_by_itself_leaves_other_images_alone(tmp_path: Path) -> None:
     ],
 )
 def test_label_studio_finds_its_images(tmp_path: Path, address: str, file: str) -> None:
-    draw(tmp_path / "s" / file)
-    draw(tmp_path / "s/face.png", 1)
+    draw_image(tmp_path / "s" / file, 0, side=40)
+    draw_image(tmp_path / "s/face.png", 1, side=40)
     write_json(tmp_path / "s/project.json", [studio_task(address, ["Happy"])])
     assert recognise(tmp_path / "s")[0] == "labelstudio"
-    row = imported("labelstudio", tmp_path / "s")[0]
+    row = rows_of("labelstudio", tmp_path / "s")[0]
     assert (row["path"], row["label"], row["problem"]) == (file, "happiness", None)
 
 
 def test_a_csv_of_label_studio_finds_its_images_too(tmp_path: Path) -> None:
-    draw(tmp_path / "s/my face.png")
+    draw_image(tmp_path / "s/my face.png", 0, side=40)
     (tmp_path / "s/project.csv").write_text(
         "annotation_id,annotator,choice,created_at,id,image,lead_time,updated_at\n"
         "1,1,Happy,2026-11-28T10:00:00Z,1,/data/upload/1/0a1b2c3d-my%20face.png,2.5,x\n"
     )
     assert recognise(tmp_path / "s")[0] == "csv"
-    (row,) = imported("csv", tmp_path / "s")
+    (row,) = rows_of("csv", tmp_path / "s")
     assert (row["path"], row["label"]) == ("my face.png", "happiness")
 
 
 def test_what_several_annotators_of_label_studio_say_are_votes(tmp_path: Path) -> None:
     for number in range(4):
-        draw(tmp_path / f"s/{number}.png", number)
+        draw_image(tmp_path / f"s/{number}.png", number, side=40)
     tasks = [
         studio_task("0.png", ["Happy"], ["happy"], ["Sad"]),
         studio_task("1.png", ["Happy"], ["Sad"]),
@@ -264,7 +254,7 @@ def test_what_several_annotators_of_label_studio_say_are_votes(tmp_path: Path) -
     ]
     tasks[3]["annotations"] += [{"result": [], "was_cancelled": True}, {"result": []}]
     write_json(tmp_path / "s/project.json", tasks)
-    rows = imported("labelstudio", tmp_path / "s")
+    rows = rows_of("labelstudio", tmp_path / "s")
     assert [(row["path"], row["label"], row["excluded"]) for row in rows] == [
         ("0.png", "happiness", None),
         ("1.png", None, "no emotion has the most votes"),
@@ -281,12 +271,12 @@ def test_what_several_annotators_of_label_studio_say_are_votes(tmp_path: Path) -
 
 
 def test_a_choice_for_a_region_of_label_studio_is_its_emotion(tmp_path: Path) -> None:
-    draw(tmp_path / "s/a.png")
+    draw_image(tmp_path / "s/a.png", 0, side=40)
     task = studio_task("a.png", [("Face", WHOLE_FACE), "Happy", ("Face", (9, 9, 39, 39)), "Sad"])
     for number, result in enumerate(task["annotations"][0]["result"]):
         result["id"] = f"face {number // 2}"
     write_json(tmp_path / "s/project.json", [task])
-    rows = imported("labelstudio", tmp_path / "s")
+    rows = rows_of("labelstudio", tmp_path / "s")
     assert [(row["label"], row["box"]) for row in rows] == [
         ("happiness", [1, 2, 30, 20.5]),
         ("sadness", [9, 9, 30, 30]),
@@ -294,18 +284,18 @@ def test_a_choice_for_a_region_of_label_studio_is_its_emotion(tmp_path: Path) ->
 
 
 def test_polygons_of_label_studio(tmp_path: Path) -> None:
-    draw(tmp_path / "s/a.png")
+    draw_image(tmp_path / "s/a.png", 0, side=40)
     task = studio_task("a.png", [("Happy", WHOLE_FACE)])
     points = [[12.5, 5], [77.5, 22.5], [2.5, 56.25]]
     task["annotations"][0]["result"][0]["value"] = {"points": points, "polygonlabels": ["Happy"]}
     write_json(tmp_path / "s/project.json", [task])
-    assert imported("labelstudio", tmp_path / "s")[0]["box"] == [1, 2, 30, 20.5]
+    assert rows_of("labelstudio", tmp_path / "s")[0]["box"] == [1, 2, 30, 20.5]
 
 
 def test_label_studio_in_short(tmp_path: Path) -> None:
     """JSON-MIN has an object for each annotation, with its answers beside the data."""
     for number in range(2):
-        draw(tmp_path / f"s/{number}.png", number)
+        draw_image(tmp_path / f"s/{number}.png", number, side=40)
     shape = studio_task("0.png", [("Sad", WHOLE_FACE)])["annotations"][0]["result"][0]
     shape |= shape.pop("value")
     about = {"created_at": "2026-11-28T10:00:00Z", "lead_time": 2.5, "updated_at": "x"}
@@ -318,7 +308,7 @@ def test_label_studio_in_short(tmp_path: Path) -> None:
     rows = [{**row, **about, "annotation_id": n, "annotator": n} for n, row in enumerate(rows)]
     write_json(tmp_path / "s/project-min.json", rows)
     assert recognise(tmp_path / "s")[0] == "labelstudio"
-    sad, fear = imported("labelstudio", tmp_path / "s")
+    sad, fear = rows_of("labelstudio", tmp_path / "s")
     assert (sad["label"], sad["box"], sad["votes"]) == ("sadness", [1, 2, 30, 20.5], None)
     assert (fear["label"], fear["box"]) == ("fear", None)
     assert fear["votes"][EMOTIONS.index("fear")] == pytest.approx(2 / 3)
@@ -335,11 +325,11 @@ def test_label_studio_in_short(tmp_path: Path) -> None:
     ],
 )
 def test_shapes_of_via(tmp_path: Path, shape: dict[str, Any], box: bool) -> None:
-    draw(tmp_path / "s/a.png")
+    draw_image(tmp_path / "s/a.png", 0, side=40)
     about = via_image("a.png", [("happy", WHOLE_FACE), ("sad", WHOLE_FACE)])
     about["a.png77"]["regions"][0]["shape_attributes"] = shape
     write_json(tmp_path / "s/via.json", about)
-    first = imported("via", tmp_path / "s")[0]
+    first = rows_of("via", tmp_path / "s")[0]
     assert first["box"] == ([1, 2, 30, 20.5] if box else None)
     assert first["excluded"] == (None if box else "its face box is no box")
 
@@ -355,12 +345,12 @@ def test_shapes_of_via(tmp_path: Path, shape: dict[str, Any], box: bool) -> None
     ],
 )
 def test_attributes_of_via(tmp_path: Path, said: dict[str, Any], label: str | None) -> None:
-    draw(tmp_path / "s/a.png")
+    draw_image(tmp_path / "s/a.png", 0, side=40)
     about = via_image("a.png", [("happy", WHOLE_FACE), ("sad", (9, 9, 39, 39))])
     about["a.png77"]["regions"][0]["region_attributes"] = said
     older = {str(n): region for n, region in enumerate(about["a.png77"]["regions"])}
     about["a.png77"]["regions"] = older
     write_json(tmp_path / "s/via.json", about)
-    first = imported("via", tmp_path / "s")[0]
+    first = rows_of("via", tmp_path / "s")[0]
     assert first["label"] == label
     assert first["excluded"] == (None if label else "no label")

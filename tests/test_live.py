@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -15,40 +14,15 @@ import numpy as np
 import pytest
 
 import mien.video.camera
-from filmed import Actor, FixedReader, Pixels, film
+from filmed import Actor, Pixels, film
 from mien.errors import UsageError, VideoError
-from mien.records import Box, Detection, Prediction
-from mien.video.camera import Camera, Shot
+from mien.records import Prediction
+from mien.video.camera import Camera
 from mien.video.files import Frame, Video, VideoCopy
 from mien.video.live import KEYS, Live
 from mien.video.overlay import Overlay
 from mien.video.window import Window, _try_screen
-
-BOX = Box(40, 40, 100, 100)
-
-
-class Seer(FixedReader):
-    """Sees one face in the same place of every frame."""
-
-    def __init__(self, delay_s: float = 0.0) -> None:
-        self.detector = lambda image: [Detection(BOX, 0.9)]  # type: ignore[assignment]
-        self.delay_s = delay_s
-
-    def read(self, image, detections):  # type: ignore[no-untyped-def]
-        time.sleep(self.delay_s)
-        return super().read(image, detections)
-
-
-@dataclass
-class Screen:
-    """Keeps what it is shown and presses keys: each at the frame of its number."""
-
-    keys: dict[int, str] = field(default_factory=dict)
-    frames: list[Pixels] = field(default_factory=list)
-
-    def show(self, pixels: Pixels) -> str | None:
-        self.frames.append(pixels)
-        return self.keys.get(len(self.frames))
+from screens import BOX, Screen, Scripted, Seer
 
 
 class Flaky:
@@ -191,30 +165,6 @@ def test_pause_holds_the_picture_still(endless: Camera) -> None:
     middle = np.s_[150:, 200:]
     assert all((f[middle] == screen.frames[5][middle]).all() for f in screen.frames[5:11])
     assert (screen.frames[-1][middle] != screen.frames[5][middle]).any(), "and then goes on"
-
-
-class Scripted(Camera):
-    """Gives a frame for each time, and none for None, as if it were unplugged."""
-
-    def __init__(self, times: Sequence[float | None]) -> None:
-        super().__init__(0)
-        self._times = times
-        self._asked = 0
-
-    def newest(self, *, after: int = 0, timeout_s: float = 0.1) -> Shot | None:
-        self._asked += 1
-        time_s = None if self.ended else self._times[self._asked - 1]
-        if time_s is None:
-            return None
-        return Shot(self._asked, 5000 + time_s, np.zeros((48, 64, 3), np.uint8))
-
-    @property
-    def problem(self) -> str | None:
-        return None if self.ended or self._times[self._asked - 1] is not None else "unplugged"
-
-    @property
-    def ended(self) -> bool:
-        return self._asked > len(self._times)
 
 
 TEN = [n / 30 for n in range(10)]

@@ -12,7 +12,7 @@ from mien.data.rules import Rules
 from mien.judging.evaluate import evaluate
 from mien.judging.model_card import render_model_card
 from mien.labels import EMOTIONS
-from test_evaluate import Remembers
+from remembering import Remembers
 
 SEARCH = "came from a web search for 184 words"
 NOT_KNOWN = "is not known to mien"

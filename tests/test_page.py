@@ -1,7 +1,6 @@
 """Tests of the web page in a real Chromium, its camera fed with a film that is drawn here."""
 
 import re
-import shutil
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,30 +11,13 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserType, Page, WebSocketRoute, sync_playwright
 
+from browser import CHROMIUM, FLAGS, in_browser
 from filmed import Actor, film
 from mien.images import write_image
 from mien.records import Box
 from mien.video.files import VideoCopy
-from test_serve import running
+from servers import running
 
-CHROMIUM: Final = next(
-    (
-        path
-        for name in ("chromium", "google-chrome", "chromium-browser")
-        if (path := shutil.which(name))
-    ),
-    None,
-)
-FLAGS: Final = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-ui-for-media-stream",
-)
 SIZE: Final = (640, 480)
 CAST: Final = (
     Actor(2, lambda t: (0.28, 0.5), 0.5, "happiness"),
@@ -60,8 +42,6 @@ DROP: Final = """() => {
     for (const file of document.getElementById('held').files) data.items.add(file);
     document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true}));
 }"""
-
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: 'make browser' installs one")
 pytestmark = [pytest.mark.slow, in_browser]
 
 

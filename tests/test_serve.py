@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from mien.serve.guard import checked_origin
 from mien.serve.limits import Rates, Workers
 from mien.serve.stream import Stream
 from mien.video.files import VIDEO_SUFFIXES
+from servers import begun_upload, running
 
 HERE = "http://127.0.0.1"
 STRANGER = {"origin": "https://elsewhere.example"}
@@ -850,43 +851,6 @@ def test_one_stream_too_many_is_sent_away(base: EmotionModel, photo: bytes) -> N
         with client.websocket_connect("ws://127.0.0.1/v1/stream") as third:
             third.send_bytes(photo)
             assert third.receive_json()["error"] is None
-
-
-# --- the command --------------------------------------------------------------------------------
-
-
-class running:  # noqa: N801
-    """`mien serve` in a process of its own: its address, and itself."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        command = [sys.executable, "-c", "from mien.cli import main; main()", "serve", *arguments]
-        self.process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def __enter__(self) -> tuple[str, subprocess.Popen[str]]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        found = re.search(r"https?://\S+", line)
-        if found is None:
-            _, said = self.process.communicate(timeout=10)
-            raise AssertionError(f"no address: {line}{said}")
-        return found[0], self.process
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-@contextmanager
-def begun_upload(address: str) -> Iterator[socket.socket]:
-    """A connection over which the first of a picture has gone to a server."""
-    port = int(address.rstrip("/").rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port)) as upload:
-        head = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
-        upload.sendall(head.encode() + bytes(1000))
-        time.sleep(0.3)
-        yield upload
 
 
 @pytest.mark.slow

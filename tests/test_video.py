@@ -5,7 +5,6 @@ import shutil
 import struct
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,7 @@ import pytest
 
 import mien
 import mien.video.files
+from disks import small_files
 from filmed import Actor, Pixels, film
 from mien.errors import UsageError, VideoError
 from mien.quiet import quiet_opencv
@@ -394,18 +394,6 @@ def test_copies_refuse_what_they_cannot_write(tmp_path: Path) -> None:
     copy = VideoCopy(tmp_path / "nowhere" / "a.mp4", rate=10)
     with pytest.raises(VideoError, match="cannot be written: No such file or directory"):
         copy.add(np.zeros((10, 10, 3), np.uint8), 0.0)
-
-
-@contextmanager
-def small_files(most_bytes: int) -> Iterator[None]:
-    """Let no file become larger, which to whoever writes it is as a disk that becomes full."""
-    resource = pytest.importorskip("resource", reason="limits are Unix's")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("most_bytes", [0, 9_000])
