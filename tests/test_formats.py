@@ -872,6 +872,40 @@ def test_accents_are_the_same_however_they_are_composed(tmp_path: Path) -> None:
     assert Dataset.open(tmp_path / "d").column("excluded") == [None] * 4
 
 
+def test_csv_of_a_column_for_each_rater(tmp_path: Path) -> None:
+    for i in range(4):
+        draw_image(tmp_path / f"s/{i}.png", i)
+    write_text(
+        tmp_path / "s/study.csv",
+        "image,Rater 1,Rater 2,Rater 3,age_1,rater_4",
+        "0.png,happy,Joy,sad,20,2.5",
+        "1.png,happy,,,21,1.5",
+        "2.png,happy,sad,unsure,22,1.5",
+        "3.png,?,,unsure,23,1.5",
+    )
+    assert recognise(tmp_path / "s")[0] == "csv"
+    info = import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    none = "no emotion has the most votes"
+    assert [(row["label"], row["excluded"]) for row in rows] == [
+        ("happiness", None), ("happiness", None), (None, none), (None, none)
+    ]  # fmt: skip
+    happy, sad = EMOTIONS.index("happiness"), EMOTIONS.index("sadness")
+    assert [rows[0]["votes"][each] for each in (happy, sad)] == pytest.approx([2 / 3, 1 / 3])
+    assert [row["rater_4"] for row in rows] == [2.5, 1.5, 1.5, 1.5]
+    assert any("by columns Rater 1, Rater 2, Rater 3, are its votes" in n for n in info["notes"])
+
+
+def test_a_label_stands_above_columns_of_raters(tmp_path: Path) -> None:
+    for i in range(2):
+        draw_image(tmp_path / f"s/{i}.png", i)
+    lines = ("0.png,angry,happy,happy", "1.png,sad,sad,angry")
+    write_text(tmp_path / "s/study.csv", "image,label,label_1,label_2", *lines)
+    first, second = imported("csv", tmp_path / "s").values()
+    assert (first["label"], first["votes"][EMOTIONS.index("happiness")]) == ("anger", 1)
+    assert (second["label"], second["votes"][EMOTIONS.index("sadness")]) == ("sadness", 0.5)
+
+
 @pytest.mark.parametrize(
     "rows",
     [

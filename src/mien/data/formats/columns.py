@@ -75,6 +75,10 @@ _ANNOTATORS = (
     "labeler",
     "labeller",
 )
+_RATER = re.compile(
+    r"(rater|annotator|coder|worker|labell?er|label|emotion|expression|vote|choice)_?\d+(_\w+)?"
+)
+"""What one of several annotators says has a numbered column: ``rater1``, ``annotator_2_label``."""
 _MAYBE_SPLITS = ("set", "partition", "phase", "data_split", "dataset", "fold")
 """Columns that mean splits where each of their cells names one."""
 _PREFIXES = ("", "box_", "bbox_", "bb_", "face_", "rect_", "region_")
@@ -156,6 +160,7 @@ class Columns:
         annotator: who says what the label is, where several may of one image.
         weight: how much each counts.
         votes: the one that has all votes, or one for each emotion, empty for those without.
+        raters: one for each of several people, with the emotion that they see.
         box: where the face is.
         form: what the four numbers of the box are.
         values: numbers of the source's own.
@@ -171,6 +176,7 @@ class Columns:
     annotator: str
     weight: str
     votes: tuple[str, ...]
+    raters: tuple[str, ...]
     box: tuple[str, ...]
     form: BoxForm
     values: tuple[str, ...]
@@ -276,12 +282,14 @@ def columns_of(table: Tables) -> Columns:
     subject = next((name for name in people if _names_people(table, name)), first("subject"))
     annotator, weight = first(*_ANNOTATORS) if label else "", first("weight")
     box, form = find_box(own)
-    told = {path, label, split, subject, weight, first("votes"), *box}
+    raters = _raters(table, own) if not first("votes") else ()
+    told = {path, label, split, subject, weight, first("votes"), *box, *raters}
     rest = [name for name in own.values() if name not in told]
     numeric, almost = _numeric(table, rest)
     votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric, label)
     # What has most of the votes is the label, where no column says it.
-    for names, found in ((_PATHS, path), ((*_LABELS, *_MAYBE_LABELS), label or any(votes))):
+    says = bool(label or raters or any(votes))
+    for names, found in ((_PATHS, bool(path)), ((*_LABELS, *_MAYBE_LABELS), says)):
         if not found:
             raise DatasetError(
                 f"{table.where}: column {names[0]!r} is missing (or {', '.join(names[1:])}); the "
@@ -292,7 +300,7 @@ def columns_of(table: Tables) -> Columns:
     words = _of_few_words(table, [n for n in others if n not in MANIFEST_SCHEMA.names])
     left_out = [name for name in others if name not in words]
     return Columns(
-        path, label, split, subject, annotator, weight, votes, box, form,
+        path, label, split, subject, annotator, weight, votes, raters, box, form,
         tuple(values), tuple(words), tuple(left_out), tuple(almost),
     )  # fmt: skip
 
@@ -304,6 +312,13 @@ def plain(column: str) -> str:
 
 def _names_emotions(table: Tables, column: str) -> bool:
     return any(find_alias(cell) for _, (cell,) in table.rows(column))
+
+
+def _raters(table: Tables, own: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the numbered columns in which several people name what they see."""
+    numbered = [name for known, name in own.items() if _RATER.fullmatch(known)]
+    naming = [name for name in numbered if _names_emotions(table, name)]
+    return tuple(naming) if len(naming) > 1 else ()
 
 
 def _may_be_label(table: Tables, column: str) -> bool:
@@ -408,5 +423,7 @@ def likely(tree: FileTree, path: str) -> tuple[str, str]:
             rows = islice(Table(tree, path, ()).rows(name), _LOOKED_AT)
             if any(find_alias(cell) for _, (cell,) in rows):
                 return named, name
-    emotions = [name for name in names.values() if find_alias(name)]
+    emotions = [
+        name for known, name in names.items() if find_alias(name) or _RATER.fullmatch(known)
+    ]
     return named, ", ".join(emotions) if len(emotions) > 1 else ""

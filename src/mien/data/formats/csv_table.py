@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from mien.data.formats.columns import (
     MOST_WORDS,
@@ -148,7 +148,7 @@ def _boxes_are_shares(table: Tables, columns: Columns) -> bool:
 def _with_raters(columns: Columns, table: Tables, places: Sequence[Place]) -> Columns:
     """Return columns whose participants are those who label, where most faces have several."""
     participants = plain(columns.subject) in {"participant", "participant_id"}
-    if columns.annotator or any(columns.votes) or not participants:
+    if columns.annotator or columns.raters or any(columns.votes) or not participants:
         return columns
     people: dict[_FaceKey, set[str]] = defaultdict(set)
     rows = table.rows(columns.subject, *columns.box)
@@ -164,7 +164,7 @@ def _opinions(
     table: Tables, places: Sequence[Place], columns: Columns, codes: Mapping[str, str]
 ) -> _Opinions:
     """Return what annotators saw in the faces that several rows name; nothing without any."""
-    if not columns.annotator or any(columns.votes):
+    if not columns.annotator or columns.raters or any(columns.votes):
         return {}
     seen: dict[_FaceKey, _Said] = defaultdict(_Said)
     rows = table.rows(columns.label, columns.split, *columns.box)
@@ -199,6 +199,8 @@ def _notes(
         yield f"Splits by column {shown(columns.split)}."
     if not columns.label:
         yield "No column says the label: it is the emotion that has the most votes."
+    if columns.raters:
+        yield f"What several say of a face, by columns {', '.join(columns.raters)}, are its votes."
     if len(columns.votes) > 1:
         yield f"Votes by columns {', '.join(filter(None, columns.votes))}."
     if not columns.box and (
@@ -232,6 +234,28 @@ def _notes(
         )
 
 
+class _Row(NamedTuple):
+    """The cells of a row, by what they are of; empty where there is no such column."""
+
+    given: str
+    split: str
+    subject: str
+    weight: str
+    votes: Sequence[str]
+    raters: Sequence[str]
+    box: Sequence[str]
+    values: Sequence[str]
+    words: Sequence[str]
+
+
+def _rows(table: Table, columns: Columns) -> Iterator[_Row]:
+    single = (columns.label, columns.split, columns.subject, columns.weight)
+    groups = (columns.votes, columns.raters, columns.box, columns.values, columns.words)
+    ends = [*accumulate(map(len, groups), initial=len(single))]
+    for _, cells in table.rows(*single, *chain.from_iterable(groups)):
+        yield _Row(*cells[: len(single)], *(cells[start:end] for start, end in pairwise(ends)))
+
+
 def _items(
     tree: FileTree,
     tables: Tables,
@@ -240,64 +264,70 @@ def _items(
     codes: Mapping[str, str],
     opinions: _Opinions,
 ) -> Iterator[Item]:
-    one = (columns.path, columns.label, columns.split, columns.subject, columns.weight)
-    wanted = (*one, *columns.votes, *columns.box, *columns.values, *columns.words)
-    boxes = len(one) + len(columns.votes)
-    values = boxes + len(columns.box)
-    words = values + len(columns.values)
-    rows = (
-        (own_split, cells) for table, own_split in tables.parts for _, cells in table.rows(*wanted)
-    )
+    rows = ((own_split, row) for table, own_split in tables.parts for row in _rows(table, columns))
     told = set[_FaceKey]()
-    for place, (own_split, cells) in zip(places, rows, strict=True):
-        face = (place.path, *cells[boxes:values])
-        said = opinions.get(face)
+    for place, (own_split, row) in zip(places, rows, strict=True):
+        face = (place.path, *row.box)
         if face in told:
             continue  # The first row of a face that several name stands for all of them.
-        if said is not None:
+        if (said := opinions.get(face)) is not None:
             told.add(face)
-        _, given, split, subject, weighs = cells[: len(one)]
         around, folder_label = _said_around(tree, place.path)
-        votes, weight = _votes(cells[len(one) : boxes]), number(weighs)
-        if said is not None:
-            votes = vote_shares(Counter(said.emotions))
-            split = " and ".join(sorted(said.splits))
-        if columns.label and said is None:
-            label, none = find_meaning(given, codes), _no_name(given, codes)
-        else:
-            label, none, given = most_voted(votes or ()), NO_MAJORITY, ""
-        box_cells = _parts(cells[boxes:values])
-        box = box_by(columns.form, numbers(box_cells))
-        if split and not split_named(split):
-            # Left open, it might land in the wrong one.
-            excluded = no_split(columns.split, split)
-        elif votes is None:
-            excluded = "its votes are not 8 numbers of 0 or more"
-        elif label is None:
-            excluded = none
-        elif weighs and (weight is None or weight < 0):
-            excluded = f"weight {shown(weighs)} is no number of 0 or more"
-        elif box_cells and box is None:
-            excluded = "its face box is no box"
-        else:
-            excluded = None
-        sample = Sample(
-            place.path,
-            split_named(split) or own_split or around,
-            label,
-            votes=votes or (),
-            excluded=excluded,
-            box=box,
-            given=given or None,
-            folder_label=folder_label if place.located else None,
-            subject=subject or None,
-            weight=None if excluded else weight,
-            problem="bad_label" if excluded else None,
-            located=place.located,
-            values=_values(columns.values, cells[values:words]),
-            words={n: w for n, w in zip(columns.words, cells[words:], strict=True) if w},
+        sample = _sample(place, row, said, columns, codes)
+        yield (
+            replace(
+                sample,
+                split=sample.split or own_split or around,
+                folder_label=folder_label if place.located else None,
+            ),
+            place.load,
         )
-        yield sample, place.load
+
+
+def _sample(
+    place: Place, row: _Row, said: _Said | None, columns: Columns, codes: Mapping[str, str]
+) -> Sample:
+    """Return what a row, or all rows of its face together, say, without what is around it."""
+    given, split = row.given, row.split
+    votes, weight = _votes(row.votes), number(row.weight)
+    if columns.raters:
+        votes = vote_shares(Counter(find_meaning(cell, codes) for cell in row.raters))
+    if said is not None:
+        votes, split = vote_shares(Counter(said.emotions)), " and ".join(sorted(said.splits))
+    if columns.label and said is None:
+        label, none = find_meaning(given, codes), _no_name(given, codes)
+    else:
+        label, none, given = most_voted(votes or ()), NO_MAJORITY, ""
+    box_cells = _parts(row.box)
+    box = box_by(columns.form, numbers(box_cells))
+    if split and not split_named(split):
+        # Left open, it might land in the wrong one.
+        excluded = no_split(columns.split, split)
+    elif votes is None:
+        excluded = "its votes are not 8 numbers of 0 or more"
+    elif label is None:
+        excluded = none
+    elif row.weight and (weight is None or weight < 0):
+        excluded = f"weight {shown(row.weight)} is no number of 0 or more"
+    elif box_cells and box is None:
+        excluded = "its face box is no box"
+    else:
+        excluded = None
+    return Sample(
+        place.path,
+        split_named(split),
+        label,
+        votes=votes or (),
+        excluded=excluded,
+        box=box,
+        given=given or None,
+        subject=row.subject or None,
+        weight=None if excluded else weight,
+        problem="bad_label" if excluded else None,
+        located=place.located,
+        values=_values(columns.values, row.values),
+        words={name: word for name, word in zip(columns.words, row.words, strict=True) if word},
+    )
 
 
 def _said_around(tree: FileTree, path: str) -> tuple[Split | None, str | None]:

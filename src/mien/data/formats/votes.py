@@ -18,7 +18,11 @@ def shares(counts: Sequence[float]) -> tuple[float, ...]:
 
 
 def vote_shares(counts: Mapping[str | None, int]) -> tuple[float, ...]:
-    """Return the share of the votes that each of mien's emotions has, in their order."""
+    """Return the share of the votes that each of mien's emotions has, in their order.
+
+    Args:
+        counts: of each emotion; None: votes for none, which do not count.
+    """
     return shares([counts.get(emotion, 0) for emotion in EMOTIONS])
 
 
