@@ -336,15 +336,17 @@ def test_a_dropped_video_is_watched(page: Page, tmp_path: Path) -> None:
 
 def test_after_a_jump_the_frame_that_is_seen_is_read(page: Page, tmp_path: Path) -> None:
     """Paused, too: else the names of one moment stand on the picture of another."""
-    with VideoCopy(tmp_path / "clip.webm", rate=10) as copy:
+    # Long enough that a slow machine reads the first scene before the second begins.
+    scene_s = 30
+    with VideoCopy(tmp_path / "clip.webm", rate=2) as copy:
         for number, actor in enumerate(CAST):
-            for shot in film([actor], seconds=4, fps=10, size=SIZE, seed=1):
-                copy.add(shot.pixels, 4 * number + shot.time_s)
+            for shot in film([actor], seconds=scene_s, fps=2, size=SIZE, seed=1):
+                copy.add(shot.pixels, scene_s * number + shot.time_s)
     page.set_input_files("#file", tmp_path / "clip.webm")
     wait_for(page, "happiness")
     page.keyboard.press("p")
     page.wait_for_function("() => document.getElementById('pause').textContent === 'Go on'")
-    page.evaluate("document.getElementById('video').currentTime = 7")
+    page.evaluate("document.getElementById('video').currentTime = 45")
     wait_for(page, "surprise")
     assert "happiness" not in faces_of(page)
     assert page.evaluate("document.getElementById('video').paused")
