@@ -32,7 +32,7 @@ def test_the_recipes_differ() -> None:
 def test_the_recipe_for_few_faces_goes_on_from_the_shipped_nano() -> None:
     few = load_recipe("few")
     assert (few.start_from, few.network) == ("nano", load_model("nano").card.network)
-    assert (few.epochs, few.batch_size, few.learning_rate) == (20, 32, 2e-3)  # docs/training.md
+    assert (few.epochs, few.batch_size, few.learning_rate) == (20, 32, 2e-3)  # docs/results.md
 
 
 def test_config_is_frozen() -> None:
