@@ -10,6 +10,7 @@ import pytest
 from labelled import cvat_image, labelme_file, studio_task, via_image, write_cvat
 from layouts import draw_image, imported
 from mien.data.dataset import Dataset
+from mien.data.formats import FORMATS
 from mien.data.importers import import_dataset, recognise
 from mien.errors import DatasetError
 from mien.labels import EMOTIONS, read_codes
@@ -58,11 +59,13 @@ def test_a_single_face_may_go_by_what_its_image_is_called(tmp_path: Path, name: 
     marks_in(name, tmp_path / "s", [("face", WHOLE_FACE)], ["Happy"])
     (row,) = rows_of(name, tmp_path / "s")
     assert (row["label"], row["box"]) == ("happiness", [1, 2, 30, 20.5])
-    marks_in(name, tmp_path / "two", [("face", WHOLE_FACE), ("sad", (9, 9, 39, 39))], ["Happy"])
-    rows = rows_of(name, tmp_path / "two")
+    boxes = [("face", WHOLE_FACE), ("sad", (9, 9, 39, 39)), ("angry", (0, 0, 9, 9))]
+    marks_in(name, tmp_path / "more", boxes, ["Happy"])
+    rows = rows_of(name, tmp_path / "more")
     assert [(row["label"], row["excluded"]) for row in rows] == [
         (None, "label 'face' names no emotion"),
         ("sadness", None),
+        ("anger", None),
     ]
 
 
@@ -70,10 +73,12 @@ def test_a_single_face_may_go_by_what_its_image_is_called(tmp_path: Path, name: 
 def test_an_image_of_several_emotions_or_of_none_is_left_out(tmp_path: Path, name: str) -> None:
     marks_in(name, tmp_path / "s", [], ["happy", "sad"])
     draw_image(tmp_path / "s/b.png", 1, side=40)
-    with pytest.raises(DatasetError, match="what is marked is called happy, sad, and no emotion"):
+    with pytest.raises(DatasetError, match="1 label 'happy, sad' names several emotions"):
         rows_of(name, tmp_path / "s")
-    marks_in(name, tmp_path / "s", [("angry", WHOLE_FACE), ("blurred", WHOLE_FACE)], [])
+    boxes = [("angry", WHOLE_FACE), ("sad", (9, 9, 39, 39)), ("blurred", WHOLE_FACE)]
+    marks_in(name, tmp_path / "s", boxes, [])
     assert [row["excluded"] for row in rows_of(name, tmp_path / "s")] == [
+        None,
         None,
         "label 'blurred' names no emotion",
         "no row in the table names this file",
@@ -145,7 +150,8 @@ def test_a_broken_file_of_labelme_leaves_out_its_image(tmp_path: Path) -> None:
     [
         ({"points": [[31, 22.5], [1, 2]]}, [1, 2, 30, 20.5]),
         ({"shape_type": "polygon", "points": [[5, 2], [31, 9], [1, 22.5]]}, [1, 2, 30, 20.5]),
-        ({"shape_type": "circle"}, None),
+        ({"shape_type": "circle", "points": [[16, 12.25], [16, 2]]}, [5.75, 2, 20.5, 20.5]),
+        ({"shape_type": "point"}, None),
         ({"points": [[1, 2]]}, None),
         ({"points": []}, None),
     ],
@@ -294,13 +300,15 @@ def test_polygons_of_label_studio(tmp_path: Path) -> None:
 
 def test_label_studio_in_short(tmp_path: Path) -> None:
     """JSON-MIN has an object for each annotation, with its answers beside the data."""
-    for number in range(2):
+    for number in range(3):
         draw_image(tmp_path / f"s/{number}.png", number, side=40)
     shape = studio_task("0.png", [("Sad", WHOLE_FACE)])["annotations"][0]["result"][0]
     shape |= shape.pop("value")
+    angry = {**shape, "rectanglelabels": ["Angry"]}
     about = {"created_at": "2026-11-28T10:00:00Z", "lead_time": 2.5, "updated_at": "x"}
     rows = [
         {"image": "/data/upload/1/0a1b2c3d-0.png", "id": 1, "face": [shape]},
+        {"image": "/data/upload/1/0a1b2c3d-2.png", "id": 3, "face": [angry]},
         {"image": "/data/upload/1/0a1b2c3d-1.png", "id": 2, "emotion": "Happy"},
         {"image": "/data/upload/1/0a1b2c3d-1.png", "id": 2, "emotion": {"choices": ["Fear"]}},
         {"image": "/data/upload/1/0a1b2c3d-1.png", "id": 2, "emotion": "Fear"},
@@ -308,7 +316,8 @@ def test_label_studio_in_short(tmp_path: Path) -> None:
     rows = [{**row, **about, "annotation_id": n, "annotator": n} for n, row in enumerate(rows)]
     write_json(tmp_path / "s/project-min.json", rows)
     assert recognise(tmp_path / "s")[0] == "labelstudio"
-    sad, fear = rows_of("labelstudio", tmp_path / "s")
+    sad, angry, fear = rows_of("labelstudio", tmp_path / "s")
+    assert angry["label"] == "anger"
     assert (sad["label"], sad["box"], sad["votes"]) == ("sadness", [1, 2, 30, 20.5], None)
     assert (fear["label"], fear["box"]) == ("fear", None)
     assert fear["votes"][EMOTIONS.index("fear")] == pytest.approx(2 / 3)
@@ -318,7 +327,7 @@ def test_label_studio_in_short(tmp_path: Path) -> None:
     ("shape", "box"),
     [
         ({"name": "polygon", "all_points_x": [5, 31, 1], "all_points_y": [2, 9, 22.5]}, True),
-        ({"name": "circle", "cx": 9, "cy": 9, "r": 5}, False),
+        ({"name": "point", "cx": 9, "cy": 9}, False),
         ({"name": "polygon", "all_points_x": 5, "all_points_y": [2, 9, 22]}, False),
         ({"name": "rect", "x": 1, "y": 2, "width": "wide", "height": 20}, False),
         ({}, False),
@@ -337,7 +346,7 @@ def test_shapes_of_via(tmp_path: Path, shape: dict[str, Any], box: bool) -> None
 @pytest.mark.parametrize(
     ("said", "label"),
     [
-        ({"name": "happy"}, "happiness"),
+        ({"name": "happy"}, None),
         ({"emotion": {"happy": True, "sad": False}}, "happiness"),
         ({"light": "normal", "emotion": "happy"}, "happiness"),
         ({"light": "normal", "hair": "red"}, None),
@@ -354,3 +363,351 @@ def test_attributes_of_via(tmp_path: Path, said: dict[str, Any], label: str | No
     first = rows_of("via", tmp_path / "s")[0]
     assert first["label"] == label
     assert first["excluded"] == (None if label else "no label")
+
+
+# --- what is said of a face ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_face_of_which_several_emotions_are_said_is_left_out(tmp_path: Path, name: str) -> None:
+    marks_in(name, tmp_path / "s", [("face", WHOLE_FACE)], ["happy", "sad"])
+    draw_image(tmp_path / "s/b.png", 1)
+    with pytest.raises(DatasetError, match="1 label 'happy, sad' names several emotions"):
+        rows_of(name, tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("emotion", "light", "label"),
+    [("Angry", "Normal", "anger"), ("Unclear", "Normal", None), ("Angry", "Dark", "anger")],
+)
+def test_that_the_light_is_normal_makes_nobody_neutral(
+    tmp_path: Path, emotion: str, light: str, label: str | None
+) -> None:
+    for number in range(2):
+        draw_image(tmp_path / f"s/{number}.png", number)
+    tasks = [studio_task("0.png", [emotion, light]), studio_task("1.png", ["Sad", "Normal"])]
+    for task in tasks:
+        task["annotations"][0]["result"][1]["from_name"] = "lighting"
+    write_json(tmp_path / "s/project.json", tasks)
+    first = rows_of("labelstudio", tmp_path / "s")[0]
+    assert first["label"] == label
+    said = [
+        {"image": "0.png", "id": 1, "emotion": emotion, "lighting": light},
+        {"image": "1.png", "id": 2, "emotion": "Sad", "lighting": "Normal"},
+    ]
+    short = [{**answers, "annotator": 1, "annotation_id": 3} for answers in said]
+    write_json(tmp_path / "short/project.json", short)
+    for number in range(2):
+        draw_image(tmp_path / f"short/{number}.png", number)
+    first = rows_of("labelstudio", tmp_path / "short")[0]
+    assert first["label"] == label
+
+
+@pytest.mark.parametrize(
+    ("region", "file", "label"),
+    [
+        ({"emotion": "", "lighting": "normal"}, {}, None),
+        ({"pose": "normal"}, {"emotion": "angry"}, "anger"),
+        ({"facial_expression": "angry", "lighting": "normal"}, {}, "anger"),
+        ({}, {"quality": "normal"}, None),
+        ({"emotion": {"angry": True, "sad": True}}, {}, None),
+    ],
+)
+def test_attributes_of_via_that_are_of_something_else(
+    tmp_path: Path, region: dict[str, Any], file: dict[str, Any], label: str | None
+) -> None:
+    for number in range(2):
+        draw_image(tmp_path / f"s/{number}.png", number, side=40)
+    one = via_image("0.png", [("", WHOLE_FACE)], **file)
+    one["0.png77"]["regions"][0]["region_attributes"] = region
+    write_json(tmp_path / "s/via.json", one | via_image("1.png", [("sad", WHOLE_FACE)]))
+    first = rows_of("via", tmp_path / "s")[0]
+    assert (first["label"], first["box"]) == (label, [1, 2, 30, 20.5])
+
+
+@pytest.mark.parametrize("key", ["Emotion", "facial_expression", "emotion_class"])
+def test_attributes_of_cvat_that_ask_for_the_emotion(tmp_path: Path, key: str) -> None:
+    draw_image(tmp_path / "s/a.png", 0, side=40)
+    for told in (
+        f'<attribute name="{key}">happy</attribute>',
+        '<attribute name="happy">true</attribute>',
+    ):
+        write_cvat(
+            tmp_path / "s/annotations.xml", cvat_image("a.png", [(f"face|{told}", WHOLE_FACE)])
+        )
+        (row,) = FORMATS["cvat"].read(tmp_path / "s").items
+        assert row[0].label == "happiness"
+
+
+def test_own_words_in_attributes_are_named_for_codes(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/a.png", 0, side=40)
+    told = '<attribute name="emotion">froh</attribute>'
+    write_cvat(tmp_path / "s/annotations.xml", cvat_image("a.png", [(f"face|{told}", WHOLE_FACE)]))
+    with pytest.raises(DatasetError, match="what is marked is called froh, and no emotion"):
+        rows_of("cvat", tmp_path / "s")
+    (row,) = rows_of("cvat", tmp_path / "s", codes=read_codes("froh=happy"))
+    assert row["label"] == "happiness"
+
+
+def test_an_annotator_who_only_chooses_speaks_of_the_face_that_another_marks(
+    tmp_path: Path,
+) -> None:
+    for number in range(2):
+        draw_image(tmp_path / f"s/{number}.png", number, side=40)
+    boxes = [("Sad", WHOLE_FACE), ("Angry", (30, 30, 39, 39))]
+    tasks = [
+        studio_task("0.png", boxes[:1], ["Happy"], ["Happy"]),
+        studio_task("1.png", boxes, ["Happy"]),
+    ]
+    write_json(tmp_path / "s/project.json", tasks)
+    rows = rows_of("labelstudio", tmp_path / "s")
+    # Of two faces the choice tells nothing.
+    assert [row["label"] for row in rows] == ["happiness", "sadness", "anger"]
+    assert rows[0]["box"] == [1, 2, 30, 20.5]
+
+
+# --- shapes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180])
+def test_a_box_of_label_studio_is_turned_by_its_first_corner(tmp_path: Path, degrees: int) -> None:
+    draw_image(tmp_path / "s/a.png", 0, side=40)
+    task = studio_task("a.png", [("Happy", WHOLE_FACE)])
+    value = task["annotations"][0]["result"][0]["value"]
+    # Its middle is that of the whole face, wherever its first corner is then.
+    middle = (16, 12.25)
+    half = (15, 10.25)
+    turned = {0: half, 90: (-half[1], half[0]), 180: (-half[0], -half[1])}[degrees]
+    x, y = middle[0] - turned[0], middle[1] - turned[1]
+    value |= {"x": 100 * x / 40, "y": 100 * y / 40, "rotation": degrees}
+    write_json(tmp_path / "s/project.json", [task])
+    assert rows_of("labelstudio", tmp_path / "s")[0]["box"] == pytest.approx([1, 2, 30, 20.5])
+
+
+@pytest.mark.parametrize("tool", ["cvat", "labelstudio", "via"])
+def test_ellipses(tmp_path: Path, tool: str) -> None:
+    draw_image(tmp_path / "s/a.png", 0, side=40)
+    if tool == "cvat":
+        shape = '<ellipse label="happy" cx="16" cy="12.25" rx="15" ry="10.25"></ellipse>'
+        write_cvat(tmp_path / "s/annotations.xml", cvat_image("a.png", [], tags=shape))
+    elif tool == "via":
+        about = via_image("a.png", [("happy", WHOLE_FACE)])
+        shape_of = about["a.png77"]["regions"][0]["shape_attributes"]
+        shape_of |= {"name": "ellipse", "cx": 16, "cy": 12.25, "rx": 15, "ry": 10.25}
+        write_json(tmp_path / "s/via.json", about)
+    else:
+        task = studio_task("a.png", [("Happy", WHOLE_FACE)])
+        ellipse = {
+            "x": 40,
+            "y": 30.625,
+            "radiusX": 37.5,
+            "radiusY": 25.625,
+            "ellipselabels": ["Happy"],
+        }
+        task["annotations"][0]["result"][0]["value"] = ellipse
+        write_json(tmp_path / "s/project.json", [task])
+    assert rows_of(tool, tmp_path / "s")[0]["box"] == pytest.approx([1, 2, 30, 20.5])
+
+
+def test_a_scene_is_no_face_where_the_face_is_painted(tmp_path: Path) -> None:
+    """A mask of Label Studio's has no box; key points are none of a face's own."""
+    for number in range(2):
+        draw_image(tmp_path / f"s/{number}.png", number, side=40)
+    painted = studio_task("0.png", [("Face", WHOLE_FACE), "Happy"])
+    painted["annotations"][0]["result"][0]["value"] = {
+        "format": "rle",
+        "rle": [1],
+        "brushlabels": ["Face"],
+    }
+    pointed = studio_task("1.png", [("Face", WHOLE_FACE), ("Eye", WHOLE_FACE), "Sad"])
+    pointed["annotations"][0]["result"][1]["value"] = {
+        "x": 1,
+        "y": 1,
+        "width": 1,
+        "keypointlabels": ["Eye"],
+    }
+    write_json(tmp_path / "s/project.json", [painted, pointed])
+    rows = rows_of("labelstudio", tmp_path / "s")
+    assert [(row["excluded"], row["box"]) for row in rows] == [
+        ("its face box is no box", None),
+        (None, [1, 2, 30, 20.5]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"points": None},
+        {"points": 3},
+        {"points": [1, 2, 3]},
+        {"points": [["a", 1]]},
+        {"height": 1e300},
+    ],
+)
+def test_nonsense_in_shapes_is_no_mistake_of_miens(tmp_path: Path, value: dict[str, Any]) -> None:
+    for number in range(2):
+        draw_image(tmp_path / f"s/{number}.png", number, side=40)
+    odd, good = (studio_task(f"{number}.png", [("Happy", WHOLE_FACE)]) for number in range(2))
+    odd["annotations"][0]["result"][0]["value"] = {
+        "rectanglelabels": ["Happy"],
+        **value,
+    }
+    write_json(tmp_path / "s/project.json", [odd, good])
+    assert rows_of("labelstudio", tmp_path / "s")[0]["excluded"] == "its face box is no box"
+
+
+@pytest.mark.parametrize("name", ["labelme", "labelstudio"])
+def test_sizes_beyond_all_measure_are_none(tmp_path: Path, name: str) -> None:
+    draw_image(tmp_path / "s/a.png", 0, side=40)
+    huge = 10**400
+    if name == "labelme":
+        labelme_file(tmp_path / "s/a.json", [("happy", WHOLE_FACE)], side=huge)
+        assert rows_of(name, tmp_path / "s")[0]["box"] == [1, 2, 30, 20.5]
+    else:
+        task = studio_task("a.png", [("Happy", WHOLE_FACE)])
+        task["annotations"][0]["result"][0] |= {"original_width": huge}
+        write_json(tmp_path / "s/project.json", [task])
+        with pytest.raises(DatasetError, match="1 its face box is no box"):
+            rows_of(name, tmp_path / "s")
+
+
+# --- which image --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("here", ["images/", ""])
+def test_two_tasks_of_the_same_names_have_their_own_images(tmp_path: Path, here: str) -> None:
+    for task, emotion in (("task1", "happy"), ("task2", "sad")):
+        draw_image(tmp_path / f"s/{task}/{here}0.png", len(emotion), side=40)
+        write_cvat(
+            tmp_path / f"s/{task}/annotations.xml", cvat_image("0.png", [(emotion, WHOLE_FACE)])
+        )
+    assert [(row["path"], row["label"]) for row in rows_of("cvat", tmp_path / "s")] == [
+        (f"task1/{here}0.png", "happiness"),
+        (f"task2/{here}0.png", "sadness"),
+    ]
+    (tmp_path / f"s/task2/{here}0.png").unlink()
+    found, lost = FORMATS["cvat"].read(tmp_path / "s").items
+    assert (found[0].path, found[0].label) == (f"task1/{here}0.png", "happiness")
+    assert (lost[0].path, lost[0].located) == ("task2/0.png", None)
+
+
+def test_an_address_takes_no_image_that_another_fits_better(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/day1/0.png", 0, side=40)
+    tasks = [
+        studio_task(f"s3://bucket/day{day}/0.png", [said])
+        for day, said in ((2, "Sad"), (1, "Happy"))
+    ]
+    write_json(tmp_path / "s/project.json", tasks)
+    rows = rows_of("labelstudio", tmp_path / "s")
+    assert [(row["label"], row["problem"]) for row in rows] == [
+        ("sadness", "missing"),
+        ("happiness", None),
+    ]
+
+
+def test_two_exports_of_one_project_are_no_two_faces(tmp_path: Path) -> None:
+    for number in range(2):
+        draw_image(tmp_path / f"s/{number}.png", number, side=40)
+    for month, emotion in (("01", "Happy"), ("02", "Sad")):
+        boxes = [[("Angry", WHOLE_FACE)], [(emotion, WHOLE_FACE)]]
+        tasks = [studio_task(f"{number}.png", box) for number, box in enumerate(boxes)]
+        write_json(tmp_path / f"s/project-at-2026-{month}.json", tasks)
+    info = import_dataset("labelstudio", tmp_path / "s", tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.column("excluded") == [None, "no emotion has the most votes"]
+    assert any(
+        "Images that several files, or several entries of one, mark: 2." in n for n in info["notes"]
+    )
+
+
+def test_an_example_beside_the_image_is_not_what_is_labelled(tmp_path: Path) -> None:
+    for name in ("example", "0", "1"):
+        draw_image(tmp_path / f"s/{name}.png", len(name), side=40)
+    tasks = [studio_task(f"{number}.png", ["Happy"]) for number in range(2)]
+    for task in tasks:
+        task["data"] = {"guide": "example.png", **task["data"], "split": "test"}
+    write_json(tmp_path / "s/project.json", tasks)
+    rows = rows_of("labelstudio", tmp_path / "s")
+    assert [(row["path"], row["label"], row["split"]) for row in rows[:2]] == [
+        ("0.png", "happiness", "test"),
+        ("1.png", "happiness", "test"),
+    ]
+
+
+def test_frames_of_a_film_in_cvat_have_no_suffix(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/images/frame_000000.PNG", 0, side=40)
+    write_cvat(tmp_path / "s/annotations.xml", cvat_image("frame_000000", [("sad", WHOLE_FACE)]))
+    (row,) = rows_of("cvat", tmp_path / "s")
+    assert (row["path"], row["label"]) == ("images/frame_000000.PNG", "sadness")
+
+
+def test_subsets_of_cvat_that_are_no_splits_are_folders(tmp_path: Path) -> None:
+    images = []
+    for subset, emotion in (("batch a", "happy"), ("batch b", "sad")):
+        draw_image(tmp_path / f"s/images/{subset}/0.png", len(emotion), side=40)
+        images.append(cvat_image("0.png", [(emotion, WHOLE_FACE)], subset=subset))
+    write_cvat(tmp_path / "s/annotations.xml", *images)
+    assert [(row["path"], row["label"]) for row in rows_of("cvat", tmp_path / "s")] == [
+        ("images/batch a/0.png", "happiness"),
+        ("images/batch b/0.png", "sadness"),
+    ]
+
+
+def test_labelme_takes_the_image_beside_it_and_that_it_names(tmp_path: Path) -> None:
+    for number, folder in enumerate(("1/2", "2/1")):
+        draw_image(tmp_path / f"s/{folder}/a.png", number, side=40)
+        labelme_file(tmp_path / f"s/{folder}/a.json", [(("happy", "sad")[number], WHOLE_FACE)])
+    draw_image(tmp_path / "s/2/1/a.jpg", 5, side=40)
+    about = json.loads((tmp_path / "s/2/1/a.json").read_text())
+    write_json(tmp_path / "s/2/1/a.json", about | {"imagePath": "a.jpg"})
+    rows = imported("labelme", tmp_path / "s")
+    assert {path: row["label"] for path, row in rows.items()} == {
+        "1/2/a.png": "happiness",
+        "2/1/a.jpg": "sadness",
+        "2/1/a.png": None,
+    }
+
+
+def test_labels_of_labelme_without_their_image_say_whose_they_took(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/day1/a.png", 0, side=40)
+    labelme_file(tmp_path / "s/day2/a.json", [("happy", WHOLE_FACE)])
+    info = import_dataset("labelme", tmp_path / "s", tmp_path / "d")
+    assert Dataset.open(tmp_path / "d").column("located") == ["name"]
+    assert any("found by their names, or by the end of their paths: 1" in n for n in info["notes"])
+
+
+# --- other files beside it ----------------------------------------------------------------------
+
+
+def test_a_broken_file_beside_a_good_export_is_told(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/a.png", 0, side=40)
+    write_json(tmp_path / "s/other.json", {"annotation_id": 5})
+    write_json(tmp_path / "s/project.json", [studio_task("a.png", ["Happy"])])
+    assert recognise(tmp_path / "s")[0] == "labelstudio"
+    info = import_dataset("labelstudio", tmp_path / "s", tmp_path / "d")
+    assert any("Left out: " in note and "other.json" in note for note in info["notes"])
+
+
+def test_folders_of_emotions_are_no_export_for_one_file_in_them(tmp_path: Path) -> None:
+    for number in range(6):
+        draw_image(tmp_path / f"s/{('happy', 'sad')[number % 2]}/{number}.png", number)
+    write_json(tmp_path / "s/project.json", [studio_task("happy/0.png", ["Angry"])])
+    assert recognise(tmp_path / "s")[0] == "folder"
+
+
+@pytest.mark.parametrize(
+    ("changed", "label"),
+    [({"skipped": True}, None), ({"was_cancelled": None}, "happiness"), ({}, "happiness")],
+)
+def test_label_studio_before_its_first_version(
+    tmp_path: Path, changed: dict[str, Any], label: str | None
+) -> None:
+    for number in range(2):
+        draw_image(tmp_path / f"s/{number}.png", number)
+    tasks = [studio_task(f"{number}.png", ["Happy"]) for number in range(2)]
+    tasks[0]["annotations"][0] |= changed
+    old = [{**task, "completions": task["annotations"]} for task in tasks]
+    for task in old:
+        del task["annotations"]
+    write_json(tmp_path / "s/project.json", old)
+    assert rows_of("labelstudio", tmp_path / "s")[0]["label"] == label

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from mien.data.formats.finding import Place, folded, listed_splits
-from mien.data.formats.marked import Marked, MarkedFace
+from mien.data.formats.finding import Place, folded, folder_of, inside, listed_splits
+from mien.data.formats.marked import Marked
+from mien.data.formats.marks import MarkedFace
 from mien.data.formats.reading import image_loader, missing, split_of
 from mien.data.source import FileTree
 
@@ -14,10 +15,11 @@ __all__ = ["Labels", "images_of"]
 
 
 class Labels(NamedTuple):
-    """The faces that a file marks in its image, and the size that the image has by it."""
+    """The faces that a file marks in its image, and the size and the path that this has by it."""
 
     faces: Sequence[MarkedFace]
     size: tuple[int, int] | None = None
+    named: str = ""
 
     @classmethod
     def broken(cls, why: str) -> "Labels":
@@ -28,27 +30,41 @@ class Labels(NamedTuple):
 def images_of(tree: FileTree, files: Sequence[tuple[str, Labels]]) -> Iterator[Marked]:
     """Give the image of each file of labels.
 
-    That is the nearest of the same name, which is no other file's, nor in another split.
+    That is the one at the path that it says, if any, else the nearest of its own name, which is no
+    other file's, nor in another split.
     """
     splits, load = listed_splits(tree), image_loader(tree)
     by_stem: dict[str, list[str]] = defaultdict(list)
     for path in tree.images:
-        by_stem[folded(PurePosixPath(path).stem)].append(path)
-    near = {path: _nearest(tree, path, by_stem[folded(_stem(path))]) for path, _ in files}
+        by_stem[folded(_stem(path))].append(path)
+    near = {path: _fitting(tree, path, said, by_stem[folded(_stem(path))]) for path, said in files}
     closest: dict[str, int] = defaultdict(int)
     for path, found in near.items():
         for image in found:
             closest[image] = max(closest[image], _shared(path, image))
-    for path, (faces, size) in files:
+    for path, said in files:
         # What lies nearer to another file of this name is that one's.
         found = [image for image in near[path] if _shared(path, image) == closest[image]]
         if len(found) == 1:
-            place = Place(found[0], None, load(found[0]))
+            # Its labels say where it is, and there it is not.
+            moved = said.named and inside(said.named, folder_of(path)) != found[0]
+            place = Place(found[0], "name" if moved else None, load(found[0]))
         else:
             says = "several images are called as it is" if found else "no image is called as it is"
             place = Place(path, None, missing(says))
         split = split_of(tree, path) or split_of(tree, place.path) or splits.get(place.path)
-        yield Marked(place, split, faces, size)
+        yield Marked(place, split, said.faces, said.size)
+
+
+def _fitting(tree: FileTree, path: str, said: Labels, images: Sequence[str]) -> Sequence[str]:
+    """Return which images may be that of a file of labels; several: it cannot be told."""
+    folder = folder_of(path)
+    named = inside(said.named, folder)
+    if named is not None and named in images:
+        return [named]
+    beside = [image for image in images if folder_of(image) == folder]
+    exact = [image for image in beside if _stem(image) == _stem(path)]
+    return exact or beside or _nearest(tree, path, images)
 
 
 def _stem(path: str) -> str:

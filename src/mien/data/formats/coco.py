@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -11,17 +10,9 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from mien.data.formats.finding import Images, folder_of
-from mien.data.formats.marked import (
-    LOOKED_AT,
-    NO_FACE,
-    ONE_A_MARK,
-    Marked,
-    MarkedFace,
-    around,
-    read_marked,
-    said_face,
-)
-from mien.data.formats.marked_tables import json_tables
+from mien.data.formats.marked import LOOKED_AT, ONE_A_MARK, Marked, read_marked
+from mien.data.formats.marked_tables import Broken, json_tables
+from mien.data.formats.marks import NO_FACE, MarkedFace, around, known_size, said_face
 from mien.data.formats.reading import (
     NO_CODES,
     Format,
@@ -85,7 +76,10 @@ class _Table(NamedTuple):
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     with open_around(source) as (tree, given):
-        tables = list(_tables(tree, [given] if given else tree.others))
+        broken: Broken = []
+        tables = list(_tables(tree, [given] if given else tree.others, broken))
+        if broken:
+            raise broken[0]
         if not tables:
             raise DatasetError(
                 f"{source}: no COCO file here; expected _annotations.coco.json or another .json "
@@ -98,8 +92,8 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         return replace(reading, relative_boxes=are_shares(boxes))
 
 
-def _tables(tree: FileTree, paths: Sequence[str]) -> Iterator[_Table]:
-    for path, content in json_tables(tree, paths, _KEYS, _CONTENT):
+def _tables(tree: FileTree, paths: Sequence[str], broken: Broken) -> Iterator[_Table]:
+    for path, content in json_tables(tree, paths, _KEYS, _CONTENT, broken):
         split = split_in_name(PurePosixPath(path).stem) or split_of(tree, path)
         yield _Table(path, split, content)
 
@@ -113,12 +107,9 @@ def _marked(tree: FileTree, table: _Table, codes: Mapping[str, str]) -> Iterator
     for image in table.content.images:
         place = images.at(image.file_name, folder, table.split)
         split = table.split or split_of(tree, place.path)
-        yield Marked(place, split, faces.get(image.id, NO_FACE), _size(image))
-
-
-def _size(image: _Image) -> tuple[int, int] | None:
-    sides = (image.width, image.height)
-    return sides if all(isinstance(side, int) and side > 0 for side in sides) else None
+        named = (folder, image.file_name)
+        size = known_size(image.width, image.height)
+        yield Marked(place, split, faces.get(image.id, NO_FACE), size, named)
 
 
 def _face(mark: _Annotation, names: Mapping[str, str], codes: Mapping[str, str]) -> MarkedFace:
@@ -149,10 +140,7 @@ def _notes(tree: FileTree, table: _Table) -> Iterator[str]:
 
 
 def _recognise(tree: FileTree) -> str | None:
-    tables: list[_Table] = []
-    for path in tree.others:
-        with suppress(DatasetError):
-            tables += _tables(tree, [path])
+    tables = list(_tables(tree, tree.others, []))
     named, marked = set[str](), set[str | None]()
     for content in (table.content for table in tables):
         names = {one.id: one.name for one in content.categories}

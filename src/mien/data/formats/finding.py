@@ -9,6 +9,7 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 from urllib.parse import unquote
@@ -44,6 +45,8 @@ __all__ = [
 OUTSIDE = "its path leads outside the source: write it relative to the table's folder"
 _ELSEWHERE = "the only image of this name lies in a folder of another split or emotion"
 _SEVERAL = "several images fit its path"
+_UPLOADED = re.compile(r"/data/upload/(?:\d+/)?[0-9a-f]{8}-([^/]+)$")
+"""Label Studio puts eight digits before the name of what was uploaded to it."""
 _UNLISTED = "no row in the table names this file"
 
 
@@ -134,6 +137,14 @@ class Images:
         }
         self._load = image_loader(tree)
 
+    @cached_property
+    def _uploaded(self) -> dict[str, list[str]]:
+        """The images of each name as a server keeps it."""
+        found: dict[str, list[str]] = {}
+        for path in self._tree.images:
+            found.setdefault(_as_uploaded(path.rpartition("/")[2]), []).append(path)
+        return found
+
     def below(self, *names: str) -> Place:
         """Return the image whose path ends in one of some names, the first that fits any.
 
@@ -163,23 +174,28 @@ class Images:
         """
         named = inside(name, folder)
         if named is None:
-            return self._by_end(name, split)
+            return self._by_end(name, folder, split)
         if found := self._finder.at(named):
             return self._place(named, found)
         path = inside(name) or name
         first, below, _ = path.partition("/")
         if below and inside(first, folder) in self._folders:
             return self._place(named, [])  # Its folder is there: the image is missing from it.
-        return self._place(named, self._ending(path, split), located="name")
+        return self._place(named, self._ending(path, folder, split), located="name")
 
-    def _ending(self, name: str, split: Split | None) -> list[str]:
-        """Return the images whose path ends in a name; of a split with folders, in no other's."""
+    def _ending(self, name: str, folder: str, split: Split | None) -> list[str]:
+        """Return the images whose path ends in a name; of several those below a table's folder.
+
+        Those of a split that has folders lie in no other's.
+        """
         found = self._finder.ending(name)
+        if len(found) > 1 and (own := [path for path in found if path.startswith(folder)]):
+            found = own  # Tables of several sets lie each around its own images.
         if split is None or split not in self._splits:
             return found
         return [path for path in found if split_of(self._tree, path) in {split, None}]
 
-    def _by_end(self, name: str, split: Split | None) -> Place:
+    def _by_end(self, name: str, folder: str, split: Split | None) -> Place:
         for path in _meant(name):
             root, _, rest = path.partition("/")
             parts = rest.split("/")
@@ -188,12 +204,15 @@ class Images:
             for start in range(len(parts)):
                 if not (end := "/".join(parts[start:])):
                     continue
-                found = self._ending(end, split)
+                found = self._ending(end, folder, split)
                 before, length = parts[start - 1] if start else "", len(parts) - start
                 if fitting := [file for file in found if _may_follow(before, file, length)]:
                     return self._place(end, fitting, located="name")
                 if found:
                     return Place(end, None, missing(_ELSEWHERE))
+        if uploaded := _UPLOADED.search(unquote(name)):
+            found = self._uploaded.get(_as_uploaded(uploaded[1]), [])
+            return self._place(uploaded[1], found, located="name")
         return self._nowhere(name)
 
     def _place(
@@ -209,24 +228,27 @@ class Images:
             return Place(named, None, self._load(named))
         if not name.strip():
             return Place("(a row without a path)", None, missing("its row names no file"))
-        return Place(name, None, missing(OUTSIDE))
+        outside = ".." in re.split(r"[\\/]", name)
+        return Place(name, None, missing(OUTSIDE if outside else "no image here is called so"))
 
 
 def _meant(name: str) -> Iterator[str]:
     """Give the paths that one from the root of some machine, or an address, may mean.
 
-    Those of Label Studio have the path of a file on its disk as a query, and eight digits before
-    the name of one that was uploaded.
+    Those of Label Studio have the path of a file on its disk as a query.
     """
     path = name.strip().replace("\\", "/")
     # Of an address what comes before its host.
     path = re.sub(r"^[A-Za-z][\w+.-]*:/+", "/", path)
     yield path
     before, is_local, stored = path.partition("/data/local-files/?d=")
-    bare = unquote(stored if is_local else before.partition("?")[0])
+    bare = unquote(stored if is_local else before.partition("?")[0]).replace("\\", "/")
     yield f"/{bare.lstrip('/')}"
-    if uploaded := re.search(r"/data/upload/(?:\d+/)?[0-9a-f]{8}-([^/]+)$", bare):
-        yield f"/{uploaded[1]}"
+
+
+def _as_uploaded(name: str) -> str:
+    """Return a file's name as web servers that are made with Django keep it."""
+    return re.sub(r"[^-\w.]", "", folded(name).replace(" ", "_"))
 
 
 def elsewhere(place: Place) -> Place:

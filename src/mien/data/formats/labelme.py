@@ -1,6 +1,7 @@
 """Labelme's layout: a JSON file of shapes and flags for each image; X-AnyLabeling has it, too."""
 
 import codecs
+import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -9,31 +10,25 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from mien.data.formats.beside import Labels, images_of
-from mien.data.formats.marked import (
-    LOOKED_AT,
-    ONE_A_MARK,
-    Mark,
-    around,
-    faces_of,
-    read_marked,
-    recognised_by,
-)
+from mien.data.formats.marked import LOOKED_AT, ONE_A_MARK, read_marked, recognised_by
+from mien.data.formats.marks import Mark, around, faces_of, known_size, round_middle
 from mien.data.formats.reading import NO_CODES, Format, Reading, open_tree
 from mien.data.formats.tables import numbers
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError, first_problem
 from mien.preprocess import InputSpec
+from mien.records import Box
 
 __all__ = ["LABELME"]
 
 _KEYS = (b'"shapes"', b'"imagePath"')
-_BOXED = frozenset({"rectangle", "polygon", "rotation"})
+_BOXED = frozenset({"rectangle", "polygon", "rotation", "quadrilateral", "mask"})
 
 
 class _Shape(BaseModel):
-    label: str
+    label: str | None = None
     points: list[list[Any]]
-    shape_type: str = "polygon"
+    shape_type: str | None = None
     flags: dict[str, Any] | None = None
     attributes: dict[str, Any] | None = None
 
@@ -43,6 +38,7 @@ class _Content(BaseModel):
     flags: dict[str, Any] | None = None
     width: Any = Field(None, alias="imageWidth")
     height: Any = Field(None, alias="imageHeight")
+    path: Any = Field(None, alias="imagePath")
 
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
@@ -76,17 +72,25 @@ def _labels(text: bytes, codes: Mapping[str, str]) -> Labels:
         where, why = first_problem(error)
         return Labels.broken(f"is broken ({where}: {why})")
     marks = [_mark(shape) for shape in content.shapes]
-    size = (content.width, content.height)
-    known = all(isinstance(side, int) and side > 0 for side in size)
-    return Labels(faces_of(marks, _set(content.flags), codes), size if known else None)
+    named = content.path.replace("\\", "/") if isinstance(content.path, str) else ""
+    size = known_size(content.width, content.height)
+    return Labels(faces_of(marks, _set(content.flags), codes), size, named)
 
 
 def _mark(shape: _Shape) -> Mark:
     flags = [("label", flag) for flag in _set(shape.flags)]
     told = [(key, str(value)) for key, value in (shape.attributes or {}).items()]
+    return Mark(shape.label or "", [*flags, *told], _box(shape))
+
+
+def _box(shape: _Shape) -> Box | None:
     ends = numbers(str(value) for point in shape.points for value in point)
-    box = around(ends) if shape.shape_type in _BOXED else None
-    return Mark(shape.label, [*flags, *told], box)
+    if shape.shape_type == "circle":
+        if ends is None or len(ends) != 4:
+            return None
+        x, y, radius = *ends[:2], math.dist(ends[:2], ends[2:])
+        return round_middle((x, y, radius, radius))
+    return around(ends) if (shape.shape_type or "polygon") in _BOXED else None
 
 
 def _set(flags: Mapping[str, Any] | None) -> list[str]:
@@ -94,6 +98,8 @@ def _set(flags: Mapping[str, Any] | None) -> list[str]:
 
 
 def _recognise(tree: FileTree) -> str | None:
+    if tree.alone:
+        return None  # It is of no use without its image.
     looked = islice(_files(tree, NO_CODES), LOOKED_AT)
     return recognised_by((path, said.faces) for path, said in looked)
 

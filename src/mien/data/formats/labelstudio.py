@@ -1,36 +1,59 @@
 """Label Studio's exports JSON and JSON-MIN: what annotators chose for images, and drew in them."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, TypeAdapter
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from mien.data.formats.finding import Images, folder_of
-from mien.data.formats.marked import Mark, Marked, MarkedFace, agreed, around, faces_of
-from mien.data.formats.marked_tables import json_tables, table_format
-from mien.data.formats.reading import split_of
-from mien.data.formats.tables import box_of, numbers
+from mien.data.formats.marked import Marked
+from mien.data.formats.marked_tables import Broken, json_tables, table_format
+from mien.data.formats.marks import (
+    Mark,
+    MarkedFace,
+    agreed,
+    around,
+    faces_of,
+    known_size,
+    round_middle,
+    telling_keys,
+)
+from mien.data.formats.reading import SPLIT_COLUMNS, split_named, split_of
+from mien.data.formats.tables import box_of, number, numbers
 from mien.data.source import FileTree
 from mien.images import IMAGE_SUFFIXES
-from mien.records import Box
+from mien.labels import find_meaning
+from mien.records import Box, Split
 
 __all__ = ["LABEL_STUDIO"]
 
-_KEYS: Final = ((b'"data"', b'"annotations"', b'"result"'), (b'"annotation_id"',))
-"""Those of JSON, and of JSON-MIN."""
-_LABELS: Final = ("rectanglelabels", "polygonlabels", "labels", "choices")
-_ABOUT: Final = frozenset(
-    {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
+_KEYS: Final = (
+    (b'"data"', b'"annotations"', b'"result"'),
+    (b'"data"', b'"completions"', b'"result"'),  # as versions before 1.0 call them
+    (b'"annotation_id"',),
 )
-"""What JSON-MIN says of an annotation beside its answers."""
+"""Those of JSON, and of JSON-MIN."""
+_LABELS: Final = ("labels", "choices")
+"""What holds words, or ends so (``rectanglelabels``)."""
+_POINTS = TypeAdapter(list[tuple[float, float]])
 
 
 class _Region(BaseModel):
     """A choice or a shape; those of one face have an id in common."""
 
-    id: str | None = None
+    id: Any = None
+    from_name: Any = None
     value: dict[str, Any] = {}
     original_width: Any = None
     original_height: Any = None
@@ -38,55 +61,84 @@ class _Region(BaseModel):
 
 class _Annotation(BaseModel):
     result: list[_Region]
-    was_cancelled: bool = False
+    was_cancelled: Any = False
+    skipped: Any = False
 
 
 class _Task(BaseModel):
     data: dict[str, Any]
-    annotations: list[_Annotation]
+    annotations: list[_Annotation] = Field(
+        validation_alias=AliasChoices("annotations", "completions")
+    )
 
 
 def _whole_task(row: Any) -> Any:
     """Return a task as JSON has it; in JSON-MIN answers stand beside the data, an annotation each.
 
-    There a choice is text, and what was drawn a list.
+    They come between its ``id`` and ``annotator``. A choice is text, and what was drawn a list.
     """
     if not isinstance(row, dict) or "annotation_id" not in row:
         return row
+    keys = [*row]
+    start = keys.index("id") + 1 if "id" in keys else 0
+    end = keys.index("annotator", start) if "annotator" in keys[start:] else len(keys)
     result: list[dict[str, Any]] = []
-    for key, value in row.items():
+    for key in keys[start:end]:
+        value = row[key]
         if isinstance(value, list):
             shapes = [shape for shape in value if isinstance(shape, dict)]
             result += ({**each, "id": f"{key} {n}", "value": each} for n, each in enumerate(shapes))
         elif isinstance(value, dict):
             result.append({"value": value})
-        elif isinstance(value, str) and key not in _ABOUT and not _is_image(value):
+        elif isinstance(value, str):
             result.append({"value": {"choices": [value]}})
+        result = [{"from_name": key, **each} for each in result]
     return {"data": row, "annotations": [{"result": result}]}
 
 
 _TASKS: Final = TypeAdapter(list[Annotated[_Task, BeforeValidator(_whole_task)]])
 
 
-def _tables(tree: FileTree, paths: Iterable[str]) -> Iterator[tuple[str, list[_Task]]]:
+def _tables(
+    tree: FileTree, paths: Iterable[str], broken: Broken
+) -> Iterator[tuple[str, list[_Task]]]:
     files = list(paths)
     for keys in _KEYS:
-        yield from json_tables(tree, files, keys, _TASKS)
+        yield from json_tables(tree, files, keys, _TASKS, broken)
 
 
 def _marked(
-    tree: FileTree, path: str, tasks: Iterable[_Task], codes: Mapping[str, str]
+    tree: FileTree, path: str, tasks: Sequence[_Task], codes: Mapping[str, str]
 ) -> Iterator[Marked]:
     images, folder = Images(tree), folder_of(path)
-    opinions: dict[str, list[_Annotation]] = defaultdict(list)
+    key, telling = _image_key(tasks), _telling(tasks, codes)
+    opinions: dict[object, list[_Annotation]] = defaultdict(list)
+    splits: dict[object, Split | None] = {}
     for task in tasks:
-        address = next(filter(_is_image, task.data.values()), "")
-        opinions[address] += (each for each in task.annotations if not each.was_cancelled)
-    for address, annotations in opinions.items():
-        place = images.at(address, folder)
+        address = task.data.get(key)
+        # What has no address is no other's.
+        named = address if isinstance(address, str) else object()
+        opinions[named] += (a for a in task.annotations if not a.was_cancelled and not a.skipped)
+        words = (task.data.get(name) for name in SPLIT_COLUMNS)
+        splits[named] = next((split_named(word) for word in words if isinstance(word, str)), None)
+    for named, annotations in opinions.items():
+        name = named if isinstance(named, str) else ""
+        place = images.at(name, folder)
         sizes = (_size(region) for each in annotations for region in each.result)
-        faces = agreed([_faces(each, codes) for each in annotations])
-        yield Marked(place, split_of(tree, place.path), faces, next(filter(None, sizes), None))
+        faces = agreed([_faces(each, telling, codes) for each in annotations])
+        size = next(filter(None, sizes), None)
+        split = splits[named] or split_of(tree, place.path)
+        yield Marked(place, split, faces, size, (folder, name))
+
+
+def _image_key(tasks: Iterable[_Task]) -> str:
+    """Return by which key data name the image to label: an example beside it is always the same."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for task in tasks:
+        for key, value in task.data.items():
+            if _is_image(value):
+                found[key].add(value)
+    return max(found, key=lambda key: len(found[key]), default="image")
 
 
 def _is_image(value: Any) -> bool:
@@ -96,29 +148,46 @@ def _is_image(value: Any) -> bool:
     return not suffixes.isdisjoint(IMAGE_SUFFIXES)
 
 
-def _faces(annotation: _Annotation, codes: Mapping[str, str]) -> Sequence[MarkedFace]:
+def _telling(tasks: Iterable[_Task], codes: Mapping[str, str]) -> Collection[str]:
+    """Return which questions ask for the emotion; see `telling_keys`."""
+    said: dict[str, set[str]] = defaultdict(set)
+    for task in tasks:
+        for annotation in task.annotations:
+            for region in annotation.result:
+                said[str(region.from_name)].update(_words(region))
+    return telling_keys(said, codes)
+
+
+def _faces(
+    annotation: _Annotation, telling: Collection[str], codes: Mapping[str, str]
+) -> Sequence[MarkedFace]:
     """Return the faces that one annotator sees in an image, or what they call it as a whole."""
     groups: dict[object, list[_Region]] = defaultdict(list)
     for region in annotation.result:
-        groups[region.id or object()].append(region)
+        groups[region.id if isinstance(region.id, str | int) else object()].append(region)
     marks, words = [], []
     for group in groups.values():
-        said = [word for region in group for word in _words(region)]
-        if drawn := [region for region in group if _is_drawn(region)]:
-            name, *others = said or [""]
-            marks.append(Mark(name, [("label", word) for word in others], _box(drawn[0])))
+        answers = [region for region in group if str(region.from_name) in telling]
+        said = [word for region in answers for word in _words(region)]
+        if drawn := next(filter(_is_drawn, group), None):
+            # What else the shape is called tells why it is left out.
+            called = [word for word in _words(drawn) if not find_meaning(word, codes)]
+            name = "" if said else next(iter(called), "")
+            marks.append(Mark(name, [("label", word) for word in said], _box(drawn)))
         else:
             words += said
     return faces_of(marks, words, codes)
 
 
 def _words(region: _Region) -> list[str]:
-    found = (words for key in _LABELS if isinstance(words := region.value.get(key), list))
-    return [word for words in found for word in words if isinstance(word, str)]
+    found = (words for key, words in region.value.items() if key.endswith(_LABELS))
+    lists = (words for words in found if isinstance(words, list))
+    return [word for words in lists for word in words if isinstance(word, str)]
 
 
 def _is_drawn(region: _Region) -> bool:
-    return "width" in region.value or "points" in region.value
+    """Whether a region may be around a face; a key point is within one."""
+    return not region.value.keys().isdisjoint({"height", "points", "radiusX", "rle"})
 
 
 def _box(region: _Region) -> Box | None:
@@ -126,20 +195,38 @@ def _box(region: _Region) -> Box | None:
     value, size = region.value, _size(region)
     if size is None:
         return None
-    if "points" in value:
-        ends = numbers(str(each) for point in value["points"] for each in point)
-        box = around(ends)
+
+    def of(*names: str) -> list[float] | None:
+        return numbers(str(value.get(name)) for name in names)
+
+    if "radiusX" in value:
+        box = round_middle(of("x", "y", "radiusX", "radiusY"))
+    elif "points" in value:
+        try:
+            points = _POINTS.validate_python(value["points"])
+        except ValidationError:
+            return None
+        box = around([*chain.from_iterable(points)])
     else:
-        box = box_of(numbers(str(value.get(key)) for key in ("x", "y", "width", "height")))
+        box = box_of(of("x", "y", "width", "height"))
     if box is None:
         return None
     across, down = size[0] / 100, size[1] / 100
-    return Box(box.x * across, box.y * down, box.width * across, box.height * down)
+    whole = Box(box.x * across, box.y * down, box.width * across, box.height * down)
+    return _turned(whole, number(str(value.get("rotation"))) or 0.0)
+
+
+def _turned(box: Box, degrees: float) -> Box:
+    """Return a box of the same size around the middle of one that is turned by its first corner."""
+    x, y, width, height = box
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    middle_x = x + (width * cosine - height * sine) / 2
+    middle_y = y + (width * sine + height * cosine) / 2
+    return Box(middle_x - width / 2, middle_y - height / 2, width, height)
 
 
 def _size(region: _Region) -> tuple[int, int] | None:
-    sides = (region.original_width, region.original_height)
-    return sides if all(isinstance(side, int) and side > 0 for side in sides) else None
+    return known_size(region.original_width, region.original_height)
 
 
 LABEL_STUDIO = table_format(

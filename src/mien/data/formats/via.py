@@ -1,19 +1,20 @@
 """The VGG Image Annotator's layout: a JSON file of images, their regions and what these are."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, TypeAdapter
 
 from mien.data.formats.finding import Images, folder_of
-from mien.data.formats.marked import Mark, Marked, around, faces_of, telling
-from mien.data.formats.marked_tables import json_tables, table_format
-from mien.data.formats.reading import split_of
+from mien.data.formats.marked import Marked
+from mien.data.formats.marked_tables import Broken, json_tables, table_format
+from mien.data.formats.marks import Mark, around, faces_of, round_middle, telling_keys
+from mien.data.formats.reading import SPLIT_COLUMNS, split_named, split_of
 from mien.data.formats.tables import box_of, numbers
 from mien.data.source import FileTree
-from mien.labels import find_meaning
-from mien.records import Box
+from mien.records import Box, Split
 
 __all__ = ["VIA"]
 
@@ -44,44 +45,72 @@ def _annotations(content: Any) -> Any:
 _IMAGES: Final = TypeAdapter(Annotated[dict[str, _Image], BeforeValidator(_annotations)])
 
 
-def _tables(tree: FileTree, paths: Iterable[str]) -> Iterator[tuple[str, dict[str, _Image]]]:
-    return json_tables(tree, paths, _KEYS, _IMAGES)
+def _tables(
+    tree: FileTree, paths: Iterable[str], broken: Broken
+) -> Iterator[tuple[str, dict[str, _Image]]]:
+    return json_tables(tree, paths, _KEYS, _IMAGES, broken)
 
 
 def _marked(
     tree: FileTree, path: str, content: Mapping[str, _Image], codes: Mapping[str, str]
 ) -> Iterator[Marked]:
     images, folder = Images(tree), folder_of(path)
+    of_regions = _telling(chain.from_iterable(map(_regions, content.values())), codes)
+    of_files = _telling((image.file_attributes for image in content.values()), codes)
     for image in content.values():
         place = images.at(image.filename, folder)
-        marks = [_mark(region) for region in image.regions]
-        word = telling(*_said(image.file_attributes), codes)
-        words = [word] if find_meaning(word, codes) else []
-        yield Marked(place, split_of(tree, place.path), faces_of(marks, words, codes))
+        marks = [
+            Mark("", _labels(each.region_attributes, of_regions), _box(each.shape_attributes))
+            for each in image.regions
+        ]
+        words = [word for _, word in _labels(image.file_attributes, of_files)]
+        faces = faces_of(marks, words, codes)
+        split = _split(image.file_attributes) or split_of(tree, place.path)
+        yield Marked(place, split, faces, named=(folder, image.filename))
 
 
-def _mark(region: _Region) -> Mark:
-    return Mark(*_said(region.region_attributes), _box(region.shape_attributes))
+def _regions(image: _Image) -> Iterator[Mapping[str, Any]]:
+    return (region.region_attributes for region in image.regions)
 
 
-def _said(attributes: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
-    """Return the value of a single attribute, as if it were a class, and all attributes.
+def _telling(found: Iterable[Mapping[str, Any]], codes: Mapping[str, str]) -> Collection[str]:
+    """Return which attributes of regions, or of images, tell the emotion; see `telling_keys`."""
+    said: dict[str, set[str]] = defaultdict(set)
+    for attributes in found:
+        for name, value in attributes.items():
+            said[name].update(_ticked(value))
+    return telling_keys(said, codes)
 
-    One of several choices is an object of those that were ticked.
-    """
-    told = [(name, word) for name, value in attributes.items() for word in _ticked(value)]
-    return (told[0][1] if len(told) == 1 else ""), told
+
+def _labels(attributes: Mapping[str, Any], telling: Collection[str]) -> list[tuple[str, str]]:
+    """Return the words that may be an emotion, of the attributes that tell it."""
+    told = (value for name, value in attributes.items() if name in telling)
+    return [("label", word) for value in told for word in _ticked(value)]
 
 
 def _ticked(value: Any) -> list[str]:
+    """Return the chosen ones of several choices, or the only one."""
     if isinstance(value, dict):
         return [choice for choice, ticked in value.items() if ticked]
     return [value] if isinstance(value, str) and value.strip() else []
 
 
+def _split(attributes: Mapping[str, Any]) -> Split | None:
+    words = (attributes.get(name) for name in SPLIT_COLUMNS)
+    return next((split_named(word) for word in words if isinstance(word, str)), None)
+
+
 def _box(shape: Mapping[str, Any]) -> Box | None:
-    if shape.get("name") == "rect":
-        return box_of(numbers(str(shape.get(key)) for key in ("x", "y", "width", "height")))
+    def of(*names: str) -> list[float] | None:
+        return numbers(str(shape.get(name)) for name in names)
+
+    match shape.get("name"):
+        case "rect":
+            return box_of(of("x", "y", "width", "height"))
+        case "circle":
+            return round_middle(of("cx", "cy", "r", "r"))
+        case "ellipse":
+            return round_middle(of("cx", "cy", "rx", "ry"))
     across, down = shape.get("all_points_x"), shape.get("all_points_y")
     if not isinstance(across, list) or not isinstance(down, list):
         return None

@@ -5,15 +5,8 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from mien.data.formats.beside import Labels, images_of
-from mien.data.formats.marked import (
-    LOOKED_AT,
-    NO_FACE,
-    ONE_A_MARK,
-    MarkedFace,
-    read_marked,
-    recognised_by,
-    said_face,
-)
+from mien.data.formats.marked import LOOKED_AT, ONE_A_MARK, read_marked, recognised_by
+from mien.data.formats.marks import NO_FACE, MarkedFace, known_size, said_face
 from mien.data.formats.reading import NO_CODES, Format, Reading, open_tree
 from mien.data.formats.tables import box_between, numbers
 from mien.data.source import FileTree
@@ -52,9 +45,8 @@ def _labels(tree: FileTree, path: str, codes: Mapping[str, str]) -> Labels | Non
     if root.tag != "annotation":
         return None
     size = numbers(root.findtext(f"size/{side}", "") for side in ("width", "height"))
-    known = size if size and min(size) > 0 else None
     faces = tuple(_face(found, codes) for found in root.iter("object")) or NO_FACE
-    return Labels(faces, (int(known[0]), int(known[1])) if known else None)
+    return Labels(faces, known_size(*map(int, size)) if size else None)
 
 
 def _face(found: Xml.Element, codes: Mapping[str, str]) -> MarkedFace:

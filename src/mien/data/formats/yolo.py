@@ -14,15 +14,8 @@ from typing import Any
 import yaml
 
 from mien.data.formats.finding import Finder, Place, listed_splits
-from mien.data.formats.marked import (
-    NO_FACE,
-    ONE_A_MARK,
-    Marked,
-    MarkedFace,
-    around,
-    marked_face,
-    samples_of,
-)
+from mien.data.formats.marked import ONE_A_MARK, Marked, samples_of
+from mien.data.formats.marks import NO_FACE, MarkedFace, around, marked_face
 from mien.data.formats.reading import (
     NO_CODES,
     Format,
