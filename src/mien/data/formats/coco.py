@@ -31,7 +31,7 @@ from mien.records import Box, Split
 
 __all__ = ["COCO"]
 
-_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_KEYS = ((b'"images"', b'"annotations"', b'"categories"'),)
 
 
 class _Part(BaseModel):

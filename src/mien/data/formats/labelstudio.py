@@ -84,15 +84,15 @@ def _whole_task(row: Any) -> Any:
     end = keys.index("annotator", start) if "annotator" in keys[start:] else len(keys)
     result: list[dict[str, Any]] = []
     for key in keys[start:end]:
-        value = row[key]
-        if isinstance(value, list):
-            shapes = [shape for shape in value if isinstance(shape, dict)]
-            result += ({**each, "id": f"{key} {n}", "value": each} for n, each in enumerate(shapes))
-        elif isinstance(value, dict):
-            result.append({"value": value})
-        elif isinstance(value, str):
-            result.append({"value": {"choices": [value]}})
-        result = [{"from_name": key, **each} for each in result]
+        answer = row[key]
+        if isinstance(answer, list):
+            shapes = [shape for shape in answer if isinstance(shape, dict)]
+            said = [{**each, "id": f"{key} {n}", "value": each} for n, each in enumerate(shapes)]
+        elif isinstance(answer, dict):
+            said = [{"value": answer}]
+        else:
+            said = [{"value": {"choices": [answer]}}]
+        result += ({**each, "from_name": key} for each in said)
     return {"data": row, "annotations": [{"result": result}]}
 
 
@@ -102,9 +102,7 @@ _TASKS: Final = TypeAdapter(list[Annotated[_Task, BeforeValidator(_whole_task)]]
 def _tables(
     tree: FileTree, paths: Iterable[str], broken: Broken
 ) -> Iterator[tuple[str, list[_Task]]]:
-    files = list(paths)
-    for keys in _KEYS:
-        yield from json_tables(tree, files, keys, _TASKS, broken)
+    return json_tables(tree, paths, _KEYS, _TASKS, broken)
 
 
 def _marked(

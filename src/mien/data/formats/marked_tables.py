@@ -75,7 +75,7 @@ def table_format(
 def json_tables(
     tree: FileTree,
     paths: Iterable[str],
-    keys: Collection[bytes],
+    keys: Collection[Collection[bytes]],
     form: TypeAdapter[Content],
     broken: Broken,
 ) -> Iterator[tuple[str, Content]]:
@@ -84,7 +84,7 @@ def json_tables(
     Args:
         tree: the source's files.
         paths: those to look at.
-        keys: as they are written, in quotes.
+        keys: all of one of these, as they are written, in quotes.
         form: what such a file holds.
         broken: gets the errors of those that cannot be read, or have all the keys, but not the
             form.
@@ -97,7 +97,7 @@ def json_tables(
         except ImageError as error:
             broken.append(DatasetError(f"{tree.where(path)}: {error}"))
             continue
-        if all(key in text for key in keys):
+        if any(all(key in text for key in some) for some in keys):
             try:
                 yield path, form.validate_json(text.removeprefix(codecs.BOM_UTF8))
             except ValidationError as error:

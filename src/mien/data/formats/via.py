@@ -18,7 +18,7 @@ from mien.records import Box, Split
 
 __all__ = ["VIA"]
 
-_KEYS: Final = (b'"filename"', b'"regions"', b'"file_attributes"')
+_KEYS: Final = ((b'"filename"', b'"regions"', b'"file_attributes"'),)
 
 
 def _listed(regions: Any) -> Any:
