@@ -771,7 +771,8 @@ def test_arrow_as_it_is_saved_to_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.5])
 def test_arrow_that_is_cut_off_is_refused(tmp_path: Path, share: float) -> None:
-    _saved_to_disk(next(lay_out("parquet", tmp_path).glob("train*")))
+    for path in lay_out("parquet", tmp_path).glob("*.parquet"):
+        _saved_to_disk(path)
     file = tmp_path / "source/train/data-00000-of-00001.arrow"
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with pytest.raises(DatasetError, match=r"arrow: (damaged|cannot be read)"):
@@ -879,7 +880,7 @@ def test_csv_of_a_column_for_each_rater(tmp_path: Path) -> None:
         tmp_path / "s/study.csv",
         "image,Rater 1,Rater 2,Rater 3,age_1,rater_4",
         "0.png,happy,Joy,sad,20,2.5",
-        "1.png,happy,,,21,1.5",
+        "1.png,happy,,happy,21,1.5",
         "2.png,happy,sad,unsure,22,1.5",
         "3.png,?,,unsure,23,1.5",
     )
@@ -900,7 +901,7 @@ def test_a_label_stands_above_columns_of_raters(tmp_path: Path) -> None:
     for i in range(2):
         draw_image(tmp_path / f"s/{i}.png", i)
     lines = ("0.png,angry,happy,happy", "1.png,sad,sad,angry")
-    write_text(tmp_path / "s/study.csv", "image,label,label_1,label_2", *lines)
+    write_text(tmp_path / "s/study.csv", "image,label,annotator_1_label,annotator_2_label", *lines)
     first, second = imported("csv", tmp_path / "s").values()
     assert (first["label"], first["votes"][EMOTIONS.index("happiness")]) == ("anger", 1)
     assert (second["label"], second["votes"][EMOTIONS.index("sadness")]) == ("sadness", 0.5)
@@ -1151,3 +1152,57 @@ def test_landmarks_and_sizes_beside_a_box_are_none(tmp_path: Path) -> None:
         root = tmp_path / f"{number}/s"
         rows = _table_of(root, "t.csv", f"path,label,{columns}", f"0.png,happy,{cells}")
         assert rows[0]["box"] == box
+
+
+@pytest.mark.parametrize(
+    "beside", ["emotion_1,emotion_2", "rater_1_comment,rater_2_comment", "rater_1"]
+)
+def test_numbered_columns_of_something_else_are_no_votes(tmp_path: Path, beside: str) -> None:
+    draw_image(tmp_path / "s/0.png", 0)
+    cells = ",".join(["happy", "sad"][: beside.count(",") + 1])
+    write_text(tmp_path / "s/t.csv", f"image,label,{beside}", f"0.png,angry,{cells}")
+    (row,) = imported("csv", tmp_path / "s").values()
+    assert (row["label"], row["votes"]) == ("anger", None)
+
+
+def test_raters_who_seldom_name_an_emotion_are_none(tmp_path: Path) -> None:
+    for i in range(3):
+        draw_image(tmp_path / f"s/{i}.png", i)
+    lines = ("0.png,happy,fine,happy", "1.png,sad,good,bad", "2.png,sad,happy,bad")
+    write_text(tmp_path / "s/t.csv", "image,label,rater_1,rater_2", *lines)
+    assert {row["votes"] for row in imported("csv", tmp_path / "s").values()} == {None}
+
+
+def test_folders_of_emotions_are_no_csv_for_columns_of_workers(tmp_path: Path) -> None:
+    for i in range(4):
+        draw_image(tmp_path / f"s/{('happy', 'sad')[i % 2]}/{i}.png", i)
+    lines = ("happy/0.png,anna,ben", "sad/1.png,ben,cleo")
+    write_text(tmp_path / "s/meta.csv", "file,worker_1,worker_2", *lines)
+    assert recognise(tmp_path / "s")[0] == "folder"
+
+
+def test_arrow_beside_parquet_is_a_copy_or_an_index(tmp_path: Path) -> None:
+    source = lay_out("parquet", tmp_path)
+    table = pq.read_table(source / "train-00000-of-00001.parquet")
+    for name, content in (("copy", table), ("indices", pa.table({"indices": [0, 1]}))):
+        with pa.ipc.new_stream(source / f"{name}.arrow", content.schema) as stream:
+            stream.write_table(content)
+    assert recognise(source)[0] == "parquet"
+    assert len(imported("parquet", source)) == 6
+    for path in source.glob("*.parquet"):
+        path.unlink()
+    assert [*imported("parquet", source.rename(tmp_path / "alone"))] == [
+        f"copy.arrow/{n:05d}" for n in range(3)
+    ]
+
+
+def test_a_table_in_a_folder_of_one_split_names_images_of_another(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        draw_image(tmp_path / f"s/{split}/x/0.png", number)
+    lines = ("0.png,happy,train", "0.png,sad,val")
+    write_text(tmp_path / "s/train/labels.csv", "path,label,split", *lines)
+    rows = imported("csv", tmp_path / "s")
+    assert {path: row["label"] for path, row in rows.items()} == {
+        "train/x/0.png": "happiness",
+        "val/x/0.png": "sadness",
+    }

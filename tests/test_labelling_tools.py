@@ -151,7 +151,7 @@ def test_a_broken_file_of_labelme_leaves_out_its_image(tmp_path: Path) -> None:
         ({"points": [[31, 22.5], [1, 2]]}, [1, 2, 30, 20.5]),
         ({"shape_type": "polygon", "points": [[5, 2], [31, 9], [1, 22.5]]}, [1, 2, 30, 20.5]),
         ({"shape_type": "circle", "points": [[16, 12.25], [16, 2]]}, [5.75, 2, 20.5, 20.5]),
-        ({"shape_type": "point"}, None),
+        ({"shape_type": "lasso"}, None),
         ({"points": [[1, 2]]}, None),
         ({"points": []}, None),
     ],
@@ -327,7 +327,7 @@ def test_label_studio_in_short(tmp_path: Path) -> None:
     ("shape", "box"),
     [
         ({"name": "polygon", "all_points_x": [5, 31, 1], "all_points_y": [2, 9, 22.5]}, True),
-        ({"name": "point", "cx": 9, "cy": 9}, False),
+        ({"name": "lasso", "cx": 9, "cy": 9}, False),
         ({"name": "polygon", "all_points_x": 5, "all_points_y": [2, 9, 22]}, False),
         ({"name": "rect", "x": 1, "y": 2, "width": "wide", "height": 20}, False),
         ({}, False),
@@ -711,3 +711,85 @@ def test_label_studio_before_its_first_version(
         del task["annotations"]
     write_json(tmp_path / "s/project.json", old)
     assert rows_of("labelstudio", tmp_path / "s")[0]["label"] == label
+
+
+@pytest.mark.parametrize("file", ["faces.json", "via.json", "annotations.xml"])
+def test_a_file_about_few_images_is_not_what_a_source_is(tmp_path: Path, file: str) -> None:
+    for number in range(6):
+        draw_image(tmp_path / f"s/{number}.png", number)
+    lines = [f"{number}.png,{('happy', 'sad')[number % 2]}" for number in range(6)]
+    (tmp_path / "s/labels.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    if file == "faces.json":
+        labelme_file(tmp_path / "s/0.json", [("happy", WHOLE_FACE)])
+    elif file == "via.json":
+        write_json(tmp_path / "s" / file, via_image("0.png", [("happy", WHOLE_FACE)]))
+    else:
+        write_cvat(tmp_path / "s" / file, cvat_image("0.png", [("happy", WHOLE_FACE)]))
+    assert recognise(tmp_path / "s")[0] == "csv"
+
+
+@pytest.mark.parametrize(
+    ("said", "split"),
+    [
+        ([{"split": "test"}, {}], "test"),
+        ([{"split": "test"}, {"split": "train"}], "test"),
+        ([{"split": "", "subset": "val"}, {}], "valid"),
+        ([{"subset": "web"}, {}], "train"),
+        ([{"split": "holdout"}, {}], None),
+    ],
+)
+def test_the_split_that_data_name(
+    tmp_path: Path, said: list[dict[str, str]], split: str | None
+) -> None:
+    """Of two tasks about one image; what one holds out, no other may learn from."""
+    for number in range(2):
+        draw_image(tmp_path / f"s/train/{number}.png", number)
+    tasks = [studio_task("train/0.png", ["Happy"]) for _ in said]
+    for task, words in zip(tasks, said, strict=True):
+        task["data"] |= words
+    write_json(tmp_path / "s/project.json", [*tasks, studio_task("train/1.png", ["Sad"])])
+    first = rows_of("labelstudio", tmp_path / "s")[0]
+    if split:
+        assert (first["split"], first["excluded"]) == (split, None)
+    else:
+        assert first["excluded"] == "split 'holdout' is none of train, valid and test"
+    about = via_image("0.png", [("happy", WHOLE_FACE)], **said[0])
+    draw_image(tmp_path / "v/train/0.png", 0, side=40)
+    write_json(tmp_path / "v/train/via.json", about)
+    image = FORMATS["via"].read(tmp_path / "v")
+    ((sample, _),) = image.items
+    assert sample.excluded == first["excluded"]
+    assert split is None or sample.split == split
+
+
+def test_labelme_follows_the_path_that_it_says(tmp_path: Path) -> None:
+    for number in (1, 2):
+        draw_image(tmp_path / f"s/img/{number}.png", number, side=40)
+        file = tmp_path / f"s/ann/{number}.json"
+        labelme_file(file, [(("happy", "sad")[number - 1], WHOLE_FACE)])
+        about = json.loads(file.read_text())
+        write_json(file, {**about, "imagePath": f"../img/{3 - number}.png"})
+    rows = imported("labelme", tmp_path / "s")
+    assert (rows["img/2.png"]["label"], rows["img/1.png"]["label"]) == ("happiness", "sadness")
+
+
+def test_points_within_a_face_are_no_faces(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/a.png", 0, side=40)
+    labelme_file(tmp_path / "s/a.json", [("eye", WHOLE_FACE)], flags=["happy"], shape_type="point")
+    (row,) = rows_of("labelme", tmp_path / "s")
+    assert (row["label"], row["box"]) == ("happiness", None)
+
+
+def test_an_address_means_its_path_and_not_its_query(tmp_path: Path) -> None:
+    for number in range(2):
+        draw_image(tmp_path / f"s/day {number}/a.png", number)
+    tasks = [
+        studio_task(f"/data/local-files/?d=x%2Fday%20{number}%2Fa.png", [said])
+        for number, said in enumerate(("Happy", "Sad"))
+    ]
+    write_json(tmp_path / "s/project.json", tasks)
+    rows = imported("labelstudio", tmp_path / "s")
+    assert {path: row["label"] for path, row in rows.items()} == {
+        "day 0/a.png": "happiness",
+        "day 1/a.png": "sadness",
+    }

@@ -1,6 +1,6 @@
 """Tests of the formats in which faces are marked: YOLO's, COCO's and Pascal VOC's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset, recognise
 from mien.errors import DatasetError
 from mien.images import write_image
-from mien.labels import AFFECTNET_YOLO_CODES, read_codes
+from mien.labels import AFFECTNET_YOLO_CODES, EMOTIONS, read_codes
 from mien.records import SPLITS
 
 
@@ -496,3 +496,112 @@ def test_faces_of_one_image_stay_together_beside_one_that_shows_nothing(tmp_path
     write_coco(tmp_path / "s/faces.json", images=images, annotations=made)
     rows = imported("coco", tmp_path / "s")
     assert {row["excluded"] for row in rows.values()} == {None}
+
+
+def test_a_turned_rectangle_of_yolo_is_a_polygon(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/train/images/0.png", 0, side=100)
+    write_text(tmp_path / "s/train/labels/0.txt", "0 0.5 0.6 0.7 0.61 0.69 0.81 0.49 0.8")
+    write_text(tmp_path / "s/data.yaml", "names: [happy, sad]")
+    (row,) = imported("yolo", tmp_path / "s").values()
+    assert row["box"] == pytest.approx([49, 60, 21, 21])
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "label"),
+    [
+        ("sad", {"smiling": True}, "sadness"),
+        ("sad", {"expression_intensity": "normal"}, "sadness"),
+        ("sad", {"emotion": "happy"}, "sadness"),
+        ("face", {"smiling": True}, "happiness"),
+        ("face", {"Facial Expression": "happy", "calm": True}, "happiness"),
+        ("face", {"expression_intensity": "normal"}, None),
+    ],
+)
+def test_the_class_goes_before_attributes_and_these_before_ticks(
+    tmp_path: Path, name: str, attributes: dict[str, Any], label: str | None
+) -> None:
+    for number in range(2):
+        draw_image(tmp_path / f"s/{number}.png", number, side=40)
+    mark = {"bbox": [1, 2, 30, 20], "attributes": attributes}
+    write_coco(
+        tmp_path / "s/faces.json",
+        images=[{"id": i, "file_name": f"{i}.png"} for i in range(2)],
+        categories=[{"id": i, "name": each} for i, each in enumerate((name, "angry"))],
+        annotations=[{"image_id": i, "category_id": i, **mark} for i in range(2)],
+    )
+    first = next(iter(imported("coco", tmp_path / "s").values()))
+    assert first["label"] == label
+
+
+# --- several files about one image --------------------------------------------------------------
+
+
+def _said(path: Path, file_name: str, *faces: tuple[int, Sequence[float]]) -> None:
+    """Write what one says of an image: 1 happy, 2 sad, each with a box."""
+    marks = [{"image_id": 7, "category_id": kind, "bbox": box} for kind, box in faces]
+    write_coco(path, images=[{"id": 7, "file_name": file_name}], annotations=marks)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("0.png", "images/0.png"),
+        ("images/0.png", "IMAGES/0.PNG"),
+        ("/home/anna/set/images/0.png", "C:\\Users\\ben\\images\\0.png"),
+        ("./0.png", "../images/0.png"),
+    ],
+)
+def test_files_may_spell_an_image_differently(tmp_path: Path, one: str, other: str) -> None:
+    draw_image(tmp_path / "s/images/0.png", 0, side=40)
+    for name, spelt in (("anna", one), ("ben", other)):
+        folder = "labels/" if spelt.startswith("..") else ""
+        _said(tmp_path / f"s/{folder}{name}.json", spelt, (1, [1, 2, 30, 20]))
+    rows = imported("coco", tmp_path / "s")
+    assert {path: row["label"] for path, row in rows.items()} == {"images/0.png": "happiness"}
+
+
+def test_what_most_files_say_of_a_face_is_its_label(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/0.png", 0, side=40)
+    for name, kind in (("anna", 1), ("ben", 1), ("cleo", 2)):
+        _said(tmp_path / f"s/{name}.json", "0.png", (kind, [1, 2, 30, 20]))
+    (row,) = imported("coco", tmp_path / "s").values()
+    assert row["label"] == "happiness"
+    assert row["votes"][EMOTIONS.index("happiness")] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("shift", "faces"), [(0, 1), (9, 1), (11, 2)])
+def test_boxes_that_overlap_by_half_are_of_one_face(tmp_path: Path, shift: int, faces: int) -> None:
+    """Of boxes 30 wide, moved by a third, half is in both."""
+    draw_image(tmp_path / "s/0.png", 0, side=60)
+    _said(tmp_path / "s/a.json", "0.png", (1, [1, 2, 30, 30]))
+    _said(tmp_path / "s/b.json", "0.png", (1, [1 + shift, 2, 30, 30]))
+    rows = [*imported("coco", tmp_path / "s").values()]
+    assert [row["box"] for row in rows] == [[1 + n * shift, 2, 30, 30] for n in range(faces)]
+
+
+def test_of_two_faces_of_one_annotator_none_is_the_other(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/0.png", 0, side=60)
+    _said(tmp_path / "s/a.json", "0.png", (1, [1, 2, 30, 30]))
+    _said(tmp_path / "s/b.json", "0.png", (2, [3, 2, 30, 30]), (2, [1, 4, 30, 30]))
+    assert [row["label"] for row in imported("coco", tmp_path / "s").values()] == [None, "sadness"]
+
+
+def test_marks_that_are_no_boxes_stay_left_out_where_files_are_put_together(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/0.png", 0, side=60)
+    both = ((1, [1, 2, 20, 20]), (2, [30, 30, 20, 20]))
+    _said(tmp_path / "s/a.json", "0.png", *both, (1, []))
+    _said(tmp_path / "s/b.json", "0.png", *both, *both)
+    rows = [*imported("coco", tmp_path / "s").values()]
+    assert [(row["label"], row["excluded"]) for row in rows] == [
+        ("happiness", None),
+        ("sadness", None),
+        ("happiness", "its face box is no box"),
+    ]
+
+
+def test_a_tie_is_told_as_one_though_no_face_is_left(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/0.png", 0, side=40)
+    for name, kind in (("anna", 1), ("ben", 2)):
+        _said(tmp_path / f"s/{name}.json", "0.png", (kind, [1, 2, 30, 20]))
+    with pytest.raises(DatasetError, match="1 no emotion has the most votes"):
+        imported("coco", tmp_path / "s")

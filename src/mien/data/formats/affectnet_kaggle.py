@@ -97,7 +97,7 @@ def _name(path: str) -> str:
 
 
 def _read(source: Path) -> Reading:
-    with open_around(source) as (tree, given):
+    with open_around(source, {".csv"}) as (tree, given):
         path = given or find_table(tree, {_TABLE}, _NEEDED)
         if path is None:
             raise DatasetError(

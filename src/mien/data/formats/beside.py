@@ -37,7 +37,12 @@ def images_of(tree: FileTree, files: Sequence[tuple[str, Labels]]) -> Iterator[M
     by_stem: dict[str, list[str]] = defaultdict(list)
     for path in tree.images:
         by_stem[folded(_stem(path))].append(path)
-    near = {path: _fitting(tree, path, said, by_stem[folded(_stem(path))]) for path, said in files}
+    there = frozenset(tree.images)
+    near = {}
+    for path, said in files:
+        named = inside(said.named, folder_of(path))
+        of_stem = by_stem[folded(_stem(path))]
+        near[path] = [named] if named in there else _fitting(tree, path, of_stem)
     closest: dict[str, int] = defaultdict(int)
     for path, found in near.items():
         for image in found:
@@ -56,12 +61,9 @@ def images_of(tree: FileTree, files: Sequence[tuple[str, Labels]]) -> Iterator[M
         yield Marked(place, split, said.faces, said.size)
 
 
-def _fitting(tree: FileTree, path: str, said: Labels, images: Sequence[str]) -> Sequence[str]:
-    """Return which images may be that of a file of labels; several: it cannot be told."""
+def _fitting(tree: FileTree, path: str, images: Sequence[str]) -> Sequence[str]:
+    """Return which images of a name may be that of its labels; several: it cannot be told."""
     folder = folder_of(path)
-    named = inside(said.named, folder)
-    if named is not None and named in images:
-        return [named]
     beside = [image for image in images if folder_of(image) == folder]
     exact = [image for image in beside if _stem(image) == _stem(path)]
     return exact or beside or _nearest(tree, path, images)

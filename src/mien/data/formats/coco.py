@@ -75,7 +75,7 @@ class _Table(NamedTuple):
 
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
-    with open_around(source) as (tree, given):
+    with open_around(source, {".json"}) as (tree, given):
         broken: Broken = []
         tables = list(_tables(tree, [given] if given else tree.others, broken))
         if broken:
@@ -85,7 +85,8 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
                 f"{source}: no COCO file here; expected _annotations.coco.json or another .json "
                 "of 'images', 'annotations' and 'categories'"
             )
-        images = [image for table in tables for image in _marked(tree, table, codes)]
+        found = Images(tree)
+        images = [image for table in tables for image in _marked(tree, found, table, codes)]
         notes = [note for table in tables for note in _notes(tree, table)]
         reading = read_marked(source, tree, images, alone=given is not None, notes=notes)
         boxes = (face.box for image in images for face in image.faces if face.box)
@@ -98,8 +99,10 @@ def _tables(tree: FileTree, paths: Sequence[str], broken: Broken) -> Iterator[_T
         yield _Table(path, split, content)
 
 
-def _marked(tree: FileTree, table: _Table, codes: Mapping[str, str]) -> Iterator[Marked]:
-    images, folder = Images(tree), folder_of(table.path)
+def _marked(
+    tree: FileTree, images: Images, table: _Table, codes: Mapping[str, str]
+) -> Iterator[Marked]:
+    folder = folder_of(table.path)
     names = {one.id: one.name for one in table.content.categories}
     faces: dict[str | None, list[MarkedFace]] = defaultdict(list)
     for mark in table.content.annotations:

@@ -75,9 +75,7 @@ _ANNOTATORS = (
     "labeler",
     "labeller",
 )
-_RATER = re.compile(
-    r"(rater|annotator|coder|worker|labell?er|label|emotion|expression|vote|choice)_?\d+(_\w+)?"
-)
+_RATER = re.compile(r"(rater|annotator|coder|worker|labell?er)_?\d{1,3}(_(label|emotion))?")
 """What one of several annotators says has a numbered column: ``rater1``, ``annotator_2_label``."""
 _MAYBE_SPLITS = ("set", "partition", "phase", "data_split", "dataset", "fold")
 """Columns that mean splits where each of their cells names one."""
@@ -282,7 +280,7 @@ def columns_of(table: Tables) -> Columns:
     subject = next((name for name in people if _names_people(table, name)), first("subject"))
     annotator, weight = first(*_ANNOTATORS) if label else "", first("weight")
     box, form = find_box(own)
-    raters = _raters(table, own) if not first("votes") else ()
+    raters = _raters(table, own)
     told = {path, label, split, subject, weight, first("votes"), *box, *raters}
     rest = [name for name in own.values() if name not in told]
     numeric, almost = _numeric(table, rest)
@@ -317,8 +315,13 @@ def _names_emotions(table: Tables, column: str) -> bool:
 def _raters(table: Tables, own: Mapping[str, str]) -> tuple[str, ...]:
     """Return the numbered columns in which several people name what they see."""
     numbered = [name for known, name in own.items() if _RATER.fullmatch(known)]
-    naming = [name for name in numbered if _names_emotions(table, name)]
+    naming = [name for name in numbered if _mostly_emotions(table, name)]
     return tuple(naming) if len(naming) > 1 else ()
+
+
+def _mostly_emotions(table: Tables, column: str) -> bool:
+    cells = [cell for _, (cell,) in table.rows(column) if cell]
+    return bool(cells) and 2 * sum(map(bool, map(find_alias, cells))) >= len(cells)
 
 
 def _may_be_label(table: Tables, column: str) -> bool:
@@ -423,7 +426,9 @@ def likely(tree: FileTree, path: str) -> tuple[str, str]:
             rows = islice(Table(tree, path, ()).rows(name), _LOOKED_AT)
             if any(find_alias(cell) for _, (cell,) in rows):
                 return named, name
-    emotions = [
-        name for known, name in names.items() if find_alias(name) or _RATER.fullmatch(known)
-    ]
+        rated = [name for known, name in names.items() if _RATER.fullmatch(known)]
+        rows = islice(Table(tree, path, ()).rows(*rated), _LOOKED_AT)
+        if len(rated) > 1 and any(map(find_alias, chain.from_iterable(cells for _, cells in rows))):
+            return named, ", ".join(rated)
+    emotions = [name for name in names.values() if find_alias(name)]
     return named, ", ".join(emotions) if len(emotions) > 1 else ""

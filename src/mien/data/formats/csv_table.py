@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from mien.data.formats.columns import (
     MOST_WORDS,
     NO_NUMBER,
+    TABLE_KINDS,
     Columns,
     Tables,
     columns_of,
@@ -39,7 +40,7 @@ from mien.data.formats.reading import (
     split_of_folder,
 )
 from mien.data.formats.tables import Table, are_shares, box_by, number, numbers
-from mien.data.formats.votes import NO_MAJORITY, most_voted, shares, vote_shares
+from mien.data.formats.votes import NO_MAJORITY, most_voted, shares_of, vote_shares
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.labels import EMOTIONS, find_meaning
@@ -70,7 +71,7 @@ _Opinions = Mapping[_FaceKey, _Said]
 
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
-    with open_around(source) as (tree, given):
+    with open_around(source, {*TABLE_KINDS, ".txt"}) as (tree, given):
         paths = [given] if given else csvs(tree)
         if not paths:
             found = ", ".join(every_csv(tree)[:5])
@@ -148,7 +149,7 @@ def _boxes_are_shares(table: Tables, columns: Columns) -> bool:
 def _with_raters(columns: Columns, table: Tables, places: Sequence[Place]) -> Columns:
     """Return columns whose participants are those who label, where most faces have several."""
     participants = plain(columns.subject) in {"participant", "participant_id"}
-    if columns.annotator or columns.raters or any(columns.votes) or not participants:
+    if columns.annotator or any(columns.votes) or not participants:
         return columns
     people: dict[_FaceKey, set[str]] = defaultdict(set)
     rows = table.rows(columns.subject, *columns.box)
@@ -164,7 +165,7 @@ def _opinions(
     table: Tables, places: Sequence[Place], columns: Columns, codes: Mapping[str, str]
 ) -> _Opinions:
     """Return what annotators saw in the faces that several rows name; nothing without any."""
-    if not columns.annotator or columns.raters or any(columns.votes):
+    if not columns.annotator or any(columns.votes):
         return {}
     seen: dict[_FaceKey, _Said] = defaultdict(_Said)
     rows = table.rows(columns.label, columns.split, *columns.box)
@@ -290,7 +291,7 @@ def _sample(
     """Return what a row, or all rows of its face together, say, without what is around it."""
     given, split = row.given, row.split
     votes, weight = _votes(row.votes), number(row.weight)
-    if columns.raters:
+    if columns.raters and not any(columns.votes):
         votes = vote_shares(Counter(find_meaning(cell, codes) for cell in row.raters))
     if said is not None:
         votes, split = vote_shares(Counter(said.emotions)), " and ".join(sorted(said.splits))
@@ -364,7 +365,7 @@ def _votes(cells: Sequence[str]) -> tuple[float, ...] | None:
     counts = numbers(part or "0" for part in parts)
     if counts is None or len(counts) != len(EMOTIONS) or min(counts) < 0:
         return None
-    return shares(counts)
+    return shares_of(counts)
 
 
 def _values(names: Sequence[str], cells: Sequence[str]) -> Mapping[str, float]:

@@ -46,9 +46,13 @@ def _tables(
 
 
 def _marked(
-    tree: FileTree, path: str, images: Sequence[Xml.Element], codes: Mapping[str, str]
+    tree: FileTree,
+    found: Images,
+    path: str,
+    images: Sequence[Xml.Element],
+    codes: Mapping[str, str],
 ) -> Iterator[Marked]:
-    found, folder = Images(tree), folder_of(path)
+    folder = folder_of(path)
     for image in images:
         name, subset = image.get("name", ""), image.get("subset", "")
         split = split_named(subset)
@@ -59,7 +63,9 @@ def _marked(
             for each in image
             if each.tag in _SHAPES
         ]
-        tags = (words_of(tag.get("label", ""), _attributes(tag)) for tag in image.findall("tag"))
+        tags = (
+            words_of(tag.get("label", ""), _attributes(tag), codes) for tag in image.findall("tag")
+        )
         faces = faces_of(marks, [*chain.from_iterable(tags)], codes)
         size = numbers(image.get(side, "") for side in ("width", "height"))
         known = known_size(*map(int, size)) if size else None

@@ -163,9 +163,9 @@ class Images:
         """Return the image at a path relative to a folder, which ends with ``/`` or is empty.
 
         A name, or a path below some folder, that no image there has means the only image whose path
-        ends in it, wherever it is. So does a path from the root of some machine, or an address: as
-        much of its end as there is an image of, unless the next folders of the two name different
-        splits or emotions.
+        ends in it, below the table's folder or else wherever it is. So does a path from the root of
+        some machine, or an address: as much of its end as there is an image of, unless the next
+        folders of the two name different splits or emotions.
 
         Args:
             name: as the table writes it.
@@ -189,14 +189,13 @@ class Images:
         Those of a split that has folders lie in no other's.
         """
         found = self._finder.ending(name)
-        if len(found) > 1 and (own := [path for path in found if path.startswith(folder)]):
-            found = own  # Tables of several sets lie each around its own images.
-        if split is None or split not in self._splits:
-            return found
-        return [path for path in found if split_of(self._tree, path) in {split, None}]
+        if split in self._splits - {None}:
+            found = [path for path in found if split_of(self._tree, path) in {split, None}]
+        # Tables of several sets lie each around its own images.
+        return [path for path in found if path.startswith(folder)] or found
 
     def _by_end(self, name: str, folder: str, split: Split | None) -> Place:
-        for path in _meant(name):
+        for path in _meanings(name):
             root, _, rest = path.partition("/")
             parts = rest.split("/")
             if root in {".", ".."} or ".." in parts:
@@ -232,7 +231,7 @@ class Images:
         return Place(name, None, missing(OUTSIDE if outside else "no image here is called so"))
 
 
-def _meant(name: str) -> Iterator[str]:
+def _meanings(name: str) -> Iterator[str]:
     """Give the paths that one from the root of some machine, or an address, may mean.
 
     Those of Label Studio have the path of a file on its disk as a query.
@@ -240,10 +239,9 @@ def _meant(name: str) -> Iterator[str]:
     path = name.strip().replace("\\", "/")
     # Of an address what comes before its host.
     path = re.sub(r"^[A-Za-z][\w+.-]*:/+", "/", path)
-    yield path
     before, is_local, stored = path.partition("/data/local-files/?d=")
     bare = unquote(stored if is_local else before.partition("?")[0]).replace("\\", "/")
-    yield f"/{bare.lstrip('/')}"
+    yield from dict.fromkeys((path, f"/{bare.lstrip('/')}"))
 
 
 def _as_uploaded(name: str) -> str:

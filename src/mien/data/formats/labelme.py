@@ -10,7 +10,13 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from mien.data.formats.beside import Labels, images_of
-from mien.data.formats.marked import LOOKED_AT, ONE_A_MARK, read_marked, recognised_by
+from mien.data.formats.marked import (
+    LOOKED_AT,
+    ONE_A_MARK,
+    is_of_few,
+    read_marked,
+    recognised_by,
+)
 from mien.data.formats.marks import Mark, around, faces_of, known_size, round_middle
 from mien.data.formats.reading import NO_CODES, Format, Reading, open_tree
 from mien.data.formats.tables import numbers
@@ -22,6 +28,8 @@ from mien.records import Box
 __all__ = ["LABELME"]
 
 _KEYS = (b'"shapes"', b'"imagePath"')
+_WITHIN = frozenset({"point", "points", "line", "linestrip"})
+"""Shapes that mark something of a face, not where it is."""
 _BOXED = frozenset({"rectangle", "polygon", "rotation", "quadrilateral", "mask"})
 
 
@@ -71,7 +79,7 @@ def _labels(text: bytes, codes: Mapping[str, str]) -> Labels:
     except ValidationError as error:
         where, why = first_problem(error)
         return Labels.broken(f"is broken ({where}: {why})")
-    marks = [_mark(shape) for shape in content.shapes]
+    marks = [_mark(shape) for shape in content.shapes if shape.shape_type not in _WITHIN]
     named = content.path.replace("\\", "/") if isinstance(content.path, str) else ""
     size = known_size(content.width, content.height)
     return Labels(faces_of(marks, _set(content.flags), codes), size, named)
@@ -90,7 +98,7 @@ def _box(shape: _Shape) -> Box | None:
             return None
         x, y, radius = *ends[:2], math.dist(ends[:2], ends[2:])
         return round_middle((x, y, radius, radius))
-    return around(ends) if (shape.shape_type or "polygon") in _BOXED else None
+    return around(ends, least=2) if (shape.shape_type or "polygon") in _BOXED else None
 
 
 def _set(flags: Mapping[str, Any] | None) -> list[str]:
@@ -100,7 +108,9 @@ def _set(flags: Mapping[str, Any] | None) -> list[str]:
 def _recognise(tree: FileTree) -> str | None:
     if tree.alone:
         return None  # It is of no use without its image.
-    looked = islice(_files(tree, NO_CODES), LOOKED_AT)
+    looked = [*islice(_files(tree, NO_CODES), LOOKED_AT)]
+    if is_of_few(tree, len(looked)):
+        return None
     return recognised_by((path, said.faces) for path, said in looked)
 
 

@@ -18,7 +18,13 @@ from pydantic import (
 
 from mien.data.formats.finding import Images, folder_of
 from mien.data.formats.marked import Marked
-from mien.data.formats.marked_tables import Broken, json_tables, table_format
+from mien.data.formats.marked_tables import (
+    Broken,
+    json_tables,
+    split_told,
+    table_format,
+    with_split,
+)
 from mien.data.formats.marks import (
     Mark,
     MarkedFace,
@@ -29,7 +35,7 @@ from mien.data.formats.marks import (
     round_middle,
     telling_keys,
 )
-from mien.data.formats.reading import SPLIT_COLUMNS, split_named, split_of
+from mien.data.formats.reading import split_of
 from mien.data.formats.tables import box_of, number, numbers
 from mien.data.source import FileTree
 from mien.images import IMAGE_SUFFIXES
@@ -106,27 +112,30 @@ def _tables(
 
 
 def _marked(
-    tree: FileTree, path: str, tasks: Sequence[_Task], codes: Mapping[str, str]
+    tree: FileTree,
+    images: Images,
+    path: str,
+    tasks: Sequence[_Task],
+    codes: Mapping[str, str],
 ) -> Iterator[Marked]:
-    images, folder = Images(tree), folder_of(path)
+    folder = folder_of(path)
     key, telling = _image_key(tasks), _telling(tasks, codes)
     opinions: dict[object, list[_Annotation]] = defaultdict(list)
-    splits: dict[object, Split | None] = {}
+    splits: dict[object, list[tuple[Split | None, str | None]]] = defaultdict(list)
     for task in tasks:
         address = task.data.get(key)
         # What has no address is no other's.
         named = address if isinstance(address, str) else object()
         opinions[named] += (a for a in task.annotations if not a.was_cancelled and not a.skipped)
-        words = (task.data.get(name) for name in SPLIT_COLUMNS)
-        splits[named] = next((split_named(word) for word in words if isinstance(word, str)), None)
+        splits[named].append(split_told(task.data))
     for named, annotations in opinions.items():
         name = named if isinstance(named, str) else ""
         place = images.at(name, folder)
         sizes = (_size(region) for each in annotations for region in each.result)
         faces = agreed([_faces(each, telling, codes) for each in annotations])
         size = next(filter(None, sizes), None)
-        split = splits[named] or split_of(tree, place.path)
-        yield Marked(place, split, faces, size, (folder, name))
+        marked = Marked(place, split_of(tree, place.path), faces, size, (folder, name))
+        yield with_split(marked, splits[named])
 
 
 def _image_key(tasks: Iterable[_Task]) -> str:

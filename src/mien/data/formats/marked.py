@@ -6,17 +6,26 @@ from itertools import chain, takewhile
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from mien.data.formats.finding import Place, inside, unlisted
+from mien.data.formats.columns import every_csv
+from mien.data.formats.finding import Place, folded, inside, unlisted
 from mien.data.formats.marks import SEVERAL, MarkedFace, agreed
-from mien.data.formats.reading import Item, Reading, missing, shown
+from mien.data.formats.reading import Item, Reading, emotion_of_folder, missing, shown
 from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.records import SPLITS, Sample, Split
 
-__all__ = ["LOOKED_AT", "ONE_A_MARK", "Marked", "read_marked", "recognised_by", "samples_of"]
+__all__ = [
+    "LOOKED_AT",
+    "ONE_A_MARK",
+    "Marked",
+    "is_of_few",
+    "read_marked",
+    "recognised_by",
+    "samples_of",
+]
 
 LOOKED_AT: Final = 200
-"""So many images tell what is marked in a source."""
+"""So many of them tell what is marked in a source's images."""
 _NAMES_TOLD: Final = 12
 _ANOTHERS: Final = "the only image of this name is that of another path"
 ONE_A_MARK: Final = "Each marked face is an image of its own, cropped by its box."
@@ -54,7 +63,7 @@ def read_marked(
     Args:
         source: as messages name it.
         tree: its files.
-        images: those that its labels name; what several say of one are votes.
+        images: those that its labels name; one that several name gets what they say together.
         alone: a file of labels was named by itself: beside it may lie anything.
         notes: what its user should know.
 
@@ -90,52 +99,59 @@ def _notes(images: Sequence[Marked], merged: Sequence[Marked]) -> Iterator[str]:
 
 
 def _sure(images: Iterable[Marked]) -> Iterator[Marked]:
-    """Give images, without those that only a name leads to where a path leads another one.
+    """Give images, without the place of those that another name in the source fits better.
 
-    Two sets of images may have the same names, and one of them be lacking.
+    Two sets of images may have the same names, and the images of one be lacking.
     """
     listed = list(images)
-    near: dict[str, set[tuple[bool, int, int]]] = defaultdict(set)
-    for image in listed:
-        near[image.place.path].add(_nearness(image))
-    names: dict[str, set[str]] = defaultdict(set)
-    for image in listed:
-        if image.named and _nearness(image) == max(near[image.place.path]):
-            names[image.place.path].add(image.named[1].replace("\\", "/"))
-    for image in listed:
-        path, named = image.place.path, image.named
-        nearest = _nearness(image) == max(near[path]) and _are_ends(names[path])
-        if named is None or nearest or not image.place.located:
+    rivals: dict[str, list[_Fit]] = defaultdict(list)
+    fits = [_fit(image) for image in listed]
+    for image, fit in zip(listed, fits, strict=True):
+        if fit is not None:
+            rivals[image.place.path].append(fit)
+    for image, fit in zip(listed, fits, strict=True):
+        others = rivals[image.place.path]
+        if fit is None or len(others) == 1 or not any(map(fit.is_worse_than, others)):
             yield image
         else:
-            where = inside(named[1], named[0]) or named[1]
+            folder, name = image.named or ("", "")
+            where = inside(name, folder) or name
             yield image._replace(place=Place(where, None, missing(_ANOTHERS)))
 
 
-def _nearness(image: Marked) -> tuple[bool, int, int]:
-    """Return how well the path by which an image is named fits where it is."""
-    if image.named is None:
-        return True, 0, 0
+class _Fit(NamedTuple):
+    """How an image lies to the path that a table has for it.
+
+    Attributes:
+        alike: how many of their last parts are the same.
+        differs: whether the path has a part before these: it means another folder.
+        folder: the table's.
+        within: whether the image lies in it.
+    """
+
+    alike: int
+    differs: bool
+    folder: str
+    within: bool
+
+    def is_worse_than(self, other: "_Fit") -> bool:
+        """Whether another path than this one means the image."""
+        elsewhere = self.differs and self.alike < other.alike
+        return elsewhere or (other.within and other.folder != "" and not self.within)
+
+
+def _fit(image: Marked) -> _Fit | None:
+    """Return how an image lies to its path; None: it is not there, or has none."""
+    if image.named is None or not image.place.located:
+        return None
     folder, name = image.named
-    place = image.place.path.split("/")
-    parts = f"{folder}{name}".replace("\\", "/").split("/")
-    return (
-        image.place.located == "path",
-        _common(reversed(place), reversed(parts)),
-        _common(place, folder.split("/")),
-    )
-
-
-def _common(one: Iterable[str], other: Iterable[str]) -> int:
-    """Return how many of their first parts two paths have in common."""
-    alike = (a.casefold() == b.casefold() for a, b in zip(one, other, strict=False))
-    return sum(1 for _ in takewhile(bool, alike))
-
-
-def _are_ends(names: Iterable[str]) -> bool:
-    """Whether paths are all ends of the longest, so that they may mean the same file."""
-    longest = max(names, key=len, default="")
-    return all(f"/{longest}".endswith(f"/{name.lstrip('./')}") for name in names)
+    path = image.place.path
+    if image.place.located == "path":
+        return _Fit(len(path), False, folder, path.startswith(folder))
+    said = inside(name) or name.replace("\\", "/")
+    place, parts = (folded(each).split("/")[::-1] for each in (path, said))
+    alike = len([*takewhile(lambda pair: pair[0] == pair[1], zip(place, parts, strict=False))])
+    return _Fit(alike, len(parts) > alike, folder, path.startswith(folder))
 
 
 def _merged(images: Iterable[Marked]) -> Iterator[Marked]:
@@ -148,18 +164,23 @@ def _merged(images: Iterable[Marked]) -> Iterator[Marked]:
         if len(same) == 1:
             yield same[0]
             continue
-        told: set[MarkedFace] = set()
-        opinions = []
-        for image in same:
-            opinions.append([face for face in image.faces if face not in told])
-            told |= {*image.faces}
         # What one file holds out, no other may learn from.
         split = max((image.split for image in same), key=_held_out)
-        yield same[0]._replace(split=split, faces=agreed(opinions))
+        yield same[0]._replace(split=split, faces=agreed([image.faces for image in same]))
 
 
 def _held_out(split: Split | None) -> int:
     return SPLITS.index(split) if split else -1
+
+
+def is_of_few(tree: FileTree, marked: int) -> bool:
+    """Whether so few of a source's images are marked that it is about something else.
+
+    That is where folders of emotions or tables say more of them.
+    """
+    if 2 * marked >= min(len(tree.images), LOOKED_AT):
+        return False
+    return bool(every_csv(tree)) or any(map(emotion_of_folder, tree.images))
 
 
 def recognised_by(files: Iterable[tuple[str, Sequence[MarkedFace]]]) -> str | None:
@@ -179,8 +200,9 @@ def recognised_by(files: Iterable[tuple[str, Sequence[MarkedFace]]]) -> str | No
 
 
 def _expect_emotions(source: Path, faces: Sequence[MarkedFace]) -> None:
-    names = {face.given for face in faces if face.given and SEVERAL not in (face.excluded or "")}
-    if names and not any(face.label for face in faces):
+    names = {face.given for face in faces if face.given}
+    told = any(face.label or face.votes or SEVERAL in (face.excluded or "") for face in faces)
+    if names and not told:
         raise DatasetError(
             f"{source}: what is marked is called {', '.join(sorted(names)[:_NAMES_TOLD])}, and no "
             "emotion; --codes says what that means, such as --codes wut=anger,froh=happy"

@@ -2,28 +2,48 @@
 
 import codecs
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from mien.data.formats.marked import LOOKED_AT, ONE_A_MARK, Marked, read_marked, recognised_by
-from mien.data.formats.reading import NO_CODES, Format, Reading, emotion_of_folder, open_around
+from mien.data.formats.finding import Images
+from mien.data.formats.marked import (
+    LOOKED_AT,
+    ONE_A_MARK,
+    Marked,
+    is_of_few,
+    read_marked,
+    recognised_by,
+)
+from mien.data.formats.reading import (
+    NO_CODES,
+    SPLIT_COLUMNS,
+    Format,
+    Reading,
+    no_split,
+    open_around,
+    split_named,
+)
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError, first_problem
 from mien.preprocess import InputSpec
+from mien.records import SPLITS, Split
 
-__all__ = ["Broken", "json_tables", "table_format"]
+__all__ = ["Broken", "json_tables", "split_told", "table_format", "with_split"]
 
+_GIVEN: Final = frozenset({".json", ".xml"})
 Content = TypeVar("Content")
 Broken = list[DatasetError]
+"""The errors of files that cannot be read."""
 
 
 def table_format(
     says: str,
     tables_of: Callable[[FileTree, Iterable[str], Broken], Iterator[tuple[str, Content]]],
-    marked: Callable[[FileTree, str, Content, Mapping[str, str]], Iterator[Marked]],
+    marked: Callable[[FileTree, Images, str, Content, Mapping[str, str]], Iterator[Marked]],
     *,
     expected: str,
     notes: Sequence[str] = (),
@@ -34,32 +54,31 @@ def table_format(
         says: its layout in a line.
         tables_of: gives those of a source's files that are such, and what they hold; adds errors
             of broken ones to the list that it is given.
-        marked: gives the images of one, from its path, its content and the user's codes.
+        marked: gives the images of one, from the source, its images, the path of the file, its
+            content and the user's codes.
         expected: what messages say where there is none.
         notes: what a user of the dataset should know.
     """
 
     def read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
-        with open_around(source) as (tree, given):
+        with open_around(source, _GIVEN) as (tree, given):
             broken: list[DatasetError] = []
             tables = list(tables_of(tree, [given] if given else tree.others, broken))
             if not tables:
                 raise broken[0] if broken else DatasetError(f"{source}: {expected}")
             notes = [f"Left out: {error}" for error in broken]
-            images = (image for table in tables for image in marked(tree, *table, codes))
+            found = Images(tree)
+            images = (image for table in tables for image in marked(tree, found, *table, codes))
             return read_marked(source, tree, images, alone=given is not None, notes=notes)
 
     def recognise(tree: FileTree) -> str | None:
+        found = Images(tree)
         looked = [
             (path, image.faces)
             for path, content in tables_of(tree, tree.others, [])
-            for image in islice(marked(tree, path, content, NO_CODES), LOOKED_AT)
+            for image in islice(marked(tree, found, path, content, NO_CODES), LOOKED_AT)
         ]
-        # In folders of emotions a file that tells of a few images is about something else.
-        few = 2 * len(looked) < min(len(tree.images), LOOKED_AT)
-        if few and any(map(emotion_of_folder, tree.images)):
-            return None
-        return recognised_by(looked)
+        return None if is_of_few(tree, len(looked)) else recognised_by(looked)
 
     return Format(
         says,
@@ -103,3 +122,33 @@ def json_tables(
             except ValidationError as error:
                 where, why = first_problem(error)
                 broken.append(DatasetError(f"{tree.where(path)}: {where}: {why}"))
+
+
+def split_told(said: Mapping[str, Any]) -> tuple[Split | None, str | None]:
+    """Return the split that data about an image name, and why it is left out where that is none.
+
+    Args:
+        said: the data, of which those count that are called as in `SPLIT_COLUMNS`.
+    """
+    words = {name: said.get(name) for name in SPLIT_COLUMNS}
+    told = {name: word for name, word in words.items() if isinstance(word, str) and word}
+    split: Split | None = next(filter(None, map(split_named, told.values())), None)
+    # Left open, it might land in the wrong one.
+    lost = not split and "split" in told
+    return split, no_split("split", told["split"]) if lost else None
+
+
+def with_split(image: Marked, told: Iterable[tuple[Split | None, str | None]]) -> Marked:
+    """Return an image in the split that it is told to be in, else in its own.
+
+    What one says to be held out, no other may learn from.
+    """
+    splits, problems = zip(*told, strict=True)
+    split = max(splits, key=lambda each: SPLITS.index(each) if each else -1)
+    why = next(filter(None, problems), None)
+    faces = image.faces
+    if why:
+        faces = tuple(
+            replace(face, excluded=face.excluded or why, problem="bad_label") for face in faces
+        )
+    return image._replace(split=split or image.split, faces=faces)

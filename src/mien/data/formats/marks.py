@@ -1,5 +1,6 @@
 """What is marked in an image, and which faces that makes: a box, words for it, several opinions."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ SEVERAL: Final = "names several emotions"
 _SAME_FACE: Final = 0.5
 """Boxes of two annotators that overlap so far are of one face."""
 _LARGEST_SIDE: Final = 1_000_000
+_ASKING: Final = re.compile(r"(.*[\s_-])?(emotion|expression)s?([\s_-](class|label|name|type))?")
 _CLASSES: Final = frozenset(
     {"label", "labels", "class", "category", "choice", "face", "name", "type"}
 )
@@ -41,7 +43,8 @@ _CLASSES: Final = frozenset(
 class MarkedFace:
     """What a source says of one face; its fields are those of `Sample`.
 
-    Without a box it is the whole image.
+    Attributes:
+        whole: nothing is marked: it is the image.
     """
 
     label: str | None = None
@@ -50,6 +53,7 @@ class MarkedFace:
     excluded: str | None = None
     problem: Problem | None = None
     votes: tuple[float, ...] = ()
+    whole: bool = False
 
 
 class Mark(NamedTuple):
@@ -94,19 +98,22 @@ def said_face(
         codes: the emotions of words of one's own.
         box: where it is.
     """
-    words = words_of(name, attributes)
-    meant = _meant(words, codes)
+    attributes = list(attributes)
+    meant = _meant(words_of(name, attributes, codes), codes)
     if len(meant) > 1:
         return _of_several(list(meant.values()), box)
-    told = next(iter(meant.values()), words[-1])
+    telling = [value for key, value in attributes if _tells(key) and value]
+    told = next(iter(meant.values()), (telling or [name])[-1])
     return marked_face(told, find_meaning(told, codes), box)
 
 
-def words_of(name: str, attributes: Iterable[tuple[str, str]]) -> list[str]:
-    """Return what may say what a face shows, what is likeliest to do so last."""
-    attributes = list(attributes)
+def words_of(
+    name: str, attributes: Sequence[tuple[str, str]], codes: Mapping[str, str]
+) -> list[str]:
+    """Return what names the emotion: the class, or else attributes that tell it, or are ticked."""
+    telling = [value for key, value in attributes if _tells(key)]
     ticked = [key for key, value in attributes if value.lower() == "true"]
-    return [*ticked, name, *(value for key, value in attributes if _tells(key) and value)]
+    return next((words for words in ([name], telling, ticked) if _meant(words, codes)), [name])
 
 
 def faces_of(
@@ -120,17 +127,20 @@ def faces_of(
         codes: the emotions of words of one's own.
     """
     meant = _meant(words, codes)
-    if len(marks) == 1 and meant and not _meant(words_of(*marks[0][:2]), codes):
+    if len(marks) == 1 and meant and not _meant(words_of(*marks[0][:2], codes), codes):
         attributes = [("label", word) for word in words]
         return (said_face(marks[0].name, attributes, codes, marks[0].box),)
     if marks:
         return tuple(said_face(name, told, codes, box) for name, told, box in marks)
     if len(meant) == 1:
         ((label, word),) = meant.items()
-        return (MarkedFace(label, word),)
-    if meant:
-        return (_of_several(list(meant.values()), None),)
-    return (marked_face(", ".join(words), None, None),) if words else NO_FACE
+        return (MarkedFace(label, word, whole=True),)
+    if not words:
+        return NO_FACE
+    said = (
+        _of_several([*meant.values()], None) if meant else marked_face(", ".join(words), None, None)
+    )
+    return (replace(said, whole=True),)
 
 
 def _tells(key: str) -> bool:
@@ -139,7 +149,7 @@ def _tells(key: str) -> bool:
 
 
 def _asks(key: str) -> bool:
-    return any(word in key.lower() for word in ("emotion", "expression"))
+    return _ASKING.fullmatch(key.strip().lower()) is not None
 
 
 def _meant(words: Iterable[str], codes: Mapping[str, str]) -> dict[str, str]:
@@ -183,11 +193,9 @@ def agreed(opinions: Iterable[Sequence[MarkedFace]]) -> Sequence[MarkedFace]:
     whole: list[MarkedFace] = []
     for faces in opinions:
         free = [*seen]  # Of two faces that one annotator marks none is the other.
-        for face in faces:
-            if face in NO_FACE:
-                continue
-            if face.box is None:
-                whole.append(face)
+        for face in dict.fromkeys(faces):
+            if face.whole or face in NO_FACE:
+                whole += [face] if face.whole else []
                 continue
             same = max(free, key=lambda group: _overlap(face, group[0]), default=None)
             if same is None or _overlap(face, same[0]) < _SAME_FACE:
@@ -195,8 +203,10 @@ def agreed(opinions: Iterable[Sequence[MarkedFace]]) -> Sequence[MarkedFace]:
             else:
                 same.append(face)
                 free.remove(same)
-    if whole and len(seen) < 2:
-        seen = [[*(seen[0] if seen else ()), *whole]]
+    if whole and not seen:
+        seen.append(whole)
+    elif len(seen) == 1 and seen[0][0].box:
+        seen[0] += whole
     return tuple(map(_voted, seen)) or NO_FACE
 
 
@@ -218,12 +228,14 @@ def _voted(group: Sequence[MarkedFace]) -> MarkedFace:
     return MarkedFace(label, first.given, box, excluded, problem, votes)
 
 
-def around(points: Sequence[float] | None) -> Box | None:
+def around(points: Sequence[float] | None, *, least: int = 3) -> Box | None:
     """Return the box around a polygon, x and y of each point in turn; None where it is none.
 
-    Two points are opposite corners.
+    Args:
+        points: its corners; of a rectangle two opposite ones do.
+        least: so many points make one.
     """
-    if not points or len(points) < 4 or len(points) % 2:
+    if not points or len(points) < 2 * least or len(points) % 2:
         return None
     xs, ys = points[::2], points[1::2]
     return box_between((min(xs), min(ys), max(xs), max(ys)))

@@ -5,7 +5,7 @@ They are Parquet, or Arrow as ``save_to_disk`` writes it.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ _IMAGES = ("image", "img", "img_bytes", "image_bytes")
 _LABELS = ("label", "labels", "emotion")
 _ARROW: Final = ".arrow"
 _BATCH_ROWS: Final = 8
-"""A file of a kilobyte may hold one image of megabytes for each of its rows."""
+"""A Parquet file of a kilobyte may hold one image of megabytes for each of its rows."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,20 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
 
 
 def _tables(tree: FileTree) -> list[str]:
-    """Return the tables of a source, without those in which `datasets` keeps what it computed."""
-    tables = (path for path in tree.others if path.lower().endswith((_ARROW, ".parquet")))
-    return [path for path in tables if not re.search(r"(^|/)cache-[^/]*\.arrow$", path)]
+    """Return the tables of a source: Arrow only without Parquet, and if not of indices alone."""
+    if parquet := [path for path in tree.others if path.lower().endswith(".parquet")]:
+        return parquet
+    arrow = (path for path in tree.others if path.lower().endswith(_ARROW))
+    return [path for path in arrow if _holds(tree, path, (*_IMAGES, *_LABELS))]
+
+
+def _holds(tree: FileTree, path: str, columns: Collection[str]) -> bool:
+    """Whether a table has one of some columns, or cannot be read at all."""
+    try:
+        with _stream(tree, path) as stream:
+            return not {*pa.ipc.open_stream(stream).schema.names}.isdisjoint(columns)
+    except DatasetError:
+        return True
 
 
 def _open(tree: FileTree, path: str, codes: Mapping[str, str]) -> _File:
@@ -153,8 +164,9 @@ def _is_of_splits(tree: FileTree, path: str, schema: pa.Schema, column: str) -> 
     """Whether a column is called as one of splits; what may have other words has none."""
     if column.lower() not in SPLIT_COLUMNS or not _holds_text(schema, column):
         return False
-    cells = {cell for (cell,) in _cells(tree, path, (column,)) if cell}
-    return column.lower() == "split" or all(map(split_named, cells))
+    if column.lower() == "split":
+        return True
+    return all(split_named(cell) for (cell,) in _cells(tree, path, (column,)) if cell)
 
 
 def _may_name(schema: pa.Schema, column: str) -> bool:
@@ -226,7 +238,7 @@ def _may_be_box(schema: pa.Schema, columns: Sequence[str]) -> bool:
 
 
 def _edges(tree: FileTree, file: _File) -> Iterator[list[float]]:
-    """Give the numbers of all boxes; images are not read for that."""
+    """Give the numbers of all boxes; of Parquet no images are read for that."""
     if file.box:
         for cells in _cells(tree, file.path, file.box):
             if edges := _numbers(cells):

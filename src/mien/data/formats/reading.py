@@ -57,8 +57,6 @@ TABLE_SUFFIXES: Final = frozenset(
     }
 )
 """The files beside images that some format reads."""
-_GIVEN: Final = frozenset({".csv", ".tsv", ".jsonl", ".txt", ".json", ".xml"})
-"""Those of which one by itself may stand for the folder around it."""
 
 NO_CODES: Mapping[str, str] = MappingProxyType({})
 """What numeric labels mean where nobody says it."""
@@ -165,12 +163,16 @@ def open_tree(source: Path) -> Iterator[FileTree]:
 
 
 @contextmanager
-def open_around(source: Path) -> Iterator[tuple[FileTree, str | None]]:
+def open_around(source: Path, suffixes: Collection[str]) -> Iterator[tuple[FileTree, str | None]]:
     """Open a source as `open_tree` does, where a table by itself stands for its folder.
+
+    Args:
+        source: the folder, archive or table.
+        suffixes: of tables that may.
 
     Gives the files, and the path of the table where one was named.
     """
-    named = source.is_file() and source.suffix.lower() in _GIVEN
+    named = source.is_file() and source.suffix.lower() in suffixes
     with open_tree(source.parent if named else source) as tree:
         yield tree, source.name if named else None
 

@@ -9,12 +9,18 @@ from pydantic import BaseModel, BeforeValidator, TypeAdapter
 
 from mien.data.formats.finding import Images, folder_of
 from mien.data.formats.marked import Marked
-from mien.data.formats.marked_tables import Broken, json_tables, table_format
+from mien.data.formats.marked_tables import (
+    Broken,
+    json_tables,
+    split_told,
+    table_format,
+    with_split,
+)
 from mien.data.formats.marks import Mark, around, faces_of, round_middle, telling_keys
-from mien.data.formats.reading import SPLIT_COLUMNS, split_named, split_of
+from mien.data.formats.reading import split_of
 from mien.data.formats.tables import box_of, numbers
 from mien.data.source import FileTree
-from mien.records import Box, Split
+from mien.records import Box
 
 __all__ = ["VIA"]
 
@@ -52,9 +58,13 @@ def _tables(
 
 
 def _marked(
-    tree: FileTree, path: str, content: Mapping[str, _Image], codes: Mapping[str, str]
+    tree: FileTree,
+    images: Images,
+    path: str,
+    content: Mapping[str, _Image],
+    codes: Mapping[str, str],
 ) -> Iterator[Marked]:
-    images, folder = Images(tree), folder_of(path)
+    folder = folder_of(path)
     of_regions = _telling(chain.from_iterable(map(_regions, content.values())), codes)
     of_files = _telling((image.file_attributes for image in content.values()), codes)
     for image in content.values():
@@ -62,11 +72,13 @@ def _marked(
         marks = [
             Mark("", _labels(each.region_attributes, of_regions), _box(each.shape_attributes))
             for each in image.regions
+            if each.shape_attributes.get("name") not in {"point", "polyline"}
         ]
         words = [word for _, word in _labels(image.file_attributes, of_files)]
         faces = faces_of(marks, words, codes)
-        split = _split(image.file_attributes) or split_of(tree, place.path)
-        yield Marked(place, split, faces, named=(folder, image.filename))
+        split = split_of(tree, place.path)
+        marked = Marked(place, split, faces, named=(folder, image.filename))
+        yield with_split(marked, [split_told(image.file_attributes)])
 
 
 def _regions(image: _Image) -> Iterator[Mapping[str, Any]]:
@@ -93,11 +105,6 @@ def _ticked(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [choice for choice, ticked in value.items() if ticked]
     return [value] if isinstance(value, str) and value.strip() else []
-
-
-def _split(attributes: Mapping[str, Any]) -> Split | None:
-    words = (attributes.get(name) for name in SPLIT_COLUMNS)
-    return next((split_named(word) for word in words if isinstance(word, str)), None)
 
 
 def _box(shape: Mapping[str, Any]) -> Box | None:

@@ -6,12 +6,12 @@ from typing import Final
 
 from mien.labels import EMOTIONS
 
-__all__ = ["NO_MAJORITY", "most_voted", "shares", "vote_shares"]
+__all__ = ["NO_MAJORITY", "most_voted", "shares_of", "vote_shares"]
 
 NO_MAJORITY: Final = "no emotion has the most votes"
 
 
-def shares(counts: Sequence[float]) -> tuple[float, ...]:
+def shares_of(counts: Sequence[float]) -> tuple[float, ...]:
     """Return each count's share of all, or nothing where nobody voted."""
     whole = sum(counts)
     return tuple(count / whole for count in counts) if 0 < whole < math.inf else ()
@@ -23,7 +23,7 @@ def vote_shares(counts: Mapping[str | None, int]) -> tuple[float, ...]:
     Args:
         counts: of each emotion; None: votes for none, which do not count.
     """
-    return shares([counts.get(emotion, 0) for emotion in EMOTIONS])
+    return shares_of([counts.get(emotion, 0) for emotion in EMOTIONS])
 
 
 def most_voted(votes: Sequence[float]) -> str | None:
