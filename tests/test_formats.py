@@ -1165,6 +1165,17 @@ def test_numbered_columns_of_something_else_are_no_votes(tmp_path: Path, beside:
     assert (row["label"], row["votes"]) == ("anger", None)
 
 
+def test_counted_votes_go_before_columns_of_raters(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/0.png", 0)
+    line = "0.png,happy,0 9 0 1 0 0 0 0,sad,sad"
+    write_text(tmp_path / "s/t.csv", "path,label,votes,rater_1,rater_2", line)
+    (row,) = imported("csv", tmp_path / "s").values()
+    assert (row["votes"][EMOTIONS.index("happiness")], row["rater_1"]) == (
+        pytest.approx(0.9),
+        "sad",
+    )
+
+
 def test_raters_who_seldom_name_an_emotion_are_none(tmp_path: Path) -> None:
     for i in range(3):
         draw_image(tmp_path / f"s/{i}.png", i)

@@ -218,6 +218,7 @@ def test_cvat_by_itself_leaves_other_images_alone(tmp_path: Path) -> None:
         ("/data/upload/1/0a1b2c3d-my_face.png", "my_face.png"),
         ("/data/upload/1/0a1b2c3d-my_face.png", "0a1b2c3d-my_face.png"),
         ("/data/upload/0a1b2c3d-my%20face.png", "my face.png"),
+        ("/data/upload/2/0a1b2c3d-my_Face_1.png", "My face (1).png"),
         ("http://localhost:8080/data/upload/1/0a1b2c3d-a.png", "a.png"),
         ("/data/local-files/?d=study%2Ffaces/day%201/a.png", "faces/day 1/a.png"),
         ("s3://bucket/study/faces/a.png", "faces/a.png"),
@@ -452,18 +453,27 @@ def test_own_words_in_attributes_are_named_for_codes(tmp_path: Path) -> None:
 def test_an_annotator_who_only_chooses_speaks_of_the_face_that_another_marks(
     tmp_path: Path,
 ) -> None:
-    for number in range(2):
+    for number in range(4):
         draw_image(tmp_path / f"s/{number}.png", number, side=40)
     boxes = [("Sad", WHOLE_FACE), ("Angry", (30, 30, 39, 39))]
+    nothing = ("Sad", (9, 9, 9, 9))
     tasks = [
         studio_task("0.png", boxes[:1], ["Happy"], ["Happy"]),
         studio_task("1.png", boxes, ["Happy"]),
+        studio_task("2.png", [("Face", WHOLE_FACE)], ["Happy"]),
+        studio_task("3.png", [nothing], ["Happy"]),
     ]
     write_json(tmp_path / "s/project.json", tasks)
     rows = rows_of("labelstudio", tmp_path / "s")
-    # Of two faces the choice tells nothing.
-    assert [row["label"] for row in rows] == ["happiness", "sadness", "anger"]
-    assert rows[0]["box"] == [1, 2, 30, 20.5]
+    # Of two faces the choice tells nothing, nor of one whose box is none.
+    says = "its face box is no box"
+    assert [(row["label"], row["box"], row["excluded"]) for row in rows] == [
+        ("happiness", [1, 2, 30, 20.5], None),
+        ("sadness", [1, 2, 30, 20.5], None),
+        ("anger", [30, 30, 9, 9], None),
+        ("happiness", [1, 2, 30, 20.5], None),
+        ("sadness", None, says),
+    ]
 
 
 # --- shapes -------------------------------------------------------------------------------------
@@ -793,3 +803,27 @@ def test_an_address_means_its_path_and_not_its_query(tmp_path: Path) -> None:
         "day 0/a.png": "happiness",
         "day 1/a.png": "sadness",
     }
+
+
+def test_labelme_takes_the_image_beside_it_in_its_own_case_first(tmp_path: Path) -> None:
+    """Without a path, as other programs write its files."""
+    for number, name in enumerate(("one/a.png", "one/A.jpg", "two/a.PNG", "three/A.png")):
+        draw_image(tmp_path / "s" / name, number, side=40)
+    for folder, emotion in (("one", "happy"), ("three", "sad")):
+        labelme_file(tmp_path / f"s/{folder}/a.json", [(emotion, WHOLE_FACE)])
+    rows = imported("labelme", tmp_path / "s")
+    assert {path: row["label"] for path, row in rows.items() if row["label"]} == {
+        "one/a.png": "happiness",
+        "three/A.png": "sadness",
+    }
+
+
+def test_an_export_about_other_things_is_not_recognised(tmp_path: Path) -> None:
+    for number in range(4):
+        draw_image(tmp_path / f"s/{number}.png", number)
+    words = ("happy", "cat", "dog", "sad person")
+    tasks = [studio_task(f"{number}.png", [word]) for number, word in enumerate(words)]
+    write_json(tmp_path / "s/project.json", tasks)
+    with pytest.raises(DatasetError, match="no layout that mien knows"):
+        recognise(tmp_path / "s")
+    assert rows_of("labelstudio", tmp_path / "s")[0]["label"] == "happiness"

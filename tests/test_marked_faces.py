@@ -548,14 +548,17 @@ def _said(path: Path, file_name: str, *faces: tuple[int, Sequence[float]]) -> No
         ("0.png", "images/0.png"),
         ("images/0.png", "IMAGES/0.PNG"),
         ("/home/anna/set/images/0.png", "C:\\Users\\ben\\images\\0.png"),
-        ("./0.png", "../images/0.png"),
+        ("/home/anna/IMAGES/0.PNG", "C:\\ben\\images\\0.png"),
+        ("./0.png", "labels: ../images/0.png"),
+        ("images/0.png", "labels: 0.png"),
     ],
 )
 def test_files_may_spell_an_image_differently(tmp_path: Path, one: str, other: str) -> None:
     draw_image(tmp_path / "s/images/0.png", 0, side=40)
     for name, spelt in (("anna", one), ("ben", other)):
-        folder = "labels/" if spelt.startswith("..") else ""
-        _said(tmp_path / f"s/{folder}{name}.json", spelt, (1, [1, 2, 30, 20]))
+        place, apart, path = spelt.partition(": ")
+        file = tmp_path / "s" / (place if apart else "") / f"{name}.json"
+        _said(file, path or spelt, (1, [1, 2, 30, 20]))
     rows = imported("coco", tmp_path / "s")
     assert {path: row["label"] for path, row in rows.items()} == {"images/0.png": "happiness"}
 

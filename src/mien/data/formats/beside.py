@@ -63,10 +63,9 @@ def images_of(tree: FileTree, files: Sequence[tuple[str, Labels]]) -> Iterator[M
 
 def _fitting(tree: FileTree, path: str, images: Sequence[str]) -> Sequence[str]:
     """Return which images of a name may be that of its labels; several: it cannot be told."""
-    folder = folder_of(path)
-    beside = [image for image in images if folder_of(image) == folder]
-    exact = [image for image in beside if _stem(image) == _stem(path)]
-    return exact or beside or _nearest(tree, path, images)
+    folder, stem = folder_of(path), _stem(path)
+    beside = [image for image in images if folder_of(image) == folder and _stem(image) == stem]
+    return beside or _nearest(tree, path, images)
 
 
 def _stem(path: str) -> str:

@@ -285,6 +285,8 @@ def columns_of(table: Tables) -> Columns:
     rest = [name for name in own.values() if name not in told]
     numeric, almost = _numeric(table, rest)
     votes = (first("votes"),) if first("votes") else _of_emotions(table, numeric, label)
+    if any(votes):
+        rest, raters = [*rest, *raters], ()
     # What has most of the votes is the label, where no column says it.
     says = bool(label or raters or any(votes))
     for names, found in ((_PATHS, bool(path)), ((*_LABELS, *_MAYBE_LABELS), says)):

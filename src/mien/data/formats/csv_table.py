@@ -291,7 +291,7 @@ def _sample(
     """Return what a row, or all rows of its face together, say, without what is around it."""
     given, split = row.given, row.split
     votes, weight = _votes(row.votes), number(row.weight)
-    if columns.raters and not any(columns.votes):
+    if columns.raters:
         votes = vote_shares(Counter(find_meaning(cell, codes) for cell in row.raters))
     if said is not None:
         votes, split = vote_shares(Counter(said.emotions)), " and ".join(sorted(said.splits))

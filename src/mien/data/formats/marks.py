@@ -216,7 +216,7 @@ def _overlap(one: MarkedFace, other: MarkedFace) -> float:
 
 def _voted(group: Sequence[MarkedFace]) -> MarkedFace:
     """Return one face of what several say of it, each of whom names an emotion or does not vote."""
-    said = [face for face in group if face.label and not face.excluded]
+    said = [face for face in group if face.label]
     box = next((face.box for face in group if face.box), None)
     if len(said) < 2:
         return replace(said[0], box=box) if said else group[0]
