@@ -194,8 +194,9 @@ def agreed(opinions: Iterable[Sequence[MarkedFace]]) -> Sequence[MarkedFace]:
     for faces in opinions:
         free = [*seen]  # Of two faces that one annotator marks none is the other.
         for face in dict.fromkeys(faces):
+            if face.whole:
+                whole.append(face)
             if face.whole or face in NO_FACE:
-                whole += [face] if face.whole else []
                 continue
             same = max(free, key=lambda group: _overlap(face, group[0]), default=None)
             if same is None or _overlap(face, same[0]) < _SAME_FACE:
