@@ -129,8 +129,12 @@ def test_a_broken_table_is_refused(
     (tmp_path / "s" / file).write_text(text)
     with pytest.raises(DatasetError, match=re.escape(says)):
         rows_of(name, tmp_path / "s")
-    with pytest.raises(DatasetError, match="no layout that mien knows"):
-        recognise(tmp_path / "s")
+    found, why = recognise(tmp_path / "s")
+    assert found == name
+    assert says in why
+    for number, emotion in enumerate(("happy", "sad")):
+        draw_image(tmp_path / f"s/{emotion}/{number}.png", number)
+    assert recognise(tmp_path / "s")[0] == "folder"
 
 
 def test_a_broken_file_of_labelme_leaves_out_its_image(tmp_path: Path) -> None:

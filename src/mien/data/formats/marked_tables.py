@@ -73,12 +73,16 @@ def table_format(
 
     def recognise(tree: FileTree) -> str | None:
         found = Images(tree)
+        broken: list[DatasetError] = []
         looked = [
             (path, image.faces)
-            for path, content in tables_of(tree, tree.others, [])
+            for path, content in tables_of(tree, tree.others, broken)
             for image in islice(marked(tree, found, path, content, NO_CODES), LOOKED_AT)
         ]
-        return None if is_of_few(tree, len(looked)) else recognised_by(looked)
+        if is_of_few(tree, len(looked)):
+            return None
+        # Where there is nothing else, what is broken is to be told, not that nothing is known.
+        return recognised_by(looked) or (str(broken[0]) if broken and not looked else None)
 
     return Format(
         says,
