@@ -38,11 +38,11 @@ def images_of(tree: FileTree, files: Sequence[tuple[str, Labels]]) -> Iterator[M
     for path in tree.images:
         by_stem[folded(_stem(path))].append(path)
     there = frozenset(tree.images)
-    near = {}
-    for path, said in files:
-        named = inside(said.named, folder_of(path))
-        of_stem = by_stem[folded(_stem(path))]
-        near[path] = [named] if named in there else _fitting(tree, path, of_stem)
+    named = {path: inside(said.named, folder_of(path)) for path, said in files}
+    near = {
+        path: [at] if at in there else _fitting(tree, path, by_stem[folded(_stem(path))])
+        for path, at in named.items()
+    }
     closest: dict[str, int] = defaultdict(int)
     for path, found in near.items():
         for image in found:
@@ -52,7 +52,7 @@ def images_of(tree: FileTree, files: Sequence[tuple[str, Labels]]) -> Iterator[M
         found = [image for image in near[path] if _shared(path, image) == closest[image]]
         if len(found) == 1:
             # Its labels say where it is, and there it is not.
-            moved = said.named and inside(said.named, folder_of(path)) != found[0]
+            moved = said.named and named[path] != found[0]
             place = Place(found[0], "name" if moved else None, load(found[0]))
         else:
             says = "several images are called as it is" if found else "no image is called as it is"

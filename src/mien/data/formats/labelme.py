@@ -1,13 +1,12 @@
 """Labelme's layout: a JSON file of shapes and flags for each image; X-AnyLabeling has it, too."""
 
-import codecs
 import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter
 
 from mien.data.formats.beside import Labels, images_of
 from mien.data.formats.marked import (
@@ -17,11 +16,12 @@ from mien.data.formats.marked import (
     read_marked,
     recognised_by,
 )
-from mien.data.formats.marks import Mark, around, faces_of, known_size, round_middle
+from mien.data.formats.marked_tables import json_content
+from mien.data.formats.marks import Mark, around, as_labels, faces_of, known_size, round_middle
 from mien.data.formats.reading import NO_CODES, Format, Reading, open_tree
 from mien.data.formats.tables import numbers
 from mien.data.source import FileTree
-from mien.errors import DatasetError, ImageError, first_problem
+from mien.errors import DatasetError, ImageError
 from mien.preprocess import InputSpec
 from mien.records import Box
 
@@ -47,6 +47,9 @@ class _Content(BaseModel):
     width: Any = Field(None, alias="imageWidth")
     height: Any = Field(None, alias="imageHeight")
     path: Any = Field(None, alias="imagePath")
+
+
+_CONTENT = TypeAdapter(_Content)
 
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
@@ -75,10 +78,9 @@ def _files(tree: FileTree, codes: Mapping[str, str]) -> Iterator[tuple[str, Labe
 
 def _labels(text: bytes, codes: Mapping[str, str]) -> Labels:
     try:
-        content = _Content.model_validate_json(text.removeprefix(codecs.BOM_UTF8))
-    except ValidationError as error:
-        where, why = first_problem(error)
-        return Labels.broken(f"is broken ({where}: {why})")
+        content = json_content(text, _CONTENT)
+    except DatasetError as error:
+        return Labels.broken(f"is broken ({error})")
     marks = [_mark(shape) for shape in content.shapes if shape.shape_type not in _WITHIN]
     named = content.path.replace("\\", "/") if isinstance(content.path, str) else ""
     size = known_size(content.width, content.height)
@@ -86,7 +88,7 @@ def _labels(text: bytes, codes: Mapping[str, str]) -> Labels:
 
 
 def _mark(shape: _Shape) -> Mark:
-    flags = [("label", flag) for flag in _set(shape.flags)]
+    flags = as_labels(_set(shape.flags))
     told = [(key, str(value)) for key, value in (shape.attributes or {}).items()]
     return Mark(shape.label or "", [*flags, *told], _box(shape))
 

@@ -30,6 +30,7 @@ from mien.data.formats.marks import (
     MarkedFace,
     agreed,
     around,
+    as_labels,
     faces_of,
     known_size,
     round_middle,
@@ -119,7 +120,7 @@ def _marked(
     codes: Mapping[str, str],
 ) -> Iterator[Marked]:
     folder = folder_of(path)
-    key, telling = _image_key(tasks), _telling(tasks, codes)
+    key, telling = _image_key(tasks), telling_keys(_answers(tasks), codes)
     opinions: dict[object, list[_Annotation]] = defaultdict(list)
     splits: dict[object, list[tuple[Split | None, str | None]]] = defaultdict(list)
     for task in tasks:
@@ -155,14 +156,12 @@ def _is_image(value: Any) -> bool:
     return not suffixes.isdisjoint(IMAGE_SUFFIXES)
 
 
-def _telling(tasks: Iterable[_Task], codes: Mapping[str, str]) -> Collection[str]:
-    """Return which questions ask for the emotion; see `telling_keys`."""
-    said: dict[str, set[str]] = defaultdict(set)
+def _answers(tasks: Iterable[_Task]) -> Iterator[tuple[str, list[str]]]:
+    """Give each question, and what one answers to it."""
     for task in tasks:
         for annotation in task.annotations:
             for region in annotation.result:
-                said[str(region.from_name)].update(_words(region))
-    return telling_keys(said, codes)
+                yield str(region.from_name), _words(region)
 
 
 def _faces(
@@ -180,7 +179,7 @@ def _faces(
             # What else the shape is called tells why it is left out.
             called = [word for word in _words(drawn) if not find_meaning(word, codes)]
             name = "" if said else next(iter(called), "")
-            marks.append(Mark(name, [("label", word) for word in said], _box(drawn)))
+            marks.append(Mark(name, as_labels(said), _box(drawn)))
         else:
             words += said
     return faces_of(marks, words, codes)

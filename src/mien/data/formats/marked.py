@@ -9,10 +9,17 @@ from typing import Final, NamedTuple
 from mien.data.formats.columns import every_csv
 from mien.data.formats.finding import Place, folded, inside, unlisted
 from mien.data.formats.marks import SEVERAL, MarkedFace, agreed
-from mien.data.formats.reading import Item, Reading, emotion_of_folder, missing, shown
+from mien.data.formats.reading import (
+    Item,
+    Reading,
+    emotion_of_folder,
+    missing,
+    most_held_out,
+    shown,
+)
 from mien.data.source import FileTree
 from mien.errors import DatasetError
-from mien.records import SPLITS, Sample, Split
+from mien.records import Sample, Split
 
 __all__ = [
     "LOOKED_AT",
@@ -110,8 +117,7 @@ def _sure(images: Iterable[Marked]) -> Iterator[Marked]:
         if fit is not None:
             rivals[image.place.path].append(fit)
     for image, fit in zip(listed, fits, strict=True):
-        others = rivals[image.place.path]
-        if fit is None or len(others) == 1 or not any(map(fit.is_worse_than, others)):
+        if fit is None or not any(map(fit.is_worse_than, rivals[image.place.path])):
             yield image
         else:
             folder, name = image.named or ("", "")
@@ -164,13 +170,8 @@ def _merged(images: Iterable[Marked]) -> Iterator[Marked]:
         if len(same) == 1:
             yield same[0]
             continue
-        # What one file holds out, no other may learn from.
-        split = max((image.split for image in same), key=_held_out)
+        split = most_held_out(image.split for image in same)
         yield same[0]._replace(split=split, faces=agreed([image.faces for image in same]))
-
-
-def _held_out(split: Split | None) -> int:
-    return SPLITS.index(split) if split else -1
 
 
 def is_of_few(tree: FileTree, marked: int) -> bool:

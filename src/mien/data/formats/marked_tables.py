@@ -23,6 +23,7 @@ from mien.data.formats.reading import (
     SPLIT_COLUMNS,
     Format,
     Reading,
+    most_held_out,
     no_split,
     open_around,
     split_named,
@@ -30,9 +31,9 @@ from mien.data.formats.reading import (
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError, first_problem
 from mien.preprocess import InputSpec
-from mien.records import SPLITS, Split
+from mien.records import Split
 
-__all__ = ["Broken", "json_tables", "split_told", "table_format", "with_split"]
+__all__ = ["Broken", "json_content", "json_tables", "split_told", "table_format", "with_split"]
 
 _GIVEN: Final = frozenset({".json", ".xml"})
 Content = TypeVar("Content")
@@ -62,7 +63,7 @@ def table_format(
 
     def read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         with open_around(source, _GIVEN) as (tree, given):
-            broken: list[DatasetError] = []
+            broken: Broken = []
             tables = list(tables_of(tree, [given] if given else tree.others, broken))
             if not tables:
                 raise broken[0] if broken else DatasetError(f"{source}: {expected}")
@@ -73,7 +74,7 @@ def table_format(
 
     def recognise(tree: FileTree) -> str | None:
         found = Images(tree)
-        broken: list[DatasetError] = []
+        broken: Broken = []
         looked = [
             (path, image.faces)
             for path, content in tables_of(tree, tree.others, broken)
@@ -122,10 +123,22 @@ def json_tables(
             continue
         if any(all(key in text for key in some) for some in keys):
             try:
-                yield path, form.validate_json(text.removeprefix(codecs.BOM_UTF8))
-            except ValidationError as error:
-                where, why = first_problem(error)
-                broken.append(DatasetError(f"{tree.where(path)}: {where}: {why}"))
+                yield path, json_content(text, form)
+            except DatasetError as error:
+                broken.append(DatasetError(f"{tree.where(path)}: {error}"))
+
+
+def json_content(text: bytes, form: TypeAdapter[Content]) -> Content:
+    """Return what a JSON file holds.
+
+    Raises:
+        DatasetError: it has another form; says where.
+    """
+    try:
+        return form.validate_json(text.removeprefix(codecs.BOM_UTF8))
+    except ValidationError as error:
+        where, why = first_problem(error)
+        raise DatasetError(f"{where}: {why}") from None
 
 
 def split_told(said: Mapping[str, Any]) -> tuple[Split | None, str | None]:
@@ -143,12 +156,9 @@ def split_told(said: Mapping[str, Any]) -> tuple[Split | None, str | None]:
 
 
 def with_split(image: Marked, told: Iterable[tuple[Split | None, str | None]]) -> Marked:
-    """Return an image in the split that it is told to be in, else in its own.
-
-    What one says to be held out, no other may learn from.
-    """
+    """Return an image in the split that it is told to be in, else in its own."""
     splits, problems = zip(*told, strict=True)
-    split = max(splits, key=lambda each: SPLITS.index(each) if each else -1)
+    split = most_held_out(splits)
     why = next(filter(None, problems), None)
     faces = image.faces
     if why:

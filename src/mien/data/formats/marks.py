@@ -1,7 +1,7 @@
 """What is marked in an image, and which faces that makes: a box, words for it, several opinions."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
@@ -19,6 +19,7 @@ __all__ = [
     "MarkedFace",
     "agreed",
     "around",
+    "as_labels",
     "faces_of",
     "known_size",
     "marked_face",
@@ -128,8 +129,7 @@ def faces_of(
     """
     meant = _meant(words, codes)
     if len(marks) == 1 and meant and not _meant(words_of(*marks[0][:2], codes), codes):
-        attributes = [("label", word) for word in words]
-        return (said_face(marks[0].name, attributes, codes, marks[0].box),)
+        return (said_face(marks[0].name, as_labels(words), codes, marks[0].box),)
     if marks:
         return tuple(said_face(name, told, codes, box) for name, told, box in marks)
     if len(meant) == 1:
@@ -162,7 +162,14 @@ def _of_several(words: Sequence[str], box: Box | None) -> MarkedFace:
     return MarkedFace(None, given, box, f"label {shown(given)} {SEVERAL}", "bad_label")
 
 
-def telling_keys(said: Mapping[str, Collection[str]], codes: Mapping[str, str]) -> Collection[str]:
+def as_labels(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Return words as attributes that say what a face shows."""
+    return [("label", word) for word in words]
+
+
+def telling_keys(
+    answers: Iterable[tuple[str, Iterable[str]]], codes: Mapping[str, str]
+) -> Collection[str]:
     """Return which of several questions ask for the emotion.
 
     Those are called so, or their answers name several emotions; failing that, they are called as
@@ -170,15 +177,18 @@ def telling_keys(said: Mapping[str, Collection[str]], codes: Mapping[str, str]) 
     Where there are none, they are those whose answers say nothing of emotions.
 
     Args:
-        said: the different answers to each.
+        answers: each question, and what some are to it; it may come again.
         codes: the emotions of words of one's own.
     """
-    meant = {key: len(_meant(answers, codes)) for key, answers in said.items()}
+    said: dict[str, set[str]] = defaultdict(set)
+    for key, words in answers:
+        said[key].update(words)
+    meant = {key: len(_meant(words, codes)) for key, words in said.items()}
     telling = [key for key, count in meant.items() if count > 1 or _asks(key)]
     classes = [
         key
-        for key, answers in said.items()
-        if key.lower() in _CLASSES and all(find_meaning(answer, codes) for answer in answers)
+        for key, words in said.items()
+        if key.lower() in _CLASSES and all(find_meaning(word, codes) for word in words)
     ]
     return telling or classes or [key for key, count in meant.items() if not count]
 

@@ -18,7 +18,7 @@ from mien.errors import ImageError
 from mien.images import read_image
 from mien.labels import find_alias, find_meaning, whole
 from mien.preprocess import InputSpec
-from mien.records import Sample, Split
+from mien.records import SPLITS, Sample, Split
 
 __all__ = [
     "FER2013_USAGE",
@@ -35,6 +35,7 @@ __all__ = [
     "folder_around",
     "image_loader",
     "missing",
+    "most_held_out",
     "mostly",
     "no_image",
     "no_split",
@@ -215,6 +216,11 @@ def _split_begun(name: str) -> Split | None:
     """Return the split that a name begins with (``Train_Aligned_Faces``), if it names no other."""
     words = [split_named(word) for word in re.split(r"[\s_-]+", name.strip())]
     return words[0] if len({*words} - {None}) == 1 else None
+
+
+def most_held_out(splits: Iterable[Split | None]) -> Split | None:
+    """Return the split of what several name: what one holds out, no other may learn from."""
+    return max(splits, key=lambda split: SPLITS.index(split) if split else -1)
 
 
 def split_of(tree: FileTree, path: str) -> Split | None:

@@ -1,6 +1,5 @@
 """The VGG Image Annotator's layout: a JSON file of images, their regions and what these are."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Annotated, Any, Final
@@ -16,7 +15,7 @@ from mien.data.formats.marked_tables import (
     table_format,
     with_split,
 )
-from mien.data.formats.marks import Mark, around, faces_of, round_middle, telling_keys
+from mien.data.formats.marks import Mark, around, as_labels, faces_of, round_middle, telling_keys
 from mien.data.formats.reading import split_of
 from mien.data.formats.tables import box_of, numbers
 from mien.data.source import FileTree
@@ -65,39 +64,37 @@ def _marked(
     codes: Mapping[str, str],
 ) -> Iterator[Marked]:
     folder = folder_of(path)
-    of_regions = _telling(chain.from_iterable(map(_regions, content.values())), codes)
-    of_files = _telling((image.file_attributes for image in content.values()), codes)
+    regions = (each for image in content.values() for each in image.regions)
+    of_regions = telling_keys(_said(each.region_attributes for each in regions), codes)
+    of_files = telling_keys(_said(each.file_attributes for each in content.values()), codes)
     for image in content.values():
         place = images.at(image.filename, folder)
         marks = [
-            Mark("", _labels(each.region_attributes, of_regions), _box(each.shape_attributes))
+            Mark(
+                "",
+                as_labels(_words(each.region_attributes, of_regions)),
+                _box(each.shape_attributes),
+            )
             for each in image.regions
             if each.shape_attributes.get("name") not in {"point", "polyline"}
         ]
-        words = [word for _, word in _labels(image.file_attributes, of_files)]
-        faces = faces_of(marks, words, codes)
+        faces = faces_of(marks, _words(image.file_attributes, of_files), codes)
         split = split_of(tree, place.path)
         marked = Marked(place, split, faces, named=(folder, image.filename))
         yield with_split(marked, [split_told(image.file_attributes)])
 
 
-def _regions(image: _Image) -> Iterator[Mapping[str, Any]]:
-    return (region.region_attributes for region in image.regions)
-
-
-def _telling(found: Iterable[Mapping[str, Any]], codes: Mapping[str, str]) -> Collection[str]:
-    """Return which attributes of regions, or of images, tell the emotion; see `telling_keys`."""
-    said: dict[str, set[str]] = defaultdict(set)
+def _said(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """Give the attributes of regions, or of images, and what is chosen in each."""
     for attributes in found:
         for name, value in attributes.items():
-            said[name].update(_ticked(value))
-    return telling_keys(said, codes)
+            yield name, _ticked(value)
 
 
-def _labels(attributes: Mapping[str, Any], telling: Collection[str]) -> list[tuple[str, str]]:
+def _words(attributes: Mapping[str, Any], telling: Collection[str]) -> list[str]:
     """Return the words that may be an emotion, of the attributes that tell it."""
     told = (value for name, value in attributes.items() if name in telling)
-    return [("label", word) for value in told for word in _ticked(value)]
+    return [word for value in told for word in _ticked(value)]
 
 
 def _ticked(value: Any) -> list[str]:
