@@ -18,6 +18,7 @@ from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.images import write_image
 from mien.labels import EMOTIONS, FERPLUS_VOTE_COLUMNS
+from mien.video.files import VideoCopy
 
 Pixels = NDArray[np.uint8]
 LANDMARKS = ";".join(f"{i}.5;{i}.25" for i in range(68))
@@ -253,6 +254,56 @@ def jaffe(root: Path) -> None:
             draw_image(root / f"jaffe/{person}.{emotion}1.{number}.tiff", number)
 
 
+def rafd(root: Path) -> None:
+    emotions = ("angry", "contemptuous", "disgusted", "fearful", "happy", "neutral", "sad")
+    for number, emotion in enumerate(2 * (*emotions, "surprised")):
+        who = "01_Caucasian_female" if number < 8 else "65_Moroccan_male"
+        gaze = ("frontal", "left", "right")[number % 3]
+        draw_image(root / f"Rafd{45 * (number % 5):03d}_{who}_{emotion}_{gaze}.jpg", number)
+
+
+def cfd(root: Path) -> None:
+    for number, code in enumerate(["N", "A", "F", "HC", "HO", "N", "A", "HO"]):
+        who = "WF-001" if number < 5 else "BM-203"
+        draw_image(root / f"CFD/{who}/CFD-{who}-{number:03d}-{code}.jpg", number)
+
+
+def nimstim(root: Path) -> None:
+    codes = ["AN_C", "CA_O", "DI_O", "FE_O", "HA_X", "NE_C", "SA_C", "SP_O"]
+    for number, code in enumerate(2 * codes):
+        draw_image(root / f"{'01F' if number < 8 else '45M'}_{code}.BMP", number)
+
+
+def faces(root: Path) -> None:
+    for number, code in enumerate("adfhns" * 2):
+        who = "004_o_m" if number < 6 else "182_y_f"
+        draw_image(root / f"{who}_{code}_{'ab'[number % 2]}.jpg", number)
+
+
+def film(path: Path, *shades: int, rate: int = 10, side: int = 96) -> None:
+    """Write a video whose frames are each of one grey."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoCopy(path, rate=rate) as copy:
+        for number, shade in enumerate(shades):
+            copy.add(np.full((side, side, 3), shade, np.uint8), number / rate)
+
+
+def ravdess(root: Path) -> None:
+    for number in range(1, 9):
+        for actor in ("07", "12"):
+            name = f"02-01-{number:02d}-0{1 + number % 2}-01-01-{actor}.mp4"
+            shade = 20 * number + int(actor)
+            film(root / f"Video_Speech_Actor_{actor}/{name}", shade, shade)
+
+
+def crema_d(root: Path) -> None:
+    for number, code in enumerate(["ANG", "DIS", "FEA", "HAP", "NEU", "SAD"]):
+        for actor in (1001, 1091):
+            name = f"{actor}_DFA_{code}_{('LO', 'MD', 'HI', 'XX')[number % 4]}.avi"
+            shade = 30 * number + actor % 1000 // 9
+            film(root / "VideoFlash" / name, shade, shade)
+
+
 def folder(root: Path) -> None:
     for i, emotion in enumerate(EMOTIONS):
         draw_image(root / emotion / f"{i}.png", i)
@@ -308,6 +359,12 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "ckplus": ckplus,
     "kdef": kdef,
     "jaffe": jaffe,
+    "rafd": rafd,
+    "cfd": cfd,
+    "nimstim": nimstim,
+    "faces": faces,
+    "ravdess": ravdess,
+    "crema-d": crema_d,
     "folder": folder,
     "csv": csv_table,
     "parquet": parquet,

@@ -24,7 +24,7 @@ from mien.judging.comparison_page import render_comparison
 from mien.judging.peers import ask_peer
 from mien.labels import EMOTIONS
 from mien.model import OnnxModel, load_model
-from mien.people import sums_over_people
+from mien.people import Who, sums_over_people
 
 PICTURES = [np.full((8, 8, 1), value, np.uint8) for value in (0, 100, 200)]
 
@@ -687,9 +687,9 @@ def test_who_is_shown_is_told_by_rows_of_the_split(
     told: list[list[int]] = []
     real = judge
 
-    def heard(contenders: Any, truth: Any, people: NDArray[np.int64]) -> Any:
+    def heard(contenders: Any, truth: Any, people: NDArray[np.int64], who: Who) -> Any:
         told.append(people.tolist())
-        return real(contenders, truth, people)
+        return real(contenders, truth, people, who)
 
     monkeypatch.setattr("mien.judging.compare.judge", heard)
     rows = drawn_dataset.usable("test")

@@ -49,7 +49,7 @@ def test_auto_recognises_each_as_itself(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_auto_recognises_what_it_can_import(tmp_path: Path, name: str) -> None:
-    info = import_dataset(name, lay_out(name, tmp_path), tmp_path / "dataset")
+    info = import_dataset(name, lay_out(name, tmp_path), tmp_path / "dataset", frames=1)
     assert sum(sum(split.values()) for split in info["counts"].values()) > 0
     assert info["source_format"] == name
 
@@ -643,6 +643,61 @@ def test_two_emotions_of_one_sequence_are_refused(tmp_path: Path) -> None:
         import_dataset("ckplus", tmp_path / "s", tmp_path / "d")
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "row"),
+    [
+        (
+            "rafd",
+            "Rafd045_01_Caucasian_female_contemptuous_left.jpg",
+            ("contempt", "01", {"camera": 45, "group": "caucasian", "gender": "female"}),
+        ),
+        (
+            "rafd",
+            "Rafd045_65_Moroccan_male_fearful_right.jpg",
+            ("fear", "65", {"camera": 45, "group": "moroccan", "gaze": "right"}),
+        ),
+        (
+            "cfd",
+            "CFD/WF-001/CFD-WF-001-003-HC.jpg",
+            ("happiness", "WF-001", {"ethnicity": "white", "gender": "female"}),
+        ),
+        (
+            "cfd",
+            "CFD/BM-203/CFD-BM-203-006-A.jpg",
+            ("anger", "BM-203", {"ethnicity": "black", "gender": "male"}),
+        ),
+        ("nimstim", "45M_SP_O.BMP", ("surprise", "45M", {"gender": "male", "mouth": "open"})),
+        ("faces", "004_o_m_d_b.jpg", ("disgust", "004", {"age": "old", "gender": "male"})),
+        (
+            "ravdess",
+            "Video_Speech_Actor_12/02-01-06-01-01-01-12.mp4#t=0.100",
+            ("fear", "12", {"intensity": 1, "gender": "female"}),
+        ),
+        (
+            "crema-d",
+            "VideoFlash/1091_DFA_HAP_XX.avi#t=0.100",
+            ("happiness", "1091", {"level": "unspecified"}),
+        ),
+    ],
+)
+def test_file_names_say_emotion_person_and_more(
+    tmp_path: Path,
+    name: str,
+    path: str,
+    row: tuple[str, str, dict[str, object]],
+) -> None:
+    root = lay_out(name, tmp_path)
+    rows = imported(name, root, frames=1)
+    label, subject, others = row
+    assert (rows[path]["label"], rows[path]["subject"]) == (label, subject)
+    assert {key: rows[path][key] for key in others} == others
+    # What is left out is calm, which is none of the eight.
+    left_out = {row["path"]: row["excluded"] for row in rows.values() if row["excluded"]}
+    assert set(left_out.values()) <= {"calm is none of the eight emotions"}
+    assert len(left_out) == (2 if name in {"nimstim", "ravdess"} else 0)
+    assert len({(row["subject"], row["split"]) for row in rows.values()}) == 2
+
+
 NAMINGS = {
     "ckplus": "S{person:03d}_001_{frame:08d}.png",
     "kdef": "{session}F{person:02d}{emotion}S.JPG",
@@ -690,7 +745,10 @@ def test_kdef(tmp_path: Path) -> None:
         ("SU", "surprise", -45),
     ]
     assert len({(row["subject"], row["split"]) for row in rows.values()}) == 2
-    assert {row["subject"] for row in rows.values()} == {"F01", "M35"}
+    assert {(row["subject"], row["gender"]) for row in rows.values()} == {
+        ("F01", "female"),
+        ("M35", "male"),
+    }
 
 
 def test_jaffe(tmp_path: Path) -> None:

@@ -1287,7 +1287,9 @@ def test_folder_without_a_validation_split_gets_one_from_train_alone(tmp_path: P
 
 def test_numbers_are_no_emotions(tmp_path: Path) -> None:
     source = _faces(tmp_path / "s", ["0/a.png", "1/b.png"])
-    with pytest.raises(DatasetError, match="2 images, none in a folder named after an emotion"):
+    with pytest.raises(
+        DatasetError, match="2 images and videos, none in a folder named after an emotion"
+    ):
         import_dataset("folder", source, tmp_path / "d")
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
 

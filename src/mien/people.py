@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Who",
     "chosen_by",
     "images_of_people",
     "number_people",
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 People = NDArray[np.int64]
+Who = Literal["person", "video"]
+"""What images of one are not independent: of a video in which nobody is named, too."""
 
 
 def number_people(names: Sequence[str | None]) -> People:
@@ -63,14 +66,18 @@ def several_of_some(people: People) -> bool:
     return 1 < len(np.unique(people)) < len(people)
 
 
-def chosen_by(people: People) -> str:
+def chosen_by(people: People, who: Who = "person") -> str:
     """Say by whose choice figures may move: ``people``, ``images``, ``images of one person``.
 
     The last say nothing of how others would fare.
+
+    Args:
+        people: (n,), who is shown.
+        who: whether persons are told apart, or only videos.
     """
     if several_of_some(people):
-        return "people"
-    return "images of one person" if len(people) > 1 and people.max() == 0 else "images"
+        return {"person": "people", "video": "videos"}[who]
+    return f"images of one {who}" if len(people) > 1 and people.max() == 0 else "images"
 
 
 def steady_resamples(count: int) -> int:

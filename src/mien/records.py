@@ -168,8 +168,9 @@ class Sample:
     """One labelled image as a dataset's manifest describes it.
 
     Attributes:
-        path: where the image came from, relative to the imported source, with ``/``; where an
-            image holds several faces, followed by ``#`` and the face's name.
+        path: where the image came from, relative to the imported source, with ``/``; followed by
+            ``#`` and a face's name where an image holds several, by ``#t=`` and seconds where it is
+            a picture of a video.
         split: train, valid or test; None: the source does not say, and a split is drawn.
         label: the emotion, or None where there is none.
         votes: the share of the annotators' votes for each of the eight emotions, in the order of

@@ -72,8 +72,12 @@ def data_import(
             metavar="NAME",
         ),
     ] = "none",
+    frames: Annotated[
+        int,
+        typer.Option(help="How many pictures to take of each video; 0: leave videos out.", min=0),
+    ] = 0,
 ) -> None:
-    """Import labelled images into one dataset folder."""
+    """Import labelled images, or pictures of labelled videos, into one dataset folder."""
     from mien.data.importers import import_dataset, recognise
     from mien.labels import read_codes
 
@@ -91,6 +95,7 @@ def data_import(
             channels=channels,
             codes=meant,
             detector=detector,
+            frames=frames,
             progress=show,
         )
     print_dataset(out, info)

@@ -30,8 +30,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mien.data.clips import clip_of
 from mien.errors import ConfigError, DatasetError, UsageError
 from mien.labels import EMOTIONS
+from mien.people import Who
 from mien.preprocess import InputSpec
 from mien.records import SPLITS, Split
 
@@ -267,6 +269,16 @@ class Dataset:
         column = self.manifest.column(name)
         values: list[Any] = (column if rows is None else column.take(pa.array(rows))).to_pylist()
         return values
+
+    def shown(self, rows: NDArray[np.int64]) -> tuple[list[str | None], Who]:
+        """Return who is shown in some rows, or which video they are of, and which of the two.
+
+        None is someone else every time. Where some are named, videos of others count as persons.
+        """
+        subjects = self.column("subject", rows)
+        videos = map(clip_of, self.column("path", rows))
+        shown = [who or video for who, video in zip(subjects, videos, strict=True)]
+        return shown, "person" if any(subjects) or not any(shown) else "video"
 
     def with_column(self, name: str, values: Sequence[Any]) -> "Dataset":
         """Return the same images with other values in one column of the manifest."""

@@ -6,10 +6,10 @@ splits and keeping them apart happen here, once, for all formats.
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import Any, Final
@@ -17,9 +17,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.data.clips import Clip, moment
 from mien.data.formats import FORMATS
 from mien.data.formats.columns import every_csv
-from mien.data.formats.reading import TABLE_SUFFIXES, Load, Reading, folder_around
+from mien.data.formats.reading import TABLE_SUFFIXES, Item, Load, Reading, folder_around, no_image
 from mien.data.source import FileTree, MissingImageError
 from mien.data.writer import DatasetWriter, content_hash, new_folder
 from mien.detect import Detector, detector_identity, make_detector
@@ -39,6 +40,7 @@ _SMALL: Final = (
     "No face of those looked at is larger than {small} pixels, so they are packed as "
     "{small}x{small}, not {own}x{own}: --size says otherwise."
 )
+_A_VIDEO: Final = "a video: --frames says how many pictures to take of each"
 _OTHER_SHAPE: Final = 0.02
 """Proportions that differ by more are not rounding."""
 _LARGEST_BOX: Final = 3
@@ -56,9 +58,10 @@ def import_dataset(
     channels: int | None = None,
     codes: Mapping[str, str] | None = None,
     detector: str = "none",
+    frames: int = 0,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Import labelled images into a new dataset folder.
+    """Import labelled images, and pictures of labelled videos, into a new dataset folder.
 
     Images that cannot be read stay in the manifest, excluded, with the reason. Images with the
     same pixels as a test image never stay in training or validation.
@@ -76,6 +79,8 @@ def import_dataset(
         detector: finds the face where the source gives no box, `mien.detect.make_detector`; of
             several the largest counts, and an image without any is left out. ``none``: an image
             without a box is the face.
+        frames: how many pictures to take of each video, evenly over its length; all of a video
+            are in one split, and their paths end in ``#t=SECONDS``. 0: videos are left out.
         progress: shows how far the import is.
 
     Returns:
@@ -94,12 +99,12 @@ def import_dataset(
         raise UsageError(
             f"codes are for {others}: {format_name} knows what its labels mean; leave --codes out"
         )
-    faces = _Faces(detector)
+    faces, videos = _Faces(detector), _Videos(frames)
     reading_of = partial(chosen.read, codes=codes) if codes else chosen.read
     own, small = chosen.spec.size, None
     if size is None:
         with reading_of(source) as reading:
-            small = _largest_below(own, reading, faces)
+            small = _largest_below(own, reading, faces, frames)
         size = small or own
     spec = replace(
         chosen.spec,
@@ -114,10 +119,12 @@ def import_dataset(
             values=reading.values,
             words=reading.words,
         )
-        for sample, load in progress(reading.items, total=reading.total, doing="importing"):
-            _add(writer, sample, load, spec, faces, relative_boxes=reading.relative_boxes)
+        for item in progress(reading.items, total=reading.total, doing="importing"):
+            for sample, load in videos.moments(item):
+                _add(writer, sample, load, spec, faces, relative_boxes=reading.relative_boxes)
         passed_over = reading.tree.notes if reading.tree else ()
-        notes = (*chosen.notes, *reading.notes, *faces.notes(), *map(show_path, passed_over))
+        noted = (*videos.notes(), *faces.notes(), *map(show_path, passed_over))
+        notes = (*chosen.notes, *reading.notes, *noted)
         if small:
             notes = (*notes, _SMALL.format(small=small, own=own))
         return writer.finish(
@@ -187,10 +194,10 @@ def recognise(source: Path) -> tuple[str, str]:
             if why := known.recognise(tree):
                 return name, why
         tables = every_csv(tree)
-        folders = set(map(folder_around, tree.images))
+        folders = set(map(folder_around, (*tree.images, *tree.clips)))
         seen = Counter(
             PurePosixPath(path).suffix.lower() or "without a suffix"
-            for path in (*tree.images, *tree.others, *tree.strangers)
+            for path in (*tree.images, *tree.clips, *tree.others, *tree.strangers)
         )
         notes = tree.notes[:_NOTES_TOLD]
     if len(tables) > 1:
@@ -212,7 +219,60 @@ def recognise(source: Path) -> tuple[str, str]:
     )
 
 
-def _largest_below(size: int, reading: Reading, faces: _Faces) -> int | None:
+@dataclass
+class _Videos:
+    """Takes pictures of videos, and keeps count.
+
+    Attributes:
+        frames: how many of each; 0: videos are left out.
+        pictures: how many were taken of each video.
+        nameless: whether nobody says who is shown in one.
+    """
+
+    frames: int
+    pictures: list[int] = field(default_factory=list)
+    nameless: bool = False
+
+    def moments(self, item: Item) -> Iterator[Item]:
+        """Give an image as it is, and of a video so many pictures."""
+        sample, load = item
+        if not isinstance(load, Clip):
+            yield item
+        elif not self.frames or sample.excluded:
+            why = sample.excluded or _A_VIDEO
+            yield replace(sample, excluded=why), no_image(why)
+        else:
+            taken = 0
+            try:
+                for frame in load.pictures(self.frames):
+                    taken += 1
+                    path = moment(sample.path, frame.time_s)
+                    yield replace(sample, path=path), partial(np.asarray, frame.pixels)
+            except ImageError as error:
+                yield sample, no_image(str(error))
+            self.pictures.append(taken)
+            self.nameless |= sample.subject is None
+
+    def notes(self) -> Iterator[str]:
+        """Tell how many pictures were taken, and what nobody can know."""
+        if not self.frames:
+            return
+        if not self.pictures:
+            yield "No video is among what was imported, so --frames changed nothing."
+            return
+        together = "all of one video are in one split"
+        if self.nameless:
+            together += (
+                ", but nothing says who is shown: a person of several videos may be in several "
+                "splits"
+            )
+        yield (
+            f"{sum(self.pictures):,} pictures were taken of {len(self.pictures):,} videos; "
+            f"{together}."
+        )
+
+
+def _largest_below(size: int, reading: Reading, faces: _Faces, frames: int) -> int | None:
     """Return the side of the largest face, pixels; None where one fills the size, or none is read.
 
     A face is stretched to a square, so its longer side counts. What is left out is no face, or a
@@ -220,7 +280,9 @@ def _largest_below(size: int, reading: Reading, faces: _Faces) -> int | None:
     """
     largest = 0
     step = max(1, reading.total // _LOOKED_AT)
-    for sample, load in islice(reading.items, 0, None, step):
+    videos = _Videos(min(frames, 1))
+    some = islice(reading.items, 0, None, step)
+    for sample, load in chain.from_iterable(map(videos.moments, some)):
         if sample.excluded:
             continue
         try:

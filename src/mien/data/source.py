@@ -10,10 +10,12 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Final, Self
 
 from mien.errors import DatasetError, ImageError
 from mien.images import IMAGE_SUFFIXES
+from mien.video.files import VIDEO_SUFFIXES
 
 __all__ = ["FileTree", "MissingImageError"]
 
@@ -52,6 +54,7 @@ class FileTree:
         root: the folder, archive or file.
         alone: whether ``root`` is a single file.
         images: the relative path of each image file, with ``/``, sorted.
+        clips: likewise for videos.
         others: likewise for the files that ``also`` asks for.
         strangers: likewise for all others: by their names they are neither.
         notes: which folders and archives were not looked into, and why.
@@ -68,7 +71,7 @@ class FileTree:
         # A file that lies in the folder itself is None: its path says where.
         self._members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo] | None] = {}
         self._no_images: set[str] = set()
-        self._suffixes = IMAGE_SUFFIXES | frozenset(also)
+        self._suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES | frozenset(also)
         self.notes: list[str] = []
         try:
             self._add(root, tables_too=bool(also))
@@ -77,7 +80,8 @@ class FileTree:
             raise
         listed = sorted(self._members)
         self.images = [path for path in listed if _suffix(path) in IMAGE_SUFFIXES]
-        self.others = [path for path in listed if _suffix(path) not in IMAGE_SUFFIXES]
+        self.clips = [path for path in listed if _suffix(path) in VIDEO_SUFFIXES]
+        self.others = [path for path in listed if _suffix(path) in also]
         self.strangers = sorted(self._no_images)
         packed = [path for path in self.strangers if _suffix(path) in _OTHER_ARCHIVES]
         if packed:
@@ -110,7 +114,7 @@ class FileTree:
         return Path(str(member[0].filename)).stem if member and self.root.is_dir() else ""
 
     def read(self, path: str) -> bytes:
-        """Return the content of one of ``images`` or ``others``.
+        """Return the content of one of ``images``, ``clips`` or ``others``.
 
         Raises:
             MissingImageError: there is no such file.
@@ -161,6 +165,22 @@ class FileTree:
             raise DatasetError(
                 f"{self.where(path)}: damaged in its archive ({type(error).__name__})"
             ) from None
+
+    @contextmanager
+    def on_disk(self, path: str) -> Iterator[Path]:
+        """Give one of ``clips`` as a file of its own: of an archive's a copy, for as long.
+
+        Raises:
+            ImageError: it is damaged.
+            OSError: the copy cannot be written.
+        """
+        if self._members[path] is None:
+            yield self._inside(path).absolute()
+            return
+        with TemporaryDirectory(prefix="mien-") as folder:
+            copy = Path(folder, "clip").with_suffix(_suffix(path))
+            copy.write_bytes(self.read(path))
+            yield copy
 
     def _inside(self, path: str) -> Path:
         """Return where a file lies; a link may not lead out, and a pipe would never end."""

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
+from mien.data.clips import clip_of
 from mien.records import Split
 
 __all__ = ["DEFAULT_SHARES", "FLATTEST", "Groups", "draw_splits", "join_groups", "version_of"]
@@ -91,12 +92,13 @@ def _fill(placed: Mapping[Part, list[tuple[str, list[int]]]], part: Part, wanted
 
 
 def version_of(path: str) -> str | None:
-    """Return what an augmented copy is one of (``a_jpg.rf.HASH.jpg``, as Roboflow names them).
+    """Return what a picture is one of: its video, or what an augmented copy was made of.
 
-    With its folder: other pictures may have that name in others.
+    Copies are named as Roboflow does (``a_jpg.rf.HASH.jpg``). With their folder: other pictures may
+    have that name in others.
     """
     match = _VERSION.fullmatch(path)
-    return match[1] if match else None
+    return match[1] if match else clip_of(path)
 
 
 class Groups:

@@ -40,7 +40,15 @@ from mien.metrics import (
     reliability,
 )
 from mien.model import EmotionModel
-from mien.people import chosen_by, number_people, sign_flips, sums_over_people, widened
+from mien.people import (
+    Who,
+    chosen_by,
+    number_people,
+    several_of_some,
+    sign_flips,
+    sums_over_people,
+    widened,
+)
 from mien.preprocess import fit
 from mien.progress import Progress, silent
 from mien.records import Split
@@ -165,7 +173,8 @@ def compare(
         asks[name] = partial(_ask_peer, name, command)
     if len(contenders) < 2:
         raise DataError("; ".join(failed.values()))
-    found = judge(contenders, truth, number_people(dataset.column("subject", rows)))
+    shown, who = dataset.shown(rows)
+    found = judge(contenders, truth, number_people(shown), who)
     own = [(e, models[e["name"]][0].card) for e in found["models"] if e["name"] in models]
     for entry, card in own:
         entry["caveat"] = caveat_of(card, dataset, split)
@@ -247,10 +256,12 @@ def judge(
     contenders: Sequence[Contender],
     truth: NDArray[np.int64],
     people: NDArray[np.int64] | None = None,
+    who: Who = "person",
 ) -> dict[str, Any]:
     """Compute every figure of `compare` from answers; truth is int (n,), 0..7.
 
-    ``people`` says who is shown, see `mien.people.number_people`; None: someone else every time.
+    ``people`` says who is shown, see `mien.people.number_people`; None: someone else every time;
+    ``who``, whether it tells persons or only videos.
     """
     if people is None:
         people = np.arange(len(truth))
@@ -276,12 +287,12 @@ def judge(
             "shared": _figures(contender, truth, among, shared) if shared.any() else None,
         }
         if contender is not contenders[0]:
-            entry["against_first"] = _difference(right, first, people)
+            entry["against_first"] = _difference(right, first, people, who)
             if shared.any():
                 ours, theirs = (
                     each.right(truth, among)[shared] for each in (contender, contenders[0])
                 )
-                entry["against_first_shared"] = _difference(ours, theirs, people[shared])
+                entry["against_first_shared"] = _difference(ours, theirs, people[shared], who)
         entries.append(entry)
     # An emotion that a model never learnt must not decide between two.
     several = 0 < shared.sum() < len(truth)
@@ -295,20 +306,20 @@ def judge(
 
 
 def _difference(
-    right: NDArray[np.bool_], first: NDArray[np.bool_], people: NDArray[np.int64]
+    right: NDArray[np.bool_], first: NDArray[np.bool_], people: NDArray[np.int64], who: Who
 ) -> dict[str, Any]:
     """Compare the right answers of two on the same images, each (n,), of so numbered people."""
     low, high = paired_bootstrap(right, first)
     differences = right.astype(np.int64) - first
     people = np.unique(people, return_inverse=True)[1]  # some may be on other images alone
-    if (by := chosen_by(people)) == "people":
+    if together := several_of_some(people):
         drawn = sums_over_people(np.stack([differences, np.ones(len(people))], axis=1), people)
         low, high = widened((low, high), drawn[:, 0] / drawn[:, 1], people)
     return {
         "difference": float(right.mean() - first.mean()),
         "interval": [low, high],
-        "p": sign_flips(differences, people if by == "people" else np.arange(len(people))),
-        "by": by,
+        "p": sign_flips(differences, people if together else np.arange(len(people))),
+        "by": chosen_by(people, who),
     }
 
 

@@ -279,7 +279,8 @@ def report_on(
     labels = card.labels
     truth = dataset.labels(rows, labels)
     shown = dataset.column("subject", rows)
-    people = number_people(shown)
+    shown_in, who = dataset.shown(rows)
+    people = number_people(shown_in)
     return Report(
         card=card,
         split=split,
@@ -291,7 +292,7 @@ def report_on(
         people=len({*shown} - {None}) or None,
         nameless=shown.count(None),
         intervals=confidence_intervals(found, truth, people),
-        intervals_by=chosen_by(people),
+        intervals_by=chosen_by(people, who),
         answers=_answers(found, truth, rows, dataset, labels),
         mistakes=_mistakes(found, truth, rows, dataset, labels),
         groups={

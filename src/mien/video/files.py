@@ -150,6 +150,16 @@ class Video:
         """How many frames there should be; 0 where nobody can know."""
         return max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
+    @property
+    def length_s(self) -> float:
+        """How many seconds of a file there should be; 0 where nobody can know."""
+        # Not `rate`, which is kept within what a copy can have: slow motion goes beyond.
+        expected = self.expected_frames / (self._capture.get(cv2.CAP_PROP_FPS) or self.rate)
+        if not is_address(self.name) and stat.S_ISREG(_mode(self.name)):
+            shown = shown_seconds(Path(self.name))
+            expected = expected if shown is None else min(expected, shown)
+        return expected
+
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames that can be read.
 
@@ -169,16 +179,11 @@ class Video:
     @property
     def ends_early(self) -> str | None:
         """After the last frame: a line on a file that is cut off, else None."""
-        # Not `rate`, which is kept within what a copy can have: slow motion goes beyond.
-        rate = self._capture.get(cv2.CAP_PROP_FPS) or self.rate
-        expected = self.expected_frames / rate
-        if not is_address(self.name) and stat.S_ISREG(_mode(self.name)):
-            if (shown := shown_seconds(Path(self.name))) is not None:
-                expected = min(expected, shown)
-            # These count no frames, and last as long as the longest of picture, sound and titles.
-            if is_cut_off(Path(self.name)) is False:
-                return None
-        got = self._last_s + 1 / rate
+        # These count no frames, and last as long as the longest of picture, sound and titles.
+        if not is_address(self.name) and is_cut_off(Path(self.name)) is False:
+            return None
+        expected = self.length_s
+        got = self._last_s + 1 / (self._capture.get(cv2.CAP_PROP_FPS) or self.rate)
         if got >= expected * (1 - _SHORTFALL) or got >= expected - _SHORTFALL_S:
             return None
         return (

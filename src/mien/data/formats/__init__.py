@@ -11,7 +11,7 @@ from mien.data.formats.coco import COCO
 from mien.data.formats.csv_table import CSV
 from mien.data.formats.cvat import CVAT
 from mien.data.formats.expw import EXPW
-from mien.data.formats.face_names import JAFFE, KDEF
+from mien.data.formats.face_names import NAMED
 from mien.data.formats.fer2013 import FER2013
 from mien.data.formats.ferplus import FERPLUS
 from mien.data.formats.folder import FOLDER
@@ -43,8 +43,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "rafdb": RAFDB,
         "expw": EXPW,
         "ckplus": CKPLUS,
-        "kdef": KDEF,
-        "jaffe": JAFFE,
+        **NAMED,
         "fer2013": FER2013,
         "parquet": PARQUET,
         "csv": CSV,

@@ -93,7 +93,13 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             )
             columns = replace(columns, words=words, values=values)
         notes = tuple(
-            _notes(columns, places, frozenset(tree.images), opinions=opinions, shares=shares)
+            _notes(
+                columns,
+                places,
+                frozenset((*tree.images, *tree.clips)),
+                opinions=opinions,
+                shares=shares,
+            )
         )
         # Beside a csv that was named by itself may lie anything.
         named = {place.path for place in places}
@@ -393,7 +399,7 @@ def _first_is_there(tree: FileTree, path: str, column: str) -> bool:
         return False
     located = Images(tree).at(first, folder_of(path)).located
     # A name alone leads into folders of emotions, too, which tell more than a table of names.
-    in_folders = any(map(emotion_of_folder, tree.images))
+    in_folders = any(map(emotion_of_folder, (*tree.images, *tree.clips)))
     return located == "path" or (located == "name" and not in_folders)
 
 

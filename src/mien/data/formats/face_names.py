@@ -1,4 +1,4 @@
-"""Data sets whose file names say who is shown: CK+, and KDEF and JAFFE, which say the emotion, too.
+"""Data sets whose file names say who is shown, and most of them with what emotion.
 
 In folders of emotions they are read as any such folder is, but the persons stay known.
 """
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from mien.data.formats.reading import (
@@ -21,10 +22,11 @@ from mien.data.formats.reading import (
 )
 from mien.data.source import FileTree
 from mien.errors import DatasetError
+from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
 from mien.records import Sample
 
-__all__ = ["CKPLUS_NAME", "JAFFE", "KDEF", "subject_in", "subjects_by_name"]
+__all__ = ["CKPLUS_NAME", "NAMED", "subject_in", "subjects_by_name"]
 
 CKPLUS_NAME: Final = re.compile(r"(?P<subject>S\d{3})_\d{3}_\d{8}\.\w+", re.IGNORECASE)
 """The name of a frame of CK+: person, sequence, frame."""
@@ -32,22 +34,38 @@ CKPLUS_NAME: Final = re.compile(r"(?P<subject>S\d{3})_\d{3}_\d{8}\.\w+", re.IGNO
 
 @dataclass(frozen=True)
 class _Naming:
-    """How a data set names its images.
+    """How a data set names its images or videos.
 
     Attributes:
         title: the data set.
         example: such a name.
-        pattern: what all names follow, with the groups ``subject``, ``emotion`` and perhaps
-            ``angle``.
-        emotions: the emotion of each code.
-        angles: degrees of each angle's code.
+        pattern: what all names follow, with the groups ``subject``, ``emotion`` and those of
+            ``values`` and ``words``.
+        emotions: the emotion of each code, in capitals.
+        others: what the codes say that are none of the eight emotions.
+        values: for each group of numbers what its codes mean; others are numbers themselves.
+        words: for each group of words what its codes mean; others are words themselves.
+        note: what a user of the data set should know besides.
     """
 
     title: str
     example: str
-    pattern: re.Pattern[str]
+    pattern: str
     emotions: Mapping[str, str]
-    angles: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    note: str = ""
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """Return what the groups hold of a file's name, in capitals, or None."""
+        match = self.names.fullmatch(_name(path))
+        return {key: code.upper() for key, code in match.groupdict().items()} if match else None
+
+    @property
+    def names(self) -> re.Pattern[str]:
+        """What all names follow, with their suffix."""
+        return re.compile(rf"{self.pattern}\.\w+", re.IGNORECASE)
 
 
 _EMOTIONS: Mapping[str, str] = {
@@ -58,30 +76,135 @@ _EMOTIONS: Mapping[str, str] = {
     "SA": "sadness",
     "SU": "surprise",
 }
-_KDEF = _Naming(
-    "KDEF",
-    "AF01ANS.JPG",
-    re.compile(
-        r"[AB](?P<subject>[FM]\d\d)(?P<emotion>AF|AN|DI|HA|NE|SA|SU)(?P<angle>S|HL|HR|FL|FR)\.\w+",
-        re.IGNORECASE,
+_GENDERS: Mapping[str, str] = {"F": "female", "M": "male"}
+_NAMINGS: Mapping[str, _Naming] = {
+    "kdef": _Naming(
+        "KDEF",
+        "AF01ANS.JPG",
+        r"[AB](?P<subject>(?P<gender>[FM])\d\d)(?P<emotion>AF|AN|DI|HA|NE|SA|SU)"
+        r"(?P<angle>S|HL|HR|FL|FR)",
+        {**_EMOTIONS, "AF": "fear"},
+        values={"angle": {"S": 0.0, "HL": -45.0, "HR": 45.0, "FL": -90.0, "FR": 90.0}},
+        words={"gender": _GENDERS},
+        note="angle is 0 straight, -45 and 45 half left and right, -90 and 90 full left and right.",
     ),
-    {**_EMOTIONS, "AF": "fear"},
-    {"S": 0.0, "HL": -45.0, "HR": 45.0, "FL": -90.0, "FR": 90.0},
-)
-_JAFFE = _Naming(
-    "JAFFE",
-    "KA.AN1.39.tiff",
-    re.compile(
-        r"(?P<subject>[A-Z]{2})\.(?P<emotion>AN|DI|FE|HA|NE|SA|SU)\d\.\d+\.\w+", re.IGNORECASE
+    "jaffe": _Naming(
+        "JAFFE",
+        "KA.AN1.39.tiff",
+        r"(?P<subject>[A-Z]{2})\.(?P<emotion>AN|DI|FE|HA|NE|SA|SU)\d\.\d+",
+        {**_EMOTIONS, "FE": "fear"},
     ),
-    {**_EMOTIONS, "FE": "fear"},
-)
+    "rafd": _Naming(
+        "RaFD",
+        "Rafd090_01_Caucasian_female_angry_frontal.jpg",
+        r"Rafd(?P<camera>\d{3})_(?P<subject>\d\d)_(?P<group>[a-z]+)_(?P<gender>female|male)_"
+        r"(?P<emotion>angry|contemptuous|disgusted|fearful|happy|neutral|sad|surprised)_"
+        r"(?P<gaze>frontal|left|right)",
+        {
+            "ANGRY": "anger",
+            "CONTEMPTUOUS": "contempt",
+            "DISGUSTED": "disgust",
+            "FEARFUL": "fear",
+            "HAPPY": "happiness",
+            "NEUTRAL": "neutral",
+            "SAD": "sadness",
+            "SURPRISED": "surprise",
+        },
+        values={"camera": {}},
+        words={"group": {}, "gender": {}, "gaze": {}},
+        note="camera is 90 straight, 0 and 180 in profile.",
+    ),
+    "cfd": _Naming(
+        "CFD",
+        "CFD-WF-001-003-N.jpg",
+        r"CFD-(?P<subject>(?P<ethnicity>[ABILMW])(?P<gender>[FM])-\d{3})-\d{3}-"
+        r"(?P<emotion>N|A|F|HC|HO)",
+        {"N": "neutral", "A": "anger", "F": "fear", "HC": "happiness", "HO": "happiness"},
+        words={
+            "ethnicity": {
+                "A": "asian",
+                "B": "black",
+                "I": "indian",
+                "L": "latino",
+                "M": "multiracial",
+                "W": "white",
+            },
+            "gender": _GENDERS,
+        },
+    ),
+    "nimstim": _Naming(
+        "NimStim",
+        "01F_AN_C.BMP",
+        r"(?P<subject>\d\d(?P<gender>[FM]))_(?P<emotion>AN|CA|DI|FE|HA|NE|SA|SP)_"
+        r"(?P<mouth>[OCX])",
+        {**_EMOTIONS, "FE": "fear", "SP": "surprise"},
+        others={"CA": "calm"},
+        words={"gender": _GENDERS, "mouth": {"O": "open", "C": "closed", "X": "exuberant"}},
+    ),
+    "faces": _Naming(
+        "FACES",
+        "004_o_m_a_a.jpg",
+        r"(?P<subject>\d{1,3})_(?P<age>[ymo])_(?P<gender>[fm])_(?P<emotion>[adfhns])_[ab]",
+        {
+            "A": "anger",
+            "D": "disgust",
+            "F": "fear",
+            "H": "happiness",
+            "N": "neutral",
+            "S": "sadness",
+        },
+        words={"age": {"Y": "young", "M": "middle-aged", "O": "old"}, "gender": _GENDERS},
+    ),
+    "ravdess": _Naming(
+        "RAVDESS",
+        "02-01-06-01-02-01-12.mp4",
+        # Actors of even numbers are women.
+        r"0[12]-0[12]-(?P<emotion>0[1-8])-(?P<intensity>0[12])-0[12]-0[12]-"
+        r"(?P<subject>\d(?P<gender>\d))",
+        {
+            "01": "neutral",
+            "03": "happiness",
+            "04": "sadness",
+            "05": "anger",
+            "06": "fear",
+            "07": "disgust",
+            "08": "surprise",
+        },
+        others={"02": "calm"},
+        values={"intensity": {}},
+        words={"gender": {str(n): "male" if n % 2 else "female" for n in range(10)}},
+        note="intensity is 1 normal, 2 strong.",
+    ),
+    "crema-d": _Naming(
+        "CREMA-D",
+        "1001_DFA_ANG_XX.flv",
+        r"(?P<subject>\d{4})_[A-Z]{3}_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_"
+        r"(?P<level>LO|MD|HI|XX?)",
+        {
+            "ANG": "anger",
+            "DIS": "disgust",
+            "FEA": "fear",
+            "HAP": "happiness",
+            "NEU": "neutral",
+            "SAD": "sadness",
+        },
+        words={
+            "level": {
+                "LO": "low",
+                "MD": "medium",
+                "HI": "high",
+                "XX": "unspecified",
+                "X": "unspecified",
+            }
+        },
+    ),
+}
 
 
 def subjects_by_name(tree: FileTree, codes: Mapping[str, str]) -> re.Pattern[str] | None:
-    """Return what most names of images in folders of emotions follow, if it tells persons."""
-    names = [_name(path) for path in tree.images if emotion_of_folder(path, codes)]
-    patterns = (CKPLUS_NAME, _KDEF.pattern, _JAFFE.pattern)
+    """Return what most names of files in folders of emotions follow, if it tells persons."""
+    names = [_name(path) for path in _paths(tree) if emotion_of_folder(path, codes)]
+    patterns = (CKPLUS_NAME, *(naming.names for naming in _NAMINGS.values()))
     return next((pattern for pattern in patterns if mostly(pattern, names)), None)
 
 
@@ -93,59 +216,78 @@ def subject_in(path: str, pattern: re.Pattern[str] | None) -> str | None:
 
 def _read(naming: _Naming, source: Path) -> Reading:
     tree = FileTree(source)
-    if not any(naming.pattern.fullmatch(_name(path)) for path in tree.images):
+    paths = _paths(tree)
+    if not any(map(naming.match, paths)):
         raise DatasetError(
-            f"{source}: {len(tree.images)} images, none named as {naming.title} names them: "
+            f"{source}: {len(paths)} images and videos, none named as {naming.title} names them: "
             f"{naming.example}"
         )
-    values = ("angle",) if naming.angles else ()
-    return Reading(len(tree.images), _items(naming, tree), tree, values)
+    items = _items(naming, tree)
+    return Reading(len(paths), items, tree, tuple(naming.values), tuple(naming.words))
 
 
 def _items(naming: _Naming, tree: FileTree) -> Iterator[Item]:
     load = image_loader(tree)
-    for path in tree.images:
-        match = naming.pattern.fullmatch(_name(path))
-        codes = {key: code.upper() for key, code in match.groupdict().items()} if match else {}
-        sample = Sample(
-            path,
-            split_of(tree, path),
-            naming.emotions[codes["emotion"]] if match else None,
-            excluded=None if match else f"no name of {naming.title}, as {naming.example} is",
-            given=codes.get("emotion"),
-            folder_label=emotion_of_folder(path),
-            subject=codes.get("subject"),
-            problem=None if match else "bad_label",
-            values={"angle": naming.angles[codes["angle"]]} if "angle" in codes else {},
-        )
-        yield sample, load(path)
+    for path in _paths(tree):
+        yield _sample(naming, path, tree), load(path)
+
+
+def _sample(naming: _Naming, path: str, tree: FileTree) -> Sample:
+    codes = naming.match(path)
+    split, folder = split_of(tree, path), emotion_of_folder(path)
+    if codes is None:
+        why = f"no name of {naming.title}, as {naming.example} is"
+        return Sample(path, split, None, excluded=why, folder_label=folder, problem="bad_label")
+    given = codes["emotion"]
+    emotion = naming.emotions.get(given)
+    return Sample(
+        path,
+        split,
+        emotion,
+        excluded=None if emotion else f"{naming.others[given]} is none of the eight emotions",
+        given=given,
+        folder_label=folder,
+        subject=codes["subject"],
+        values={
+            name: meant[codes[name]] if meant else float(codes[name])
+            for name, meant in naming.values.items()
+        },
+        words={
+            name: meant[codes[name]] if meant else codes[name].lower()
+            for name, meant in naming.words.items()
+        },
+    )
 
 
 def _recognise(naming: _Naming, tree: FileTree) -> str | None:
-    in_folders = any(emotion_of_folder(path) for path in tree.images)
-    if in_folders or not mostly(naming.pattern, [_name(path) for path in tree.images]):
+    in_folders = any(map(emotion_of_folder, _paths(tree)))
+    if in_folders or not mostly(naming.names, list(map(_name, _paths(tree)))):
         return None
-    return f"images are named like {naming.example}"
+    return f"files are named like {naming.example}"
+
+
+def _paths(tree: FileTree) -> list[str]:
+    return sorted((*tree.images, *tree.clips))
 
 
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-KDEF = Format(
-    "KDEF: AF01/AF01ANS.JPG, whose names say person, emotion and angle",
-    InputSpec(size=96, channels=3),
-    partial(_read, _KDEF),
-    partial(_recognise, _KDEF),
-    notes=(
-        "Seven emotions, no contempt, no splits. The photos of one person stay together. angle is "
-        "0 straight, -45 and 45 half left and right, -90 and 90 full left and right.",
-    ),
+def _format(naming: _Naming) -> Format:
+    lacking = [emotion for emotion in EMOTIONS if emotion not in naming.emotions.values()]
+    without = f"It has no {' and no '.join(lacking)}. " if lacking else ""
+    note = f"{without}It names no splits; all of one person are drawn into one. {naming.note}"
+    return Format(
+        f"{naming.title}: {naming.example}, whose names say person and emotion",
+        InputSpec(size=96, channels=3),
+        partial(_read, naming),
+        partial(_recognise, naming),
+        notes=(note.strip(),),
+    )
+
+
+NAMED: Mapping[str, Format] = MappingProxyType(
+    {name: _format(naming) for name, naming in _NAMINGS.items()}
 )
-JAFFE = Format(
-    "JAFFE: KA.AN1.39.tiff, whose names say person and emotion",
-    InputSpec(size=96, channels=3),
-    partial(_read, _JAFFE),
-    partial(_recognise, _JAFFE),
-    notes=("Seven emotions, no contempt, no splits. The photos of one person stay together.",),
-)
+"""The format of each data set whose file names say emotion and person."""

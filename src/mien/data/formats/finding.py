@@ -119,7 +119,7 @@ class Place(NamedTuple):
 
 
 class Images:
-    """The images of a source, as tables name them.
+    """The images and videos of a source, as tables name them.
 
     Args:
         tree: the files.
@@ -127,8 +127,9 @@ class Images:
 
     def __init__(self, tree: FileTree) -> None:
         self._tree = tree
-        self._finder = Finder(tree.images)
-        folders = {folder_of(path): path for path in tree.images}
+        self._paths = (*tree.images, *tree.clips)
+        self._finder = Finder(self._paths)
+        folders = {folder_of(path): path for path in self._paths}
         self._splits = {split_of(tree, path) for path in folders.values()}
         self._folders = {
             "/".join(parts[:depth])
@@ -141,7 +142,7 @@ class Images:
     def _uploaded(self) -> dict[str, list[str]]:
         """The images of each name as a server keeps it."""
         found: dict[str, list[str]] = {}
-        for path in self._tree.images:
+        for path in self._paths:
             found.setdefault(_as_uploaded(path.rpartition("/")[2]), []).append(path)
         return found
 

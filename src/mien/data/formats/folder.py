@@ -35,12 +35,13 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     tree = FileTree(source)
     load = image_loader(tree)
     naming = subjects_by_name(tree, codes)
-    samples = [sample_in_folder(tree, path, codes, naming) for path in tree.images]
+    paths = sorted((*tree.images, *tree.clips))
+    samples = [sample_in_folder(tree, path, codes, naming) for path in paths]
     if not any(sample.label for sample in samples):
         raise DatasetError(
-            f"{source}: {len(samples)} images, none in a folder named after an emotion; expected "
-            "EMOTION/x.jpg or SPLIT/EMOTION/x.jpg (emotions: happy, sad, ..., or names and numbers "
-            "that --codes explains; splits: train, valid, test)"
+            f"{source}: {len(samples)} images and videos, none in a folder named after an emotion; "
+            "expected EMOTION/x.jpg or SPLIT/EMOTION/x.jpg (emotions: happy, sad, ..., or names "
+            "and numbers that --codes explains; splits: train, valid, test)"
         )
     items = ((s, load(s.path)) for s in samples)
     return Reading(len(samples), items, tree, notes=tuple(_notes(tree, samples, codes, naming)))
@@ -103,7 +104,7 @@ def sample_in_folder(
 
 
 def _recognise(tree: FileTree) -> str | None:
-    folders = {folder_of(path) for path in tree.images}
+    folders = {folder_of(path) for path in (*tree.images, *tree.clips)}
     emotions = sorted({e for folder in folders if (e := emotion_of_folder(folder))})
     if len(emotions) < 2:
         return None

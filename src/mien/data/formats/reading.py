@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, takewhile
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.data.clips import Clip
 from mien.data.source import FileTree, MissingImageError
 from mien.errors import ImageError
 from mien.images import read_image
@@ -260,16 +261,17 @@ def mostly(pattern: re.Pattern[str], names: Collection[str]) -> bool:
 
 
 def image_loader(tree: FileTree) -> Callable[[str], Load]:
-    """Return what makes a function that decodes one file of a tree.
+    """Return what makes a function that decodes one file of a tree, of a video a `Clip`.
 
     The last image is kept: its next face needs no decoding.
     """
+    clips = frozenset(tree.clips)
 
     @lru_cache(maxsize=1)
     def read(path: str) -> NDArray[np.uint8]:
         return read_image(tree.read(path))
 
-    return lambda path: lambda: read(path)
+    return lambda path: Clip(tree, path) if path in clips else partial(read, path)
 
 
 def missing(reason: str = "no such image in the source") -> Load:

@@ -1,0 +1,90 @@
+"""Videos as data: a few pictures of each, evenly over its length. Knows nothing of labels."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.source import FileTree
+from mien.errors import ImageError, VideoError
+from mien.video.files import Frame, Video
+
+__all__ = ["Clip", "clip_of", "moment"]
+
+_MOMENT: Final = re.compile(r"(.+)#t=\d+\.\d{3}(?:#.*)?", re.DOTALL)
+
+
+def moment(path: str, time_s: float) -> str:
+    """Return the path of a picture of a video (W3C 2012, Media Fragments URI 1.0, 4.2.1)."""
+    return f"{path}#t={time_s:.3f}"
+
+
+def clip_of(path: str) -> str | None:
+    """Return the video that a path is a `moment` of, or None."""
+    match = _MOMENT.fullmatch(path)
+    return match[1] if match else None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video of a source. Called, it gives the picture in its middle, as an image's loader does.
+
+    Attributes:
+        tree: the files; open.
+        path: of the video, one of its ``clips``.
+    """
+
+    tree: FileTree
+    path: str
+
+    def __call__(self) -> NDArray[np.uint8]:
+        """Decode the picture in its middle.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return next(self.pictures(1)).pixels
+
+    def pictures(self, count: int) -> Iterator[Frame]:
+        """Decode the pictures in the middle of so many equal parts of it.
+
+        There are fewer where it has fewer frames, or is cut off.
+
+        Raises:
+            ImageError: not one frame can be read.
+        """
+        with self.tree.on_disk(self.path) as file:
+            try:
+                length = _length(file)
+                yield from _shown_at([(part + 0.5) / count * length for part in range(count)], file)
+            except VideoError:
+                raise ImageError(
+                    "no video that can be read: damaged, empty, or of an unknown format"
+                ) from None
+
+
+def _length(file: Path) -> float:
+    """Return how long a video is, seconds; what says nothing of it is read to its end."""
+    with Video(file) as video:
+        if length := video.length_s:
+            return length
+        return max(frame.time_s for frame in video)
+
+
+def _shown_at(times: Sequence[float], file: Path) -> Iterator[Frame]:
+    """Give the frames that are shown at some times, seconds, rising; each frame once."""
+    with Video(file) as video:
+        shown = None
+        for frame in video:
+            if shown is not None and times[0] < frame.time_s:
+                yield shown
+                times = [time for time in times if time >= frame.time_s]
+                if not times:
+                    return
+            shown = frame
+        if shown is not None:
+            yield shown

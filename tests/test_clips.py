@@ -1,0 +1,198 @@
+"""Pictures of videos as training data: which, in which split, and what figures make of them."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import Command
+from layouts import draw_image, film, imported, write_text
+from mien.data.clips import Clip, clip_of, moment
+from mien.data.dataset import Dataset
+from mien.data.importers import import_dataset, recognise
+from mien.data.source import FileTree
+from mien.errors import DatasetError, ImageError
+from mien.people import chosen_by, number_people
+
+RAMP = tuple(range(20, 220, 10))
+"""Greys of twenty frames."""
+
+
+def _greys(root: Path, count: int, path: str = "c.mp4") -> list[float]:
+    with FileTree(root) as tree:
+        assert tree.clips == [path]
+        return [round(float(frame.pixels.mean()), -1) for frame in Clip(tree, path).pictures(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "greys"),
+    [
+        (1, [120]),
+        (2, [70, 170]),
+        (5, [40, 80, 120, 160, 200]),
+        (20, [*RAMP]),
+        (50, [*RAMP]),
+    ],
+)
+def test_pictures_are_from_the_middles_of_equal_parts(
+    tmp_path: Path, count: int, greys: list[int]
+) -> None:
+    film(tmp_path / "c.mp4", *RAMP)
+    assert _greys(tmp_path, count) == greys
+
+
+def test_a_video_of_one_frame_gives_it(tmp_path: Path) -> None:
+    film(tmp_path / "c.mp4", 100)
+    assert _greys(tmp_path, 1) == _greys(tmp_path, 4) == [100]
+
+
+def test_what_counts_no_frames_is_read_to_its_end_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film(tmp_path / "c.mp4", *RAMP)
+    monkeypatch.setattr("mien.data.clips.Video.length_s", 0.0)
+    assert _greys(tmp_path, 2) == [60, 160]
+
+
+def test_of_a_video_that_is_cut_off_there_is_what_there_is(tmp_path: Path) -> None:
+    film(tmp_path / "c.mkv", *RAMP)
+    whole = (tmp_path / "c.mkv").read_bytes()
+    (tmp_path / "c.mkv").write_bytes(whole[: len(whole) // 2])
+    greys = _greys(tmp_path, 5, "c.mkv")
+    assert greys[:2] == [40, 80]
+    assert 2 <= len(greys) < 5
+
+
+def test_a_clip_as_an_image_is_its_middle(tmp_path: Path) -> None:
+    film(tmp_path / "c.mp4", *RAMP)
+    with FileTree(tmp_path) as tree:
+        assert round(float(Clip(tree, "c.mp4")().mean()), -1) == 120
+
+
+def test_what_is_no_video_is_told(tmp_path: Path) -> None:
+    (tmp_path / "c.mp4").write_bytes(b"no video")
+    with FileTree(tmp_path) as tree, pytest.raises(ImageError, match="no video that can be read"):
+        Clip(tree, "c.mp4")()
+
+
+def test_paths_of_moments() -> None:
+    path = moment("a/c.mp4", 1.25)
+    assert path == "a/c.mp4#t=1.250"
+    assert clip_of(path) == clip_of(f"{path}#2") == "a/c.mp4"
+    assert clip_of("a/c.mp4") is None
+    assert clip_of("a/c.png#1") is None
+
+
+def _clips(root: Path, each: int = 10) -> Path:
+    """A folder of emotions that hold videos, in each of which the grey hardly changes."""
+    for place, emotion in enumerate(("angry", "happy", "sad")):
+        for number in range(each):
+            shade = 20 + 60 * place + 3 * number
+            film(root / emotion / f"{number}.mp4", *(shade + i // 4 for i in range(8)))
+    return root
+
+
+def test_folders_of_videos(tmp_path: Path) -> None:
+    source = _clips(tmp_path / "s")
+    draw_image(source / "happy/photo.png", 1)
+    found, why = recognise(source)
+    assert (found, "anger, happiness, sadness" in why) == ("folder", True)
+    rows = imported("folder", source, frames=4)
+    assert len(rows) == 30 * 4 + 1
+    assert {row["excluded"] for row in rows.values()} == {None}
+    first = [path for path in rows if path.startswith("happy/0.mp4")]
+    assert first == [f"happy/0.mp4#t=0.{i}00" for i in (1, 3, 5, 7)]
+    assert {rows[path]["label"] for path in first} == {"happiness"}
+    splits: dict[str | None, set[str]] = {}
+    for path, row in rows.items():
+        splits.setdefault(clip_of(path), set()).add(row["split"])
+    assert {len(of) for of in splits.values()} == {1}
+    assert set.union(*splits.values()) == {"train", "valid", "test"}
+
+
+def test_videos_in_an_archive_are_those_of_the_folder(tmp_path: Path) -> None:
+    source = _clips(tmp_path / "s", each=2)
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        for path in sorted(source.rglob("*.mp4")):
+            archive.write(path, path.relative_to(source))
+    infos = [
+        import_dataset("folder", of, tmp_path / f"of {of.name}", frames=2)
+        for of in (source, tmp_path / "z.zip")
+    ]
+    assert infos[0]["fingerprint"] == infos[1]["fingerprint"]
+    assert infos[0]["rows"] == 12
+
+
+def test_without_frames_videos_are_left_out_and_told(tmp_path: Path) -> None:
+    source = _clips(tmp_path / "s", each=1)
+    with pytest.raises(DatasetError, match="a video: --frames says how many pictures to take"):
+        imported("folder", source)
+    for number, emotion in enumerate(("angry", "happy")):
+        draw_image(source / emotion / "photo.png", number)
+    rows = imported("folder", source)
+    assert [path for path, row in rows.items() if row["excluded"] is None] == [
+        "angry/photo.png",
+        "happy/photo.png",
+    ]
+
+
+def test_a_broken_video_is_one_row_and_the_others_go_on(tmp_path: Path) -> None:
+    source = _clips(tmp_path / "s", each=2)
+    (source / "happy/broken.mp4").write_bytes(b"no video")
+    (source / "elsewhere").mkdir()
+    film(source / "elsewhere/c.mp4", 9, 9)
+    rows = imported("folder", source, frames=3)
+    left_out = {path: row["excluded"] for path, row in rows.items() if row["excluded"]}
+    assert left_out == {
+        "elsewhere/c.mp4": "folder 'elsewhere' names no emotion",
+        "happy/broken.mp4": "unreadable: no video that can be read: damaged, empty, or of an "
+        "unknown format",
+    }
+    assert len(rows) == 6 * 3 + 2
+
+
+def test_a_csv_may_name_videos(tmp_path: Path) -> None:
+    for number in range(4):
+        film(tmp_path / f"s/clips/{number}.mp4", 30 * number, 30 * number, 30 * number + 9)
+    rows = [f"clips/{i}.mp4,{'happy' if i % 2 else 'sad'},p{i},train" for i in range(5)]
+    write_text(tmp_path / "s/labels.csv", "file,emotion,person,split", *rows)
+    assert recognise(tmp_path / "s")[0] == "csv"
+    found = imported("csv", tmp_path / "s", frames=3)
+    assert [row["subject"] for row in found.values()] == [f"p{i // 3}" for i in range(12)] + ["p4"]
+    assert found["clips/4.mp4"]["excluded"] == "missing: no such image in the source"
+    assert found["clips/3.mp4#t=0.200"]["label"] == "happiness"
+
+
+def test_images_of_one_video_are_not_independent(tmp_path: Path) -> None:
+    import_dataset("folder", _clips(tmp_path / "s"), tmp_path / "d", frames=3)
+    dataset = Dataset.open(tmp_path / "d")
+    rows = dataset.usable("test")
+    shown, who = dataset.shown(rows)
+    people = number_people(shown)
+    assert len(rows) == 3 * len(np.unique(people))
+    assert chosen_by(people, who) == "videos"
+    assert chosen_by(people[:3], who) == "images of one video"
+    names: list[str | None] = [None] * len(dataset)
+    names[rows[0]] = "me"
+    shown, who = dataset.with_column("subject", names).shown(rows)
+    assert (shown[0], who) == ("me", "person")
+    assert len({*shown}) == len({*people.tolist()}) + 1
+
+
+def test_the_command_takes_frames(tmp_path: Path, mien: Command) -> None:
+    source, out = _clips(tmp_path / "s", each=2), tmp_path / "d"
+    ran = mien("data", "import", "auto", source, "--out", out, "--frames", "2")
+    assert ran.status == 0
+    assert len(Dataset.open(out)) == 12
+    assert (
+        "12 pictures were taken of 6 videos; all of one video are in one split, but nothing says "
+        "who is shown: a person of several videos may be in several splits."
+    ) in Dataset.open(out).info["notes"]
+
+
+def test_frames_without_any_video_change_nothing_which_is_told(tmp_path: Path) -> None:
+    for number, emotion in enumerate(("angry", "happy")):
+        draw_image(tmp_path / "s" / emotion / "photo.png", number)
+    notes = import_dataset("folder", tmp_path / "s", tmp_path / "d", frames=5)["notes"]
+    assert "No video is among what was imported, so --frames changed nothing." in notes
