@@ -43,7 +43,8 @@ def data_import(
             metavar="FORMAT",
             help="auto, ferplus, fer2013, affectnet, affectnet-npy, affectnet-kaggle, "
             "affectnet-yolo, yolo, coco, voc, cvat, labelme, labelstudio, via, rafdb, expw, "
-            "ckplus, kdef, jaffe, folder, csv or parquet.",
+            "ckplus, kdef, jaffe, rafd, cfd, nimstim, faces, ravdess, crema-d, folder, csv or "
+            "parquet.",
         ),
     ],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or table.")],

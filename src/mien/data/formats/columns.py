@@ -57,6 +57,7 @@ _PATHS = (
     "image_path",
     "img_path",
     "img",
+    *("video", "video_path", "video_name", "clip"),
 )
 NO_NUMBER = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "none"})
 _LABELS = ("label", "emotion", "expression")
