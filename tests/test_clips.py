@@ -1,5 +1,6 @@
 """Pictures of videos as training data: which, in which split, and what figures make of them."""
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset, recognise
 from mien.data.source import FileTree
 from mien.errors import DatasetError, ImageError
+from mien.judging.groups import figures_of_videos
 from mien.people import chosen_by, number_people
 
 RAMP = tuple(range(20, 220, 10))
@@ -178,6 +180,53 @@ def test_images_of_one_video_are_not_independent(tmp_path: Path) -> None:
     shown, who = dataset.with_column("subject", names).shown(rows)
     assert (shown[0], who) == ("me", "person")
     assert len({*shown}) == len({*people.tolist()}) + 1
+
+
+def test_figures_of_videos_are_those_of_the_mean_of_their_pictures() -> None:
+    found = np.array(
+        [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.4, 0.6], [0.5, 0.5], [0.1, 0.9]], np.float32
+    )
+    truth = np.array([0, 0, 1, 1, 1, 0])
+    videos = ["a", "a", "b", "b", None, "c"]
+    figures = figures_of_videos(found, truth, ("anger", "fear"), videos, [None] * 6)
+    assert figures is not None
+    assert (figures["n"], figures["accuracy"]) == (3, pytest.approx(2 / 3))
+    assert figures["macro_recall"] == pytest.approx(0.75)
+    assert figures["nll"] == pytest.approx(-np.log([0.55, 0.65, 0.1]).mean(), rel=1e-5)
+    low, high = figures["intervals"]["accuracy"]
+    assert low < 2 / 3 < high
+    of_one = figures_of_videos(found, truth, ("anger", "fear"), videos, ["p", "p", *[None] * 4])
+    assert of_one == figures  # no person has two videos
+    assert figures_of_videos(found, truth, ("anger", "fear"), [None] * 6, [None] * 6) is None
+
+
+def test_one_video_of_two_labels_counts_for_each() -> None:
+    found = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    figures = figures_of_videos(found, np.array([0, 1]), ("anger", "fear"), ["a", "a"], [None] * 2)
+    assert figures is not None
+    assert (figures["n"], figures["accuracy"]) == (2, 1.0)
+
+
+def test_an_evaluation_tells_of_videos(tmp_path: Path, mien: Command) -> None:
+    import_dataset("folder", _clips(tmp_path / "s"), tmp_path / "d", frames=3)
+    ran = mien(
+        *("eval", "nano", "--data", tmp_path / "d", "--split", "train"),
+        *("--out", tmp_path / "e", "--json", tmp_path / "e.json"),
+    )
+    assert ran.status == 0
+    report = json.loads((tmp_path / "e.json").read_text())
+    dataset = Dataset.open(tmp_path / "d")
+    videos = {*map(clip_of, dataset.column("path", dataset.usable("train")))}
+    assert report["videos"]["n"] == len(videos) == report["n"] / 3
+    percent = f"{100 * report['videos']['accuracy']:.2f}"
+    told = f"mean of its pictures, n = {len(videos)}: accuracy {percent}%"
+    assert f"each video once, by the {told}" in ran.out
+    page, card = (
+        " ".join((tmp_path / "e" / name).read_text(encoding="utf-8").split())
+        for name in ("evaluation.html", "model_card.md")
+    )
+    assert f'(n = {len(videos)}): <span class="whole">accuracy {percent} % (' in page
+    assert f"pictures (n = {len(videos)}) | {percent} % (" in card
 
 
 def test_the_command_takes_frames(tmp_path: Path, mien: Command) -> None:

@@ -244,6 +244,14 @@ def print_report(report: "Report") -> None:
         f"macro recall {least:.1%} to {most:.1%}",
         soft_wrap=True,
     )
+    if videos := report.videos:
+        (low, high), (least, most), _ = videos["intervals"].values()
+        out_console.print(
+            f"each video once, by the mean of its pictures, n = {videos['n']:,}: accuracy "
+            f"{videos['accuracy']:.2%} ({low:.1%} to {high:.1%}), macro recall "
+            f"{videos['macro_recall']:.2%} ({least:.1%} to {most:.1%}), NLL {videos['nll']:.4f}",
+            soft_wrap=True,
+        )
     table = _figures_table("emotion", "n", "recall", "precision", "F1")
     for emotion, count in figures.support.items():
         values = (part[emotion] for part in (figures.recall, figures.precision, figures.f1))

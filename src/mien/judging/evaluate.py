@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from mien.atomic import replacing, write_text
 from mien.card import ModelCard
+from mien.data.clips import clip_of
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, UsageError
 from mien.judging import plots
 from mien.judging.asking import ask_for_rows
 from mien.judging.caveats import caveat_of
 from mien.judging.evaluation_page import render_evaluation
-from mien.judging.groups import Groups, groups_by
+from mien.judging.groups import Groups, figures_of_videos, groups_by
 from mien.judging.model_card import render_model_card
 from mien.labels import EMOTIONS
 from mien.metrics import (
@@ -92,6 +93,7 @@ class Report:
             label, answer, and the probability of each emotion under its name, 0..1.
         mistakes: the wrong answers that the model was surest of, the surest first.
         groups: for each column that was asked for, figures of the images by its value.
+        videos: where there are any, see `mien.judging.groups.figures_of_videos`.
         environments: where asked for, what `mien.judging.robustness.judge_environments` found.
         cross_validation: of a cross-validation, what `mien.training.crossval.cross_validate` tells
             of its folds.
@@ -111,6 +113,7 @@ class Report:
     answers: pa.Table
     mistakes: tuple[Mistake, ...] = ()
     groups: dict[str, Groups] = field(default_factory=dict)
+    videos: dict[str, Any] | None = None
     environments: dict[str, Any] | None = None
     cross_validation: dict[str, Any] | None = None
 
@@ -144,6 +147,7 @@ class Report:
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "intervals_by": self.intervals_by,
             "by": self.groups,
+            "videos": self.videos,
             "environments": self.environments,
             "cross_validation": self.cross_validation,
             "mistakes": [asdict(mistake) for mistake in self.mistakes],
@@ -278,9 +282,9 @@ def report_on(
     """
     labels = card.labels
     truth = dataset.labels(rows, labels)
-    shown = dataset.column("subject", rows)
-    shown_in, who = dataset.shown(rows)
-    people = number_people(shown_in)
+    subjects = dataset.column("subject", rows)
+    shown, who = dataset.shown(rows)
+    people = number_people(shown)
     return Report(
         card=card,
         split=split,
@@ -289,8 +293,8 @@ def report_on(
         evaluation=evaluate_probabilities(found, truth, labels),
         left_out={},
         agreement=_agreement(dataset, rows),
-        people=len({*shown} - {None}) or None,
-        nameless=shown.count(None),
+        people=len({*subjects} - {None}) or None,
+        nameless=subjects.count(None),
         intervals=confidence_intervals(found, truth, people),
         intervals_by=chosen_by(people, who),
         answers=_answers(found, truth, rows, dataset, labels),
@@ -299,6 +303,9 @@ def report_on(
             column: groups_by(dataset.column(column, rows), found, truth, labels, people)
             for column in by
         },
+        videos=figures_of_videos(
+            found, truth, labels, list(map(clip_of, dataset.column("path", rows))), subjects
+        ),
     )
 
 

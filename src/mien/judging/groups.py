@@ -1,4 +1,4 @@
-"""Figures of groups of images, by a column of the manifest."""
+"""Figures of groups of images, by a column of the manifest, and of whole videos."""
 
 import math
 from collections import Counter
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.metrics import accuracy_interval, evaluate_probabilities
-from mien.people import People
+from mien.metrics import accuracy_interval, confidence_intervals, evaluate_probabilities
+from mien.people import People, number_people
 
-__all__ = ["Groups", "groups_by"]
+__all__ = ["Groups", "figures_of_videos", "groups_by"]
 
 _FEW = 12
 """Numbers with more different values than this are put into quarters."""
@@ -58,6 +58,47 @@ def groups_by(
             "nll": figures.nll,
         }
     return groups
+
+
+def figures_of_videos(
+    found: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    labels: tuple[str, ...],
+    videos: Sequence[str | None],
+    subjects: Sequence[str | None],
+) -> dict[str, Any] | None:
+    """Figures where each video has one answer: the mean of its pictures' probabilities.
+
+    Pictures of one video with different labels, corrected ones, count as one video each label.
+
+    Args:
+        found: (n, k), the probability of each emotion, rows summing to 1.
+        truth: int (n,), the index of each image's emotion.
+        labels: the k emotions.
+        videos: n, the video of each image; None where it is of none, and left out here.
+        subjects: n, who is shown.
+
+    Returns:
+        n, accuracy, macro_recall, nll, and their 95 % ``intervals``; None without videos.
+    """
+    rows_of: dict[tuple[str, int], list[int]] = {}
+    for row, video in enumerate(videos):
+        if video is not None:
+            rows_of.setdefault((video, int(truth[row])), []).append(row)
+    if not rows_of:
+        return None
+    mean = np.stack([found[rows].mean(axis=0) for rows in rows_of.values()])
+    of_video = np.array([label for _, label in rows_of], dtype=np.int64)
+    people = number_people([subjects[rows[0]] for rows in rows_of.values()])
+    figures = evaluate_probabilities(mean, of_video, labels)
+    intervals = confidence_intervals(mean, of_video, people)
+    return {
+        "n": figures.count,
+        "accuracy": figures.accuracy,
+        "macro_recall": figures.macro_recall,
+        "nll": figures.nll,
+        "intervals": {name: list(ends) for name, ends in intervals.items()},
+    }
 
 
 def _place(value: Any, count: int) -> tuple[float, float]:
