@@ -498,6 +498,29 @@ def test_a_box_of_label_studio_is_turned_by_its_first_corner(tmp_path: Path, deg
     assert rows_of("labelstudio", tmp_path / "s")[0]["box"] == pytest.approx([1, 2, 30, 20.5])
 
 
+def test_options_of_via_may_have_ids(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/a.png", 1, side=40)
+    draw_image(tmp_path / "s/b.png", 2, side=40)
+    asked = {
+        "region": {
+            "mood": {"type": "radio", "options": {"1": "Happy", "2": "sad", "sad": "not glad"}},
+            "remark": {"type": "text", "options": ""},
+        },
+        "file": {"expression": {"type": "dropdown", "options": {"f1": "anger"}}},
+    }
+    about = via_image("a.png", [("", WHOLE_FACE), ("", (9, 9, 39, 39)), ("", (0, 0, 20, 20))])
+    regions = next(iter(about.values()))["regions"]
+    for region, chosen in zip(regions, ("2", "1", "sad"), strict=True):
+        region["region_attributes"] = {"mood": chosen, "remark": "1"}
+    about |= via_image("b.png", [])
+    next(entry for key, entry in about.items() if key.startswith("b.png"))["file_attributes"] = {
+        "expression": "f1"
+    }
+    write_json(tmp_path / "s/p.json", {"_via_attributes": asked, "_via_img_metadata": about})
+    labels = [row["label"] for row in rows_of("via", tmp_path / "s")]
+    assert labels == ["sadness", "happiness", "sadness", "anger"]
+
+
 @pytest.mark.parametrize("tool", ["cvat", "labelstudio", "via"])
 def test_ellipses(tmp_path: Path, tool: str) -> None:
     draw_image(tmp_path / "s/a.png", 0, side=40)
