@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -930,6 +931,62 @@ def test_folders_with_names_of_ones_own(tmp_path: Path) -> None:
         "fear",
         "happiness",
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "subject"),
+    [
+        ("P{who:03d}/{emotion}/{n}.png", "P{who:03d}"),
+        ("{emotion}/{who:09d}/{n:03d}.png", "{who:09d}"),
+        ("NI/Strong/P{who:03d}/{emotion}/{n}.png", "P{who:03d}"),
+        ("M{who:03d}/video/front/{emotion}/level_{n}/1.png", "M{who:03d}"),
+    ],
+)
+def test_folders_of_people_or_sequences_stay_in_one_split(
+    tmp_path: Path, path: str, subject: str
+) -> None:
+    named = {}
+    for who in range(20):
+        for n, emotion in enumerate(("angry", "happy", "sad", "happy")):
+            given = {"who": who, "emotion": emotion, "n": n}
+            named[path.format(**given)] = subject.format(**given)
+    info = import_dataset("folder", _faces(tmp_path / "s", named), tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    assert {row["path"]: row["subject"] for row in rows} == named
+    assert len({(row["subject"], row["split"]) for row in rows}) == 20
+    assert {row["split"] for row in rows} == {"train", "valid", "test"}
+    first = min(named.values())
+    assert any(
+        f"20 folders that name neither an emotion nor a split, such as '{first}'" in note
+        for note in info["notes"]
+    )
+
+
+def test_people_of_named_splits_are_others_of_the_same_name(tmp_path: Path) -> None:
+    kinds = product(("train", "test"), range(10), ("angry", "happy", "sad"))
+    paths = [f"{split}/{emotion}/{who:03d}/1.png" for split, who, emotion in kinds]
+    info = import_dataset("folder", _faces(tmp_path / "s", paths), tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    assert {row["subject"] for row in rows if row["split"] == "test"} == {
+        f"test/{who:03d}" for who in range(10)
+    }
+    assert len({(row["subject"], row["split"]) for row in rows}) == 20
+    assert {row["split"] for row in rows} == {"train", "valid", "test"}
+    assert not any("shown in several splits" in note for note in info["notes"])
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["google", "bing", "flickr"] * 8,  # few
+        ["rest"] * 12 + [f"P{who}" for who in range(9)] + ["P0", "P1", "P2"],  # one has most
+        [f"{n}" for n in range(24)],  # one image in each
+    ],
+)
+def test_other_folders_are_of_nobody(tmp_path: Path, folders: Sequence[str]) -> None:
+    paths = [f"{('angry', 'happy')[n % 2]}/{folder}/{n}.png" for n, folder in enumerate(folders)]
+    import_dataset("folder", _faces(tmp_path / "s", paths), tmp_path / "d")
+    assert set(Dataset.open(tmp_path / "d").column("subject")) == {None}
 
 
 def test_folder_without_splits_is_split_80_10_10(tmp_path: Path) -> None:

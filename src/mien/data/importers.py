@@ -213,7 +213,8 @@ def recognise(source: Path) -> tuple[str, str]:
         )
     found = ", ".join(f"{count:,} {kind}" for kind, count in seen.most_common(_KINDS_TOLD))
     raise DatasetError(
-        f"{source}: no layout that mien knows (docs/formats.md); found {found or 'no file'}; "
+        f"{source}: no layout that mien knows ('mien data import --help'); "
+        f"found {found or 'no file'}; "
         + "".join(f"{note}; " for note in notes)
         + "a csv of path and label takes any other"
     )

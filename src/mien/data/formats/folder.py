@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -18,15 +19,23 @@ from mien.data.formats.reading import (
     image_loader,
     shown,
     split_of,
+    split_of_folder,
 )
 from mien.data.source import FileTree
 from mien.errors import DatasetError
+from mien.labels import find_meaning
 from mien.preprocess import InputSpec
 from mien.records import Sample
 
 __all__ = ["FOLDER", "sample_in_folder"]
 
 _OF_SYSTEMS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_MANY: Final = 8
+_LARGEST: Final = 0.25
+"""Folders are of people or sequences where there are so many, none with a larger share of images.
+
+A few, or one that has most, may be of anything: sources, days, strengths.
+"""
 _TOLD: Final = 8
 """So many folders that mean nothing are named."""
 
@@ -37,6 +46,8 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     naming = subjects_by_name(tree, codes)
     paths = sorted((*tree.images, *tree.clips))
     samples = [sample_in_folder(tree, path, codes, naming) for path in paths]
+    shown_in = {} if naming else _by_folders(samples, codes)
+    samples = [replace(each, subject=shown_in.get(each.path, each.subject)) for each in samples]
     if not any(sample.label for sample in samples):
         raise DatasetError(
             f"{source}: {len(samples)} images and videos, none in a folder named after an emotion; "
@@ -44,7 +55,51 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             "and numbers that --codes explains; splits: train, valid, test)"
         )
     items = ((s, load(s.path)) for s in samples)
-    return Reading(len(samples), items, tree, notes=tuple(_notes(tree, samples, codes, naming)))
+    notes = (*_notes(tree, samples, codes, naming), *_notes_of_people(shown_in))
+    return Reading(len(samples), items, tree, notes=notes)
+
+
+def _by_folders(samples: Sequence[Sample], codes: Mapping[str, str]) -> dict[str, str]:
+    """Return whom images show, or of what sequence they are, by folders around them; none if few.
+
+    Of the folders that name neither an emotion nor a split those count of which there are most
+    different ones (``P001/happy/3.png``, ``happy/000046280/0012.png``, ``NI/Strong/P001/happy/``).
+    Under splits that are named such names may begin anew: they are no other split's.
+    """
+    others = {
+        sample.path: [
+            folder
+            for folder in sample.path.split("/")[:-1]
+            if not find_meaning(folder, codes) and not split_of_folder(f"{folder}/")
+        ]
+        for sample in samples
+        if sample.label
+    }
+    deepest = max(map(len, others.values()), default=0)
+    levels = (
+        {path: names[depth] for path, names in others.items() if len(names) > depth}
+        for depth in range(deepest)
+    )
+    found = max(levels, key=lambda names: len({*names.values()}), default={})
+    images = Counter(found.values())
+    if len(images) < _MANY or max(images.values()) > _LARGEST * len(others):
+        return {}
+    if len(found) < 2 * len(images):
+        return {}
+    splits = {sample.path: sample.split for sample in samples}
+    return {
+        path: f"{splits[path]}/{name}" if splits[path] else name for path, name in found.items()
+    }
+
+
+def _notes_of_people(shown_in: Mapping[str, str]) -> Iterator[str]:
+    if shown_in:
+        people = sorted({*shown_in.values()})
+        yield (
+            f"{len(people):,} folders that name neither an emotion nor a split, such as "
+            f"{shown(people[0])}, are taken for people or sequences ('subject' in the manifest): "
+            "each stays in one split."
+        )
 
 
 def _notes(
