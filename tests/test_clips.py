@@ -1,6 +1,7 @@
 """Pictures of videos as training data: which, in which split, and what figures make of them."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -8,14 +9,18 @@ import numpy as np
 import pytest
 
 from commands import Command
+from filmed import person
 from layouts import draw_image, film, imported, write_text
+from mien.data.audit.auditor import audit_dataset
 from mien.data.clips import Clip, clip_of, moment
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset, recognise
 from mien.data.source import FileTree
+from mien.drawn import draw_portrait
 from mien.errors import DatasetError, ImageError
 from mien.judging.groups import figures_of_videos
 from mien.people import chosen_by, number_people
+from mien.video.files import VideoCopy
 
 RAMP = tuple(range(20, 220, 10))
 """Greys of twenty frames."""
@@ -61,9 +66,11 @@ def test_of_a_video_that_is_cut_off_there_is_what_there_is(tmp_path: Path) -> No
     film(tmp_path / "c.mkv", *RAMP)
     whole = (tmp_path / "c.mkv").read_bytes()
     (tmp_path / "c.mkv").write_bytes(whole[: len(whole) // 2])
-    greys = _greys(tmp_path, 5, "c.mkv")
-    assert greys[:2] == [40, 80]
-    assert 2 <= len(greys) < 5
+    # Not the last frame, which is often torn.
+    assert _greys(tmp_path, 5, "c.mkv") == [40, 80]
+    assert _greys(tmp_path, 20, "c.mkv") == [*RAMP[:8]]
+    with FileTree(tmp_path) as tree, pytest.raises(ImageError, match="before a picture of it was"):
+        Clip(tree, "c.mkv")()
 
 
 def test_a_clip_as_an_image_is_its_middle(tmp_path: Path) -> None:
@@ -74,7 +81,7 @@ def test_a_clip_as_an_image_is_its_middle(tmp_path: Path) -> None:
 
 def test_what_is_no_video_is_told(tmp_path: Path) -> None:
     (tmp_path / "c.mp4").write_bytes(b"no video")
-    with FileTree(tmp_path) as tree, pytest.raises(ImageError, match="no video that can be read"):
+    with FileTree(tmp_path) as tree, pytest.raises(ImageError, match="not a readable video"):
         Clip(tree, "c.mp4")()
 
 
@@ -148,10 +155,77 @@ def test_a_broken_video_is_one_row_and_the_others_go_on(tmp_path: Path) -> None:
     left_out = {path: row["excluded"] for path, row in rows.items() if row["excluded"]}
     assert left_out == {
         "elsewhere/c.mp4": "folder 'elsewhere' names no emotion",
-        "happy/broken.mp4": "unreadable: no video that can be read: damaged, empty, or of an "
-        "unknown format",
+        "happy/broken.mp4": "unreadable: not a readable video (unknown format, damaged, or cut off "
+        "at its end)",
     }
     assert len(rows) == 6 * 3 + 2
+
+
+@pytest.mark.parametrize("name", ["c.mp4", "c.png"])
+def test_pointers_to_files_elsewhere_are_told(tmp_path: Path, name: str) -> None:
+    source = _clips(tmp_path / "s", each=1)
+    (source / "happy" / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256")
+    rows = imported("folder", source, frames=1)
+    assert rows[f"happy/{name}"]["excluded"] == (
+        "unreadable: a pointer of Git LFS, not the file: 'git lfs pull' fetches it"
+    )
+
+
+def test_videos_of_fewer_pictures_are_told(tmp_path: Path) -> None:
+    source = _clips(tmp_path / "s", each=2)
+    film(source / "happy/short.mp4", 99)
+    (source / "happy/empty.mp4").touch()
+    notes = import_dataset("folder", source, tmp_path / "d", frames=3)["notes"]
+    assert any(note.startswith("19 pictures were taken of 7 videos") for note in notes)
+    assert (
+        "Of 2 videos there are fewer than 3, such as of happy/empty.mp4: they are short, cut off "
+        "or damaged."
+    ) in notes
+
+
+def test_the_draw_depends_on_videos_not_on_the_pictures_taken(tmp_path: Path) -> None:
+    source = _clips(tmp_path / "s")
+    drawn = []
+    for frames in (1, 2, 3, 5):
+        rows = imported("folder", source, frames=frames)
+        drawn.append({clip_of(path): row["split"] for path, row in rows.items()})
+        shutil.rmtree(tmp_path / "s of folder")
+    assert {*drawn[0].values()} == {"train", "valid", "test"}
+    assert all(each == drawn[0] for each in drawn)
+
+
+def test_a_part_of_a_held_out_video_keeps_all_of_it_from_training(tmp_path: Path) -> None:
+    film(tmp_path / "s/test/happy/whole.mp4", 50, 60, 70, 80, 90, 100, 110, 120)
+    film(tmp_path / "s/train/happy/part.mp4", 70, 80, 90, 100)
+    film(tmp_path / "s/train/happy/other.mp4", 200, 210, 220, 230)
+    for number in range(3):  # what begins black is not one video for that
+        film(tmp_path / f"s/train/sad/{number}.mp4", 0, 0, 30 + number, 150 + number)
+    film(tmp_path / "s/test/sad/9.mp4", 0, 0, 40, 180)
+    rows = imported("folder", tmp_path / "s", frames=4)
+    reasons = {path: row["excluded"] for path, row in rows.items() if row["split"] == "train"}
+    of_part = [why for path, why in reasons.items() if "part.mp4" in path]
+    copies = "same pixels as a test image"
+    assert {*of_part} == {copies, f"{copies} elsewhere in its video"}
+    left_out = {path for path, why in reasons.items() if why and "part.mp4" not in path}
+    assert left_out and all("#t=0.0" in path or "#t=0.1" in path for path in left_out)
+
+
+def test_pictures_of_one_video_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    drawn = [draw_portrait(person(seed), size=96) for seed in (1, 2, 3)]
+    for place, portrait in enumerate(drawn):
+        path = tmp_path / "s" / ("happy", "sad", "sad")[place] / f"{place}.avi"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with VideoCopy(path, rate=10) as copy:
+            for number in range(6):
+                copy.add(portrait, number / 10)
+    shutil.copy(tmp_path / "s/happy/0.avi", tmp_path / "s/sad/again.avi")
+    import_dataset("folder", tmp_path / "s", tmp_path / "d", frames=3)
+    found = audit_dataset(Dataset.open(tmp_path / "d")).findings
+    alike = [f for f in found if f.kind in {"duplicate", "near_duplicate", "label_conflict"}]
+    assert {f.kind for f in alike} >= {"duplicate", "label_conflict"}
+    for finding in alike:
+        videos = {clip_of(path) for path in finding.paths}
+        assert videos == {"happy/0.avi", "sad/again.avi"}
 
 
 def test_a_csv_may_name_videos(tmp_path: Path) -> None:
@@ -234,10 +308,11 @@ def test_the_command_takes_frames(tmp_path: Path, mien: Command) -> None:
     ran = mien("data", "import", "auto", source, "--out", out, "--frames", "2")
     assert ran.status == 0
     assert len(Dataset.open(out)) == 12
-    assert (
-        "12 pictures were taken of 6 videos; all of one video are in one split, but nothing says "
-        "who is shown: a person of several videos may be in several splits."
-    ) in Dataset.open(out).info["notes"]
+    notes = Dataset.open(out).info["notes"]
+    assert "12 pictures were taken of 6 videos; those of one video are drawn into one split." in (
+        notes
+    )
+    assert any(note.startswith("Nothing says who is shown in the videos") for note in notes)
 
 
 def test_frames_without_any_video_change_nothing_which_is_told(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from mien.data.conditions import Condition
 from mien.data.dataset import Dataset, replace_column
 from mien.data.decisions import APART, DROP, KEEP, Decisions
 from mien.data.rules import Rules
-from mien.data.splits import draw_splits
+from mien.data.splits import draw_splits, drawn_by
 from mien.data.writer import (
     COPY_OF,
     exclude_copies,
@@ -330,7 +330,7 @@ class _Cleaning:
 
     def _draw_splits(self, shares: tuple[float, float, float]) -> None:
         drawn = draw_splits(
-            [row["id"] for row in self.rows],
+            drawn_by((row["id"] for row in self.rows), (row["path"] for row in self.rows)),
             [row["label"] for row in self.rows],
             keep_together(self.as_it_stands(), self._audit()),
             shares=dict(zip(SPLITS, shares, strict=True)),

@@ -55,16 +55,16 @@ class Clip:
         There are fewer where it has fewer frames, or is cut off.
 
         Raises:
-            ImageError: not one frame can be read.
+            ImageError: it cannot be read, or ends before the first of them.
         """
         with self.tree.on_disk(self.path) as file:
             try:
                 length = _length(file)
                 yield from _shown_at([(part + 0.5) / count * length for part in range(count)], file)
-            except VideoError:
-                raise ImageError(
-                    "no video that can be read: damaged, empty, or of an unknown format"
-                ) from None
+            except VideoError as error:
+                # Without the path, which of an archive's member is that of a copy.
+                said = str(error).replace(f"{file}: ", "").replace(f": {file}", "")
+                raise ImageError(said) from None
 
 
 def _length(file: Path) -> float:
@@ -78,13 +78,15 @@ def _length(file: Path) -> float:
 def _shown_at(times: Sequence[float], file: Path) -> Iterator[Frame]:
     """Give the frames that are shown at some times, seconds, rising; each frame once."""
     with Video(file) as video:
-        shown = None
+        shown, left = None, times
         for frame in video:
-            if shown is not None and times[0] < frame.time_s:
+            if shown is not None and left[0] < frame.time_s:
                 yield shown
-                times = [time for time in times if time >= frame.time_s]
-                if not times:
+                left = [time for time in left if time >= frame.time_s]
+                if not left:
                     return
             shown = frame
-        if shown is not None:
+        if not video.ends_early and shown is not None:
             yield shown
+        elif left == times:  # The last frame of a file that is cut off is often torn.
+            raise VideoError(f"{file}: cut off or damaged before a picture of it was due")

@@ -28,7 +28,7 @@ from mien.errors import DatasetError, ImageError, UsageError, one_of
 from mien.labels import whole
 from mien.preprocess import InputSpec, face_crop
 from mien.progress import Progress, silent
-from mien.records import Box, Detection, Sample, show_path
+from mien.records import Box, Detection, Sample, printable, show_path
 
 __all__ = ["import_dataset", "recognise"]
 
@@ -226,12 +226,12 @@ class _Videos:
 
     Attributes:
         frames: how many of each; 0: videos are left out.
-        pictures: how many were taken of each video.
+        pictures: how many were taken of each video; of some none.
         nameless: whether nobody says who is shown in one.
     """
 
     frames: int
-    pictures: list[int] = field(default_factory=list)
+    pictures: dict[str, int] = field(default_factory=dict)
     nameless: bool = False
 
     def moments(self, item: Item) -> Iterator[Item]:
@@ -251,7 +251,7 @@ class _Videos:
                     yield replace(sample, path=path), partial(np.asarray, frame.pixels)
             except ImageError as error:
                 yield sample, no_image(str(error))
-            self.pictures.append(taken)
+            self.pictures[sample.path] = taken
             self.nameless |= sample.subject is None
 
     def notes(self) -> Iterator[str]:
@@ -261,16 +261,21 @@ class _Videos:
         if not self.pictures:
             yield "No video is among what was imported, so --frames changed nothing."
             return
-        together = "all of one video are in one split"
-        if self.nameless:
-            together += (
-                ", but nothing says who is shown: a person of several videos may be in several "
-                "splits"
-            )
+        taken = [count for count in self.pictures.values() if count]
         yield (
-            f"{sum(self.pictures):,} pictures were taken of {len(self.pictures):,} videos; "
-            f"{together}."
+            f"{sum(taken):,} pictures were taken of {len(taken):,} videos; those of one video are "
+            "drawn into one split."
         )
+        if fewer := [path for path, count in self.pictures.items() if count < self.frames]:
+            yield (
+                f"Of {len(fewer):,} videos there are fewer than {self.frames}, such as of "
+                f"{printable(fewer[0])}: they are short, cut off or damaged."
+            )
+        if self.nameless:
+            yield (
+                "Nothing says who is shown in the videos: a person of several may be in several "
+                "splits. A csv of path, label and person does."
+            )
 
 
 def _largest_below(size: int, reading: Reading, faces: _Faces, frames: int) -> int | None:
@@ -281,9 +286,10 @@ def _largest_below(size: int, reading: Reading, faces: _Faces, frames: int) -> i
     """
     largest = 0
     step = max(1, reading.total // _LOOKED_AT)
-    videos = _Videos(min(frames, 1))
+    videos = _Videos(frames)
     some = islice(reading.items, 0, None, step)
-    for sample, load in chain.from_iterable(map(videos.moments, some)):
+    # Of a video the first picture: the less of it is decoded twice, the better.
+    for sample, load in chain.from_iterable(islice(videos.moments(item), 1) for item in some):
         if sample.excluded:
             continue
         try:

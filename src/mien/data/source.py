@@ -5,10 +5,11 @@ Knows nothing of labels. Nothing is unpacked to disk, so no member can climb out
 
 import lzma
 import os
+import shutil
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Final, Self
@@ -31,6 +32,7 @@ _BAD_MEMBER = (
 _OTHER_ARCHIVES: Final = frozenset({".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 # No image or label file is larger; a small archive can claim to hold terabytes.
 _MAX_BYTES: Final = 1 << 28
+_POINTER: Final = b"version https://git-lfs"
 
 
 class MissingImageError(ImageError):
@@ -40,10 +42,11 @@ class MissingImageError(ImageError):
 class FileTree:
     """The files under a folder and inside the zip archives in it, at any depth.
 
-    Use as a context manager: it keeps archives open. What macOS adds to folders and archives
-    (``__MACOSX/``, names that begin with ``._``) is not there. An archive's files are listed as if
-    they lay beside it. Where archives hold other files by the same name, as a train.zip and a
-    test.zip may, each stands for a folder of its name; so does one that was unpacked into such a
+    Use as a context manager: it keeps archives open. What is hidden (names that begin with a dot,
+    as Jupyter's copies and what macOS adds) and macOS's ``__MACOSX/`` is not there. An archive's
+    files are listed as if they lay beside it. Where archives hold other files by the same name, as
+    a train.zip and a test.zip may, each stands for a folder of its name; so does one that was
+    unpacked into such a
     folder. Where a file lies unpacked too, the unpacked one is read.
 
     Args:
@@ -127,11 +130,11 @@ class FileTree:
         member = self._members[path]
         try:
             if member is None:
-                return self._inside(path).read_bytes()
+                return _no_pointer(self._inside(path).read_bytes())
             archive, info = member
             if info.file_size > _MAX_BYTES:
                 raise ImageError("too large: over 256 MiB in its archive")
-            return archive.read(info)
+            return _no_pointer(archive.read(info))
         except OSError as error:
             raise ImageError(f"cannot be read ({error.strerror or error})") from None
         except _BAD_MEMBER as error:
@@ -172,14 +175,28 @@ class FileTree:
 
         Raises:
             ImageError: it is damaged.
-            OSError: the copy cannot be written.
+            DatasetError: the copy cannot be written.
         """
-        if self._members[path] is None:
-            yield self._inside(path).absolute()
+        member = self._members[path]
+        if member is None:
+            place = self._inside(path).absolute()
+            with suppress(OSError), place.open("rb") as file:
+                _no_pointer(file.read(len(_POINTER)))
+            yield place
             return
+        archive, info = member
         with TemporaryDirectory(prefix="mien-") as folder:
             copy = Path(folder, "clip").with_suffix(_suffix(path))
-            copy.write_bytes(self.read(path))
+            try:
+                with archive.open(info) as packed, copy.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
+            except OSError as error:
+                raise DatasetError(
+                    f"{folder}: no room to unpack {path} ({error.strerror or error}); TMPDIR names "
+                    "another place for temporary files"
+                ) from None
+            except _BAD_MEMBER as error:
+                raise ImageError(f"damaged in its archive ({type(error).__name__})") from None
             yield copy
 
     def _inside(self, path: str) -> Path:
@@ -188,6 +205,8 @@ class FileTree:
         # What the user named is meant, wherever it leads.
         within = self.alone or not place.is_symlink()
         if not within and not place.resolve().is_relative_to(self._folder.resolve()):
+            if not place.exists():
+                raise ImageError("a link to nothing")
             raise ImageError("a link that leads out of the source: copy the file into it")
         if place.exists() and not place.is_file():
             raise ImageError("no plain file")
@@ -280,9 +299,19 @@ class FileTree:
         return _suffix(path) in self._suffixes and _shown_to_all(path)
 
 
+def _no_pointer(data: bytes) -> bytes:
+    """Return the content of a file, or what it begins with, unless it stands for another file."""
+    if data.startswith(_POINTER):
+        raise ImageError("a pointer of Git LFS, not the file: 'git lfs pull' fetches it")
+    return data
+
+
 def _shown_to_all(path: str) -> bool:
-    """Whether a path is not one of those that macOS adds for itself."""
-    return "/._" not in f"/{path}" and "/__MACOSX/" not in f"/{path}"
+    """Whether a path is not hidden, nor one of those that macOS adds for itself."""
+    return not any(
+        part == "__MACOSX" or (part.startswith(".") and part not in {".", ".."})
+        for part in path.split("/")
+    )
 
 
 def _members_of(archive: zipfile.ZipFile) -> dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]]:

@@ -9,7 +9,15 @@ from typing import Final, TypeVar
 from mien.data.clips import clip_of
 from mien.records import Split
 
-__all__ = ["DEFAULT_SHARES", "FLATTEST", "Groups", "draw_splits", "join_groups", "version_of"]
+__all__ = [
+    "DEFAULT_SHARES",
+    "FLATTEST",
+    "Groups",
+    "draw_splits",
+    "drawn_by",
+    "join_groups",
+    "version_of",
+]
 
 DEFAULT_SHARES: Mapping[Split, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
@@ -41,7 +49,7 @@ def draw_splits(
     one label's rounding leaves, the next makes good.
 
     Args:
-        ids: a stable id for each sample.
+        ids: a stable id for each sample, see `drawn_by`.
         labels: the label of each; None counts as a label of its own.
         groups: samples with equal values stay together: one person, copies of one picture.
         shares: how much each split gets; what they are divided by does not matter.
@@ -89,6 +97,14 @@ def _fill(placed: Mapping[Part, list[tuple[str, list[int]]]], part: Part, wanted
         best = min(most, key=lambda group: (abs(len(group[1]) - wanted), group[0]))
         most.remove(best)
         placed[part].append(best)
+
+
+def drawn_by(ids: Iterable[str], paths: Iterable[str]) -> list[str]:
+    """Return by what samples are drawn: their ids, or the video that they are pictures of.
+
+    Which pictures of it there are must not matter, or sets that differ in that hold out others.
+    """
+    return [clip_of(path) or name for name, path in zip(ids, paths, strict=True)]
 
 
 def version_of(path: str) -> str | None:

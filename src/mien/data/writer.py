@@ -22,12 +22,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mien.atomic import beside
+from mien.data.clips import clip_of
 from mien.data.dataset import FORMAT_VERSION, MANIFEST_SCHEMA, replace_column, shard_name
-from mien.data.splits import DEFAULT_SHARES, FLATTEST, draw_splits, join_groups, version_of
+from mien.data.splits import (
+    DEFAULT_SHARES,
+    FLATTEST,
+    draw_splits,
+    drawn_by,
+    join_groups,
+    version_of,
+)
 from mien.errors import DatasetError, UsageError
 from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
-from mien.records import SPLITS, Sample, Split, show_path
+from mien.records import SPLITS, Sample, Split, printable, show_path
 
 __all__ = [
     "COPY_OF",
@@ -60,6 +68,7 @@ NO_IMAGE: Final[Mapping[Split, str]] = MappingProxyType(
 )
 """What notes say where a split is empty."""
 
+_IN_ANY_VIDEO: Final = 3
 _SHARED: Final = "People who are shown in several splits: "
 _AGAINST: Final = "Images whose label is not what most of their votes say: "
 
@@ -200,9 +209,11 @@ class DatasetWriter:
             },
         )
         if not info["labels"]:
+            paths = manifest.column("path").to_pylist()
+            first = f"; the first is {printable(paths[0])}" if paths else ""
             raise DatasetError(
                 f"{source}: none of {manifest.num_rows} rows is usable "
-                f"({_most_common(info['excluded'])}); expected readable, labelled images"
+                f"({_most_common(info['excluded'])}{first}); expected readable, labelled images"
             )
         return info
 
@@ -377,9 +388,10 @@ def _draw_open_splits(manifest: pa.Table, pictures: Sequence[str | None]) -> pa.
         rows = [i for i in open_rows if used[i] == now and groups[i] not in drawn]
         if rows:
             part = manifest.take(rows)
-            ids, labels = (part.column(name).to_pylist() for name in ("id", "label"))
+            ids, paths, labels = (part.column(n).to_pylist() for n in ("id", "path", "label"))
+            names = drawn_by(ids, paths)
             of_rows = [groups[i] for i in rows]
-            drawn |= zip(of_rows, draw_splits(ids, labels, of_rows, shares=shares), strict=True)
+            drawn |= zip(of_rows, draw_splits(names, labels, of_rows, shares=shares), strict=True)
     for i in open_rows:
         splits[i] = drawn[groups[i]]
     return replace_column(manifest, "split", splits)
@@ -421,18 +433,32 @@ def _join_named(splits: Sequence[Split | None], groups: Sequence[int]) -> list[S
 
 
 def exclude_copies(manifest: pa.Table) -> pa.Table:
-    """Leave out what has the pixels of a held-out image, of test before valid, where it learns."""
-    splits, hashes, excluded = (
-        manifest.column(name).to_pylist() for name in ("split", "sha256", "excluded")
+    """Leave out what has the pixels of a held-out image, of test before valid, where it learns.
+
+    Of a video that shares a picture with a held-out one all pictures are left out. A picture that
+    is in three videos or more, a black one, says nothing of them.
+    """
+    splits, hashes, excluded, paths = (
+        manifest.column(name).to_pylist() for name in ("split", "sha256", "excluded", "path")
     )
+    videos = list(map(clip_of, paths))
+    videos_of: dict[str, set[str | None]] = defaultdict(set)
+    for value, video in zip(hashes, videos, strict=True):
+        if video:
+            videos_of[value].add(video)
     seen: dict[str, str] = {}
     # It does not matter whether the original is itself excluded: its pixels are known.
     for split in reversed(SPLITS):
         rows = [i for i, s in enumerate(splits) if s == split and hashes[i]]
+        copied: dict[str, str] = {}
         for i in rows:
-            if (kept_in := seen.get(hashes[i])) and excluded[i] is None:
-                excluded[i] = f"{COPY_OF}{kept_in} image"
+            if kept_in := seen.get(hashes[i]):
+                excluded[i] = excluded[i] or f"{COPY_OF}{kept_in} image"
+                if (video := videos[i]) and len(videos_of[hashes[i]]) < _IN_ANY_VIDEO:
+                    copied.setdefault(video, kept_in)
         for i in rows:
+            if kept_in := copied.get(videos[i] or ""):
+                excluded[i] = excluded[i] or f"{COPY_OF}{kept_in} image elsewhere in its video"
             seen.setdefault(hashes[i], split)
     return replace_column(manifest, "excluded", excluded)
 

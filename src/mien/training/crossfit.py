@@ -22,7 +22,7 @@ from mien.config import TrainConfig
 from mien.data.audit.auditor import audit_dataset, keep_together
 from mien.data.audit.suspects import OutOfFold
 from mien.data.dataset import Dataset
-from mien.data.splits import draw_splits
+from mien.data.splits import draw_splits, drawn_by
 from mien.errors import DatasetError, UsageError
 from mien.judging.asking import ask_for_rows
 from mien.progress import Progress, silent
@@ -232,7 +232,7 @@ def _draw(
     first_learns: bool = True,
 ) -> list[Part]:
     return draw_splits(
-        dataset.column("id", rows),
+        drawn_by(dataset.column("id", rows), dataset.column("path", rows)),
         dataset.column("label", rows),
         [together[row] for row in rows],
         shares=shares,

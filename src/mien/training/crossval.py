@@ -37,6 +37,7 @@ __all__ = ["ASKED_NAME", "cross_validate"]
 
 ASKED_NAME: Final = "cross-validation.json"
 _SPLIT: Final = "cross-validation"
+_TOGETHER: Final = "copies and pictures of one video together"
 _VALIDATION: Final = 0.1
 _FIGURES: Final = ("accuracy", "macro_recall", "nll")
 
@@ -192,12 +193,12 @@ def _card(of_fold: ModelCard, name: str, dataset: Dataset) -> ModelCard:
 def _of_people(nameless: int, images: int) -> Iterator[str]:
     if nameless == images:
         yield (
-            "The dataset names no people, so the folds are by image, copies together: whoever is "
+            f"The dataset names no people, so the folds are by image, {_TOGETHER}: whoever is "
             "shown several times may be in several folds, and the figures are then too good."
         )
     elif nameless:
         yield (
-            f"{nameless:,} images name no person, and their folds are by image, copies together: "
+            f"{nameless:,} images name no person, and their folds are by image, {_TOGETHER}: "
             "whoever is shown several times there may be in several folds, and the figures are "
             "then too good."
         )

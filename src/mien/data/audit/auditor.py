@@ -12,6 +12,7 @@ from mien.data.audit.findings import KINDS, Audit, Finding, Likeness, ValueFigur
 from mien.data.audit.measures import MEASURES, measure
 from mien.data.audit.suspects import SUSPECT, OutOfFold
 from mien.data.audit.twins import SIDE, Twins, find_twins
+from mien.data.clips import clip_of
 from mien.data.dataset import PART, Dataset, with_parts
 from mien.data.splits import FLATTEST, join_groups, version_of
 from mien.preprocess import InputSpec, fit
@@ -129,7 +130,7 @@ class _Auditor:
             folders=self._folders(),
             values=tuple(self._values(measures)),
             networks=self.predictions.says if self.predictions else "",
-            likest=_likest(twins),
+            likest=_likest(twins, self.labels),
         )
 
     # --- what the manifest says -----------------------------------------------------------------
@@ -163,7 +164,12 @@ class _Auditor:
             None if hashes[row] is None else (hashes[row], tuple(boxes[row] or ()))
             for row in range(len(self.dataset))
         )
-        return _gather(keys)
+        return [group for group in _gather(keys) if not self._of_one_video(*group)]
+
+    def _of_one_video(self, first: int, *others: int) -> bool:
+        """Whether rows are pictures of one video, which are alike, as they were meant to be."""
+        video = clip_of(self.paths[first])
+        return video is not None and all(clip_of(self.paths[row]) == video for row in others)
 
     def _twins(self, grey: NDArray[np.uint8], copies: list[list[int]]) -> list[Twins]:
         """Return near duplicates as pairs of rows; of each group of copies only one is compared."""
@@ -181,6 +187,8 @@ class _Auditor:
 
         def differ(first: int, second: int) -> bool:
             """Studio pictures of two people may be as alike as copies: the names know better."""
+            if self._of_one_video(int(rows[first]), int(rows[second])):
+                return True
             one, other = (shown.get(row, self._people[row]) for row in (rows[first], rows[second]))
             # A person of one joined part may be one of another by another name.
             return bool(one and other and one != other and one[0] == other[0])
@@ -359,10 +367,17 @@ def _people(dataset: Dataset) -> list[tuple[str, str] | None]:
     ]
 
 
-def _likest(twins: Iterable[Twins]) -> dict[int, Likeness]:
-    """Return for each row that has near copies the one that is most like it."""
+def _likest(twins: Iterable[Twins], labels: Sequence[str | None]) -> dict[int, Likeness]:
+    """Return for each row that has near copies the one that is most like it.
+
+    One with another label goes first: which of the two is right has to be seen side by side.
+    """
     found: dict[int, Likeness] = {}
-    for pair in sorted(twins, key=lambda pair: pair.similarity):
+
+    def worth(pair: Twins) -> tuple[bool, float]:
+        return labels[pair.first] != labels[pair.second], pair.similarity
+
+    for pair in sorted(twins, key=worth):
         found[pair.first] = Likeness(pair.second, pair.similarity)
         found[pair.second] = Likeness(pair.first, pair.similarity)
     return found

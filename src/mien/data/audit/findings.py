@@ -156,7 +156,8 @@ class Audit:
             where the source has no folders named after emotions beside a table.
         values: the spread of the source's own numbers and of the audit's measures.
         networks: how far the networks that suspect labels are to be trusted; empty: none was asked.
-        likest: for each row that has near copies, the one that is most like it.
+        likest: for each row that has near copies, the one that is most like it, of those with
+            another label if there are any.
     """
 
     dataset: Mapping[str, Any]

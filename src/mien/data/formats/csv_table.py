@@ -201,7 +201,7 @@ def _notes(
             "('located' in the manifest)."
         )
     if plain(columns.subject) not in {"", "subject"}:
-        yield f"People, who each stay in one split, by column {shown(columns.subject)}."
+        yield f"People by column {shown(columns.subject)}: each is drawn into one split."
     if columns.split and plain(columns.split) not in SPLIT_COLUMNS:
         yield f"Splits by column {shown(columns.split)}."
     if not columns.label:
