@@ -10,7 +10,7 @@ import pytest
 
 from commands import Command
 from filmed import person
-from layouts import draw_image, film, imported, write_text
+from layouts import LAYOUTS, draw_image, film, imported, write_text
 from mien.data.audit.auditor import audit_dataset
 from mien.data.clips import Clip, clip_of, moment
 from mien.data.dataset import Dataset
@@ -70,19 +70,13 @@ def test_of_a_video_that_is_cut_off_there_is_what_there_is(tmp_path: Path) -> No
     assert _greys(tmp_path, 5, "c.mkv") == [40, 80]
     assert _greys(tmp_path, 20, "c.mkv") == [*RAMP[:8]]
     with FileTree(tmp_path) as tree, pytest.raises(ImageError, match="before a picture of it was"):
-        Clip(tree, "c.mkv")()
-
-
-def test_a_clip_as_an_image_is_its_middle(tmp_path: Path) -> None:
-    film(tmp_path / "c.mp4", *RAMP)
-    with FileTree(tmp_path) as tree:
-        assert round(float(Clip(tree, "c.mp4")().mean()), -1) == 120
+        next(Clip(tree, "c.mkv").pictures(1))
 
 
 def test_what_is_no_video_is_told(tmp_path: Path) -> None:
     (tmp_path / "c.mp4").write_bytes(b"no video")
     with FileTree(tmp_path) as tree, pytest.raises(ImageError, match="not a readable video"):
-        Clip(tree, "c.mp4")()
+        next(Clip(tree, "c.mp4").pictures(1))
 
 
 def test_paths_of_moments() -> None:
@@ -135,15 +129,20 @@ def test_videos_in_an_archive_are_those_of_the_folder(tmp_path: Path) -> None:
 
 def test_without_frames_videos_are_left_out_and_told(tmp_path: Path) -> None:
     source = _clips(tmp_path / "s", each=1)
-    with pytest.raises(DatasetError, match="a video: --frames says how many pictures to take"):
+    with pytest.raises(DatasetError, match="3 videos, and no image: --frames 5 takes five"):
         imported("folder", source)
     for number, emotion in enumerate(("angry", "happy")):
         draw_image(source / emotion / "photo.png", number)
-    rows = imported("folder", source)
-    assert [path for path, row in rows.items() if row["excluded"] is None] == [
-        "angry/photo.png",
-        "happy/photo.png",
-    ]
+    info = import_dataset("folder", source, tmp_path / "with")
+    assert Dataset.open(tmp_path / "with").column("path") == ["angry/photo.png", "happy/photo.png"]
+    assert (
+        "Videos that were passed over: 3, such as angry/0.mp4. --frames 5 takes five pictures of "
+        "each."
+    ) in info["notes"]
+    for path in source.rglob("*.mp4"):
+        path.unlink()
+    alone = import_dataset("folder", source, tmp_path / "without")
+    assert alone["fingerprint"] == info["fingerprint"]
 
 
 def test_a_broken_video_is_one_row_and_the_others_go_on(tmp_path: Path) -> None:
@@ -238,6 +237,128 @@ def test_a_csv_may_name_videos(tmp_path: Path) -> None:
     assert [row["subject"] for row in found.values()] == [f"p{i // 3}" for i in range(12)] + ["p4"]
     assert found["clips/4.mp4"]["excluded"] == "missing: no such image in the source"
     assert found["clips/3.mp4#t=0.200"]["label"] == "happiness"
+    film(tmp_path / "s/clips/unnamed.mp4", 9, 9)
+    without = import_dataset("csv", tmp_path / "s/labels.csv", tmp_path / "d", frames=1)
+    assert without["rows"] == 5
+    shutil.rmtree(tmp_path / "s of csv")
+    found = imported("csv", tmp_path / "s", frames=1)
+    assert found["clips/unnamed.mp4"]["problem"] == "unlisted"
+    shutil.rmtree(tmp_path / "s of csv")
+    with pytest.raises(DatasetError, match="4 a video: --frames says how many"):
+        imported("csv", tmp_path / "s")
+
+
+@pytest.mark.parametrize("column", ["video", "video_path", "video_name", "clip"])
+def test_columns_of_videos(tmp_path: Path, column: str) -> None:
+    for number in range(3):
+        film(tmp_path / f"s/{number}.mp4", 30 * number, 30 * number)
+    rows = [f"{i}.mp4,{('happy', 'sad', 'happy')[i]}" for i in range(3)]
+    write_text(tmp_path / "s/labels.csv", f"{column},emotion", *rows)
+    assert recognise(tmp_path / "s")[0] == "csv"
+    assert len(imported("csv", tmp_path / "s", frames=1)) == 3
+    # Where it names no videos it is no path.
+    write_text(tmp_path / "s/labels.csv", f"{column},frame,emotion", "007,1,happy", "007,2,sad")
+    with pytest.raises(DatasetError, match="column 'path' is missing"):
+        imported("csv", tmp_path / "s")
+
+
+def test_ids_without_a_suffix_find_their_file(tmp_path: Path) -> None:
+    for number in range(4):
+        film(tmp_path / f"s/clip/{number}.mp4", 30 * number, 30 * number)
+    draw_image(tmp_path / "s/clip/photo.v2.png", 5)
+    draw_image(tmp_path / "s/clip/twice.png", 6)
+    draw_image(tmp_path / "s/clip/twice.jpg", 7)
+    names = ["0", "clip/1", "CLIP/2", "3.mp4", "photo.v2", "twice", "9"]
+    write_text(tmp_path / "s/t.csv", "path,label", *(f"{name},happy" for name in names))
+    rows = imported("csv", tmp_path / "s", frames=1)
+    used = {path.partition("#")[0] for path, row in rows.items() if row["excluded"] is None}
+    assert used == {*(f"clip/{n}.mp4" for n in range(4)), "clip/photo.v2.png"}
+    assert rows["twice"]["excluded"].startswith("missing: several")
+    assert rows["9"]["excluded"] == "missing: no such image in the source"
+
+
+@pytest.mark.parametrize(
+    ("columns", "first", "second"),
+    [
+        ("start,end", "0,1", "1.0,2.0"),
+        ("Start (s),End (s)", "0:00,0:01", "0:00:01,0:02"),
+        ("onset,offset", '"0,0","1,0"', '"1,0","2,0"'),
+    ],
+)
+def test_rows_may_be_of_parts_of_a_video(
+    tmp_path: Path, columns: str, first: str, second: str
+) -> None:
+    film(tmp_path / "s/a.mp4", *RAMP)
+    film(tmp_path / "s/b.mp4", *RAMP[::-1])
+    rows = (f"a.mp4,{first},happy", f"a.mp4,{second},sad", "b.mp4,,,angry", "b.mp4,9,2,angry")
+    write_text(tmp_path / "s/t.csv", f"video,{columns},emotion", *rows)
+    info = import_dataset("csv", tmp_path / "s", tmp_path / "d", frames=2)
+    found = {r["path"]: r for r in Dataset.open(tmp_path / "d").manifest.to_pylist()}
+    labels = {path: row["label"] for path, row in found.items() if not row["excluded"]}
+    assert labels == {
+        "a.mp4#t=0.200": "happiness",
+        "a.mp4#t=0.700": "happiness",
+        "a.mp4#t=1.200": "sadness",
+        "a.mp4#t=1.700": "sadness",
+        "b.mp4#t=0.500": "anger",
+        "b.mp4#t=1.500": "anger",
+    }
+    assert found["b.mp4"]["excluded"] == (
+        "'9' to '2' is no part of a video: expected seconds, or times as 1:02.5"
+    )
+    assert any(note.startswith("Parts of videos by columns") for note in info["notes"])
+
+
+def test_whole_videos_of_several_labels_are_left_out(tmp_path: Path) -> None:
+    for name in "abc":
+        film(tmp_path / f"s/{name}.mp4", *RAMP)
+    rows = ["a.mp4,1,happy", "a.mp4,2,sad", "b.mp4,1,happy", "b.mp4,2,happy", "c.mp4,1,sad"]
+    write_text(tmp_path / "s/t.csv", "video,frame,emotion", *rows)
+    import_dataset("csv", tmp_path / "s", tmp_path / "d", frames=1)
+    found = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    left_out = [(row["path"], row["excluded"]) for row in found if row["excluded"]]
+    assert [path for path, _ in left_out] == ["a.mp4", "a.mp4"]
+    assert "columns start and end, in seconds, say what part" in left_out[0][1]
+
+
+def test_faces_of_a_video_have_its_moments(tmp_path: Path) -> None:
+    film(tmp_path / "s/a.mp4", *RAMP)
+    film(tmp_path / "s/b.mp4", *RAMP[::-1])
+    boxes = ["a.mp4,0,0,40,40,happy", "a.mp4,40,40,50,50,sad", "b.mp4,0,0,50,50,sad"]
+    write_text(tmp_path / "s/t.csv", "video,x,y,w,h,emotion", *boxes)
+    import_dataset("csv", tmp_path / "s", tmp_path / "d", frames=2)
+    dataset = Dataset.open(tmp_path / "d")
+    assert {*map(clip_of, dataset.column("path"))} == {"a.mp4", "b.mp4"}
+    assert any("6 pictures were taken of 2 videos" in note for note in dataset.info["notes"])
+    assert {*dataset.column("excluded")} == {None}
+
+
+def test_a_video_beside_images_changes_nothing_of_them(tmp_path: Path) -> None:
+    for name in "ab":
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("readme.mp4", name)
+            archive.writestr(f"happy/{name}.png", name)
+    with FileTree(tmp_path) as tree:
+        assert tree.images == ["happy/a.png", "happy/b.png"]
+    for name in "cd":
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("happy/1.mp4", name)
+    (tmp_path / "a.zip").unlink()
+    (tmp_path / "b.zip").unlink()
+    with FileTree(tmp_path) as tree:
+        assert tree.clips == ["c/happy/1.mp4", "d/happy/1.mp4"]
+
+
+def test_a_table_of_files_whose_names_say_the_emotion_goes_before_the_names(
+    tmp_path: Path,
+) -> None:
+    LAYOUTS["rafd"](tmp_path / "s")
+    names = sorted(path.name for path in (tmp_path / "s").iterdir())
+    assert recognise(tmp_path / "s")[0] == "rafd"
+    write_text(tmp_path / "s/SentenceFilenames.csv", "Stimulus_Number,Filename", f"1,{names[0]}")
+    assert recognise(tmp_path / "s")[0] == "rafd"
+    write_text(tmp_path / "s/SentenceFilenames.csv", "Filename,Emotion", f"{names[0]},fear")
+    assert recognise(tmp_path / "s")[0] == "csv"
 
 
 def test_images_of_one_video_are_not_independent(tmp_path: Path) -> None:
@@ -274,11 +395,27 @@ def test_figures_of_videos_are_those_of_the_mean_of_their_pictures() -> None:
     assert figures_of_videos(found, truth, ("anger", "fear"), [None] * 6, [None] * 6) is None
 
 
-def test_one_video_of_two_labels_counts_for_each() -> None:
-    found = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
-    figures = figures_of_videos(found, np.array([0, 1]), ("anger", "fear"), ["a", "a"], [None] * 2)
+def test_a_video_has_the_label_of_most_of_its_pictures() -> None:
+    found = np.array([[0.9, 0.1], [0.2, 0.8], [0.8, 0.2]], np.float32)
+    truth = np.array([0, 1, 0])
+    figures = figures_of_videos(found, truth, ("anger", "fear"), ["a"] * 3, [None] * 3)
     assert figures is not None
-    assert (figures["n"], figures["accuracy"]) == (2, 1.0)
+    assert (figures["n"], figures["accuracy"]) == (1, 1.0)
+
+
+def test_videos_of_one_person_are_not_independent() -> None:
+    right = np.repeat([True] * 10 + [False] * 10, 2)
+    found = np.where(right[:, None], [[0.9, 0.1]], [[0.1, 0.9]]).astype(np.float32)
+    truth = np.zeros(40, dtype=np.int64)
+    videos = [f"v{n // 2}" for n in range(40)]
+    people = [f"p{n // 10}" for n in range(40)]
+    apart, of_people = (
+        figures_of_videos(found, truth, ("anger", "fear"), videos, who)
+        for who in ([None] * 40, people)
+    )
+    assert apart is not None and of_people is not None
+    assert of_people["n"] == apart["n"] == 20
+    assert of_people["intervals"]["accuracy"][0] < apart["intervals"]["accuracy"][0] - 0.1
 
 
 def test_an_evaluation_tells_of_videos(tmp_path: Path, mien: Command) -> None:
@@ -292,6 +429,16 @@ def test_an_evaluation_tells_of_videos(tmp_path: Path, mien: Command) -> None:
     dataset = Dataset.open(tmp_path / "d")
     videos = {*map(clip_of, dataset.column("path", dataset.usable("train")))}
     assert report["videos"]["n"] == len(videos) == report["n"] / 3
+    assert report["intervals_by"] == "videos"
+    assert (report["people"], report["nameless"]) == (None, report["n"])
+    compared = mien(
+        *("compare", "nano", "base", "--data", tmp_path / "d", "--split", "train"),
+        *("--out", tmp_path / "c", "--json", tmp_path / "c.json"),
+    )
+    assert compared.status == 0
+    found = json.loads((tmp_path / "c.json").read_text())
+    assert found["models"][1]["against_first"]["by"] == "videos"
+    assert "over images and that over videos" in (tmp_path / "c/comparison.html").read_text("utf-8")
     percent = f"{100 * report['videos']['accuracy']:.2f}"
     told = f"mean of its pictures, n = {len(videos)}: accuracy {percent}%"
     assert f"each video once, by the {told}" in ran.out

@@ -54,6 +54,29 @@ def test_two_that_write_one_copy_do_not_write_into_one_file(tmp_path: Path) -> N
         assert {round(float(frame.pixels.mean()), -1) for frame in whole} == {40.0}
 
 
+@pytest.mark.parametrize("suffix", CODECS)
+def test_skipping_leaves_out_frames_and_tells_the_right_times(tmp_path: Path, suffix: str) -> None:
+    with Video(numbered(tmp_path / f"c{suffix}", count=160)) as video:
+        frames = iter(video)
+        assert _number(next(frames).pixels) == 0
+        for time_s in (2.0, 5.0):
+            video.skip_to(time_s)
+            after = next(frames)
+            assert time_s - 1 < after.time_s <= time_s
+            assert _number(after.pixels) == round(after.time_s * FPS)
+        video.skip_to(1.0)  # never back
+        assert _number(next(frames).pixels) == round(after.time_s * FPS) + 1
+
+
+def test_what_cannot_be_skipped_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Video(numbered(tmp_path / "c.mp4")) as video:
+        frames = iter(video)
+        assert [_number(next(frames).pixels) for _ in range(3)] == [0, 1, 2]
+        monkeypatch.setattr("mien.video.files._BEFORE_S", -9.0)  # an index that leads too far
+        video.skip_to(1.5)
+        assert [_number(frame.pixels) for frame in frames] == [*range(3, 40)]
+
+
 def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """The boxes of an MP4 between two places: name, begin, end."""
     while start < end:

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mien.data.source import FileTree
 from mien.errors import ImageError, VideoError
 from mien.video.files import Frame, Video
 
 __all__ = ["Clip", "clip_of", "moment"]
 
+_FAR_S: Final = 2.0
+"""Frames of so many seconds are sooner read than skipped."""
 _MOMENT: Final = re.compile(r"(.+)#t=\d+\.\d{3}(?:#.*)?", re.DOTALL)
 
 
@@ -31,26 +30,20 @@ def clip_of(path: str) -> str | None:
 
 @dataclass(frozen=True)
 class Clip:
-    """A video of a source. Called, it gives the picture in its middle, as an image's loader does.
+    """A video of a source.
 
     Attributes:
         tree: the files; open.
         path: of the video, one of its ``clips``.
+        part: the first and last second of what is meant of it; None: all.
     """
 
     tree: FileTree
     path: str
-
-    def __call__(self) -> NDArray[np.uint8]:
-        """Decode the picture in its middle.
-
-        Raises:
-            ImageError: it cannot be read.
-        """
-        return next(self.pictures(1)).pixels
+    part: tuple[float, float] | None = None
 
     def pictures(self, count: int) -> Iterator[Frame]:
-        """Decode the pictures in the middle of so many equal parts of it.
+        """Decode the pictures in the middles of so many equal lengths of it, or of its part.
 
         There are fewer where it has fewer frames, or is cut off.
 
@@ -59,8 +52,9 @@ class Clip:
         """
         with self.tree.on_disk(self.path) as file:
             try:
-                length = _length(file)
-                yield from _shown_at([(part + 0.5) / count * length for part in range(count)], file)
+                start, end = self.part or (0.0, _length(file))
+                each = (end - start) / count
+                yield from _shown_at([start + (n + 0.5) * each for n in range(count)], file)
             except VideoError as error:
                 # Without the path, which of an archive's member is that of a copy.
                 said = str(error).replace(f"{file}: ", "").replace(f": {file}", "")
@@ -86,6 +80,8 @@ def _shown_at(times: Sequence[float], file: Path) -> Iterator[Frame]:
                 if not left:
                     return
             shown = frame
+            if left[0] > frame.time_s + _FAR_S:
+                video.skip_to(left[0])
         if not video.ends_early and shown is not None:
             yield shown
         elif left == times:  # The last frame of a file that is cut off is often torn.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mien.data.clips import Clip, moment
 from mien.data.formats import FORMATS
 from mien.data.formats.columns import every_csv
-from mien.data.formats.reading import TABLE_SUFFIXES, Item, Load, Reading, folder_around, no_image
+from mien.data.formats.reading import TABLE_SUFFIXES, Decode, Item, Reading, folder_around, no_image
 from mien.data.source import FileTree, MissingImageError
 from mien.data.writer import DatasetWriter, content_hash, new_folder
 from mien.detect import Detector, detector_identity, make_detector
@@ -122,6 +122,11 @@ def import_dataset(
         for item in progress(reading.items, total=reading.total, doing="importing"):
             for sample, load in videos.moments(item):
                 _add(writer, sample, load, spec, faces, relative_boxes=reading.relative_boxes)
+        if reading.total and len(videos.passed_over) == reading.total:
+            raise DatasetError(
+                f"{source}: {reading.total:,} videos, and no image: --frames 5 takes five pictures "
+                "of each"
+            )
         passed_over = reading.tree.notes if reading.tree else ()
         noted = (*videos.notes(), *faces.notes(), *map(show_path, passed_over))
         notes = (*chosen.notes, *reading.notes, *noted)
@@ -194,10 +199,10 @@ def recognise(source: Path) -> tuple[str, str]:
             if why := known.recognise(tree):
                 return name, why
         tables = every_csv(tree)
-        folders = set(map(folder_around, (*tree.images, *tree.clips)))
+        folders = set(map(folder_around, tree.pictured))
         seen = Counter(
             PurePosixPath(path).suffix.lower() or "without a suffix"
-            for path in (*tree.images, *tree.clips, *tree.others, *tree.strangers)
+            for path in (*tree.pictured, *tree.others, *tree.strangers)
         )
         notes = tree.notes[:_NOTES_TOLD]
     if len(tables) > 1:
@@ -226,50 +231,67 @@ class _Videos:
 
     Attributes:
         frames: how many of each; 0: videos are left out.
-        pictures: how many were taken of each video; of some none.
+        pictures: how many were taken of each video.
+        short: videos of which there were fewer than asked for.
         nameless: whether nobody says who is shown in one.
+        passed_over: videos that no table names, where none are taken.
     """
 
     frames: int
-    pictures: dict[str, int] = field(default_factory=dict)
+    pictures: Counter[str] = field(default_factory=Counter)
+    short: dict[str, None] = field(default_factory=dict)
     nameless: bool = False
+    passed_over: list[str] = field(default_factory=list)
 
-    def moments(self, item: Item) -> Iterator[Item]:
+    def moments(self, item: Item) -> Iterator[tuple[Sample, Decode]]:
         """Give an image as it is, and of a video so many pictures."""
         sample, load = item
         if not isinstance(load, Clip):
-            yield item
+            yield sample, load
+        elif not self.frames and sample.located is None:
+            self.passed_over.append(load.path)
         elif not self.frames or sample.excluded:
             why = sample.excluded or _A_VIDEO
             yield replace(sample, excluded=why), no_image(why)
         else:
-            taken = 0
-            try:
-                for frame in load.pictures(self.frames):
-                    taken += 1
-                    path = moment(sample.path, frame.time_s)
-                    yield replace(sample, path=path), partial(np.asarray, frame.pixels)
-            except ImageError as error:
-                yield sample, no_image(str(error))
-            self.pictures[sample.path] = taken
-            self.nameless |= sample.subject is None
+            yield from self._pictures(sample, load)
+
+    def _pictures(self, sample: Sample, clip: Clip) -> Iterator[tuple[Sample, Decode]]:
+        taken = 0
+        face = sample.path.removeprefix(clip.path)  # of several faces, which it is
+        try:
+            for frame in clip.pictures(self.frames):
+                taken += 1
+                path = moment(clip.path, frame.time_s) + face
+                yield replace(sample, path=path), partial(np.asarray, frame.pixels)
+        except ImageError as error:
+            yield sample, no_image(str(error))
+        self.pictures[clip.path] += taken
+        if taken < self.frames:
+            self.short[clip.path] = None
+        self.nameless |= sample.subject is None
 
     def notes(self) -> Iterator[str]:
         """Tell how many pictures were taken, and what nobody can know."""
+        if self.passed_over:
+            yield (
+                f"Videos that were passed over: {len(self.passed_over):,}, such as "
+                f"{printable(self.passed_over[0])}. --frames 5 takes five pictures of each."
+            )
         if not self.frames:
             return
         if not self.pictures:
             yield "No video is among what was imported, so --frames changed nothing."
             return
-        taken = [count for count in self.pictures.values() if count]
+        videos = sum(count > 0 for count in self.pictures.values())
         yield (
-            f"{sum(taken):,} pictures were taken of {len(taken):,} videos; those of one video are "
-            "drawn into one split."
+            f"{self.pictures.total():,} pictures were taken of {videos:,} videos; those of one "
+            "video are drawn into one split."
         )
-        if fewer := [path for path, count in self.pictures.items() if count < self.frames]:
+        if self.short:
             yield (
-                f"Of {len(fewer):,} videos there are fewer than {self.frames}, such as of "
-                f"{printable(fewer[0])}: they are short, cut off or damaged."
+                f"Of {len(self.short):,} videos there are fewer than {self.frames}, such as of "
+                f"{printable(next(iter(self.short)))}: they are short, cut off or damaged."
             )
         if self.nameless:
             yield (
@@ -314,7 +336,7 @@ def _largest_below(size: int, reading: Reading, faces: _Faces, frames: int) -> i
 def _add(
     writer: DatasetWriter,
     sample: Sample,
-    load: Load,
+    load: Decode,
     spec: InputSpec,
     faces: _Faces,
     *,

@@ -169,6 +169,11 @@ class FileTree:
                 f"{self.where(path)}: damaged in its archive ({type(error).__name__})"
             ) from None
 
+    @property
+    def pictured(self) -> list[str]:
+        """``images`` and ``clips``, sorted."""
+        return sorted((*self.images, *self.clips))
+
     @contextmanager
     def on_disk(self, path: str) -> Iterator[Path]:
         """Give one of ``clips`` as a file of its own: of an archive's a copy, for as long.
@@ -271,7 +276,11 @@ class FileTree:
                 elif _suffix(name) == ".zip" and _shown_to_all(name):
                     archive = self.where(f"{before}{name}")
                     self.notes.append(f"{archive}: an archive in an archive, which is not opened")
-        differ = any(len(kinds) > 1 for kinds in content.values())
+        # Beside images a video is mostly a stranger, as one of how the pictures were made.
+        images = {name for name in content if _suffix(name) in IMAGE_SUFFIXES}
+        differ = any(
+            len(kinds) > 1 for name, kinds in content.items() if name in (images or content)
+        )
         for path, members in zip(paths, listed, strict=True):
             own = f"{before}{path.stem}/"
             # What was unpacked into a folder of its name must not be there a second time.

@@ -69,7 +69,7 @@ def figures_of_videos(
 ) -> dict[str, Any] | None:
     """Figures where each video has one answer: the mean of its pictures' probabilities.
 
-    Pictures of one video with different labels, corrected ones, count as one video each label.
+    Its label is the one that most of its pictures have; some may have been corrected.
 
     Args:
         found: (n, k), the probability of each emotion, rows summing to 1.
@@ -81,14 +81,14 @@ def figures_of_videos(
     Returns:
         n, accuracy, macro_recall, nll, and their 95 % ``intervals``; None without videos.
     """
-    rows_of: dict[tuple[str, int], list[int]] = {}
+    rows_of: dict[str, list[int]] = {}
     for row, video in enumerate(videos):
         if video is not None:
-            rows_of.setdefault((video, int(truth[row])), []).append(row)
+            rows_of.setdefault(video, []).append(row)
     if not rows_of:
         return None
     mean = np.stack([found[rows].mean(axis=0) for rows in rows_of.values()])
-    of_video = np.array([label for _, label in rows_of], dtype=np.int64)
+    of_video = np.array([np.bincount(truth[rows]).argmax() for rows in rows_of.values()])
     people = number_people([subjects[rows[0]] for rows in rows_of.values()])
     figures = evaluate_probabilities(mean, of_video, labels)
     intervals = confidence_intervals(mean, of_video, people)

@@ -52,6 +52,7 @@ than films stand still, shorter than time stamps jump where a stream or a broken
 
 _USUAL_RATE: Final = 25.0
 _RATES: Final = (1.0, 120.0)
+_BEFORE_S: Final = 0.5
 _SHORTFALL: Final = 0.05
 _SHORTFALL_S: Final = 0.5
 """A file that ends this share and this many seconds before its container says is cut off."""
@@ -127,7 +128,10 @@ class Video:
             self._capture.release()
             raise VideoError(_why_closed(self.name, camera=self._is_camera))
         self.read_frames = 0
+        self._first_s: float | None = None
         self._last_s = 0.0
+        self._cannot_skip = False
+        self._grabbed = False  # whether the next frame is decoded already
 
     def __enter__(self) -> Self:
         return self
@@ -166,11 +170,10 @@ class Video:
         Raises:
             VideoError: not one frame can be read.
         """
-        first_s: float | None = None
         while (pixels := self._read()) is not None:
-            stamp = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-            first_s = stamp if first_s is None else first_s
-            self._last_s = self._time(stamp - first_s)
+            stamp = self._stamp_s()
+            self._first_s = stamp if self._first_s is None else self._first_s
+            self._last_s = self._time(stamp - self._first_s)
             yield Frame(self.read_frames, self._last_s, pixels)
             self.read_frames += 1
         if not self.read_frames:
@@ -191,9 +194,39 @@ class Video:
             f"{expected:.1f} seconds; what came before is kept"
         )
 
+    def skip_to(self, time_s: float) -> None:
+        """Leave out frames of a file that are shown before a time, seconds, but for the last ones.
+
+        Nothing is left out where the file cannot tell where its frames are. From then on the
+        numbers of frames count those that were read.
+        """
+        if self._first_s is None or self._cannot_skip:
+            return
+        before = self._last_s
+        with quiet_opencv():
+            # A little before, as its decoders count frames by their mean rate.
+            wanted = self._first_s + max(0.0, time_s - _BEFORE_S)
+            self._capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * wanted)
+            there = self._capture.grab()
+        if there and before < self._stamp_s() - self._first_s <= time_s:
+            self._grabbed = True
+            return
+        # An index that is missing or wrong: begin anew, and go on from where it was.
+        self._cannot_skip = True
+        self._capture.release()
+        with quiet_opencv():
+            self._capture = _open(self.name, camera=False)
+            while self._capture.grab() and self._stamp_s() - self._first_s < before:
+                pass
+
+    def _stamp_s(self) -> float:
+        """Return when the last frame that was decoded is shown, as the container says, seconds."""
+        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+
     def _read(self) -> NDArray[np.uint8] | None:
         with quiet_opencv():
-            there, pixels = self._capture.read()
+            there, pixels = self._capture.retrieve() if self._grabbed else self._capture.read()
+        self._grabbed = False
         if not there:
             return None
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)

@@ -167,9 +167,10 @@ class _Auditor:
         return [group for group in _gather(keys) if not self._of_one_video(*group)]
 
     def _of_one_video(self, first: int, *others: int) -> bool:
-        """Whether rows are pictures of one video, which are alike, as they were meant to be."""
-        video = clip_of(self.paths[first])
-        return video is not None and all(clip_of(self.paths[row]) == video for row in others)
+        """Whether rows are moments of one video, which are alike, as they were meant to be."""
+        paths = [self.paths[row] for row in (first, *others)]
+        video = clip_of(paths[0])
+        return video is not None and {*map(clip_of, paths)} == {video} and len({*paths}) > 1
 
     def _twins(self, grey: NDArray[np.uint8], copies: list[list[int]]) -> list[Twins]:
         """Return near duplicates as pairs of rows; of each group of copies only one is compared."""

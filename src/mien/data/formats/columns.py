@@ -23,6 +23,7 @@ from mien.data.source import FileTree
 from mien.errors import DatasetError
 from mien.labels import EMOTIONS, find_alias
 from mien.records import Split
+from mien.video.files import VIDEO_SUFFIXES
 
 __all__ = [
     "MOST_WORDS",
@@ -57,8 +58,9 @@ _PATHS = (
     "image_path",
     "img_path",
     "img",
-    *("video", "video_path", "video_name", "clip"),
 )
+_VIDEOS = ("video", "video_path", "video_name", "clip")
+"""Columns of paths where those are lacking and one names videos."""
 NO_NUMBER = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "none"})
 _LABELS = ("label", "emotion", "expression")
 _MAYBE_LABELS = ("class", "category", "target", "choice")
@@ -100,6 +102,19 @@ _POINTS: Mapping[tuple[str, ...], str] = {
 _LIKE_BOXES = re.compile(
     r"(.*_)?(b?box|bndbox|[xy]_?m(in|ax)|[xy][012]|left|right|top|bottom|cx|cy)(_.*)?"
 )
+
+
+_SPANS = (("start", "end"), ("begin", "end"), ("start", "stop"), ("onset", "offset"))
+_SECONDS = ("", "_time", "_s", "_sec", "_seconds", "_time_s", "_(s)")
+"""What follows the names of columns that are seconds, or times as ``1:02.5``."""
+
+
+def _span(names: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the columns of where a part of a video begins and ends, empty where there are none."""
+    for (start, end), unit in product(_SPANS, _SECONDS):
+        if start + unit in names and end + unit in names:
+            return names[start + unit], names[end + unit]
+    return ()
 
 
 def _forms() -> Iterator[tuple[BoxForm, tuple[str, ...]]]:
@@ -162,6 +177,7 @@ class Columns:
         raters: one for each of several people, with the emotion that they see.
         box: where the face is.
         form: what the four numbers of the box are.
+        span: of videos, where what a row says begins and ends.
         values: numbers of the source's own.
         words: words of the source's own.
         left_out: those that are not kept.
@@ -178,6 +194,7 @@ class Columns:
     raters: tuple[str, ...]
     box: tuple[str, ...]
     form: BoxForm
+    span: tuple[str, ...]
     values: tuple[str, ...]
     words: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -266,7 +283,9 @@ def columns_of(table: Tables) -> Columns:
     def first(*names: str) -> str:
         return next((own[name] for name in names if name in own), "")
 
-    path, label = first(*_PATHS), first(*_LABELS)
+    label = first(*_LABELS)
+    maybe_paths = (own[name] for name in _VIDEOS if name in own)
+    path = first(*_PATHS) or next((n for n in maybe_paths if _names_videos(table, n)), "")
     if len(labels := [own[name] for name in _LABELS if name in own]) > 1:
         # Ids without names may lie beside names, and what is no emotion beside ids.
         label = next((name for name in labels if _names_emotions(table, name)), label)
@@ -301,7 +320,7 @@ def columns_of(table: Tables) -> Columns:
     words = _of_few_words(table, [n for n in others if n not in MANIFEST_SCHEMA.names])
     left_out = [name for name in others if name not in words]
     return Columns(
-        path, label, split, subject, annotator, weight, votes, raters, box, form,
+        path, label, split, subject, annotator, weight, votes, raters, box, form, _span(own),
         tuple(values), tuple(words), tuple(left_out), tuple(almost),
     )  # fmt: skip
 
@@ -309,6 +328,11 @@ def columns_of(table: Tables) -> Columns:
 def plain(column: str) -> str:
     """Return a column's name as those that are looked for are written: ``Image Path``."""
     return re.sub(r"[\s_-]+", "_", column.lower())
+
+
+def _names_videos(table: Tables | Table, column: str) -> bool:
+    cells = islice(table.rows(column), _LOOKED_AT)
+    return any(PurePosixPath(cell.lower()).suffix in VIDEO_SUFFIXES for _, (cell,) in cells)
 
 
 def _names_emotions(table: Tables, column: str) -> bool:
@@ -422,6 +446,9 @@ def likely(tree: FileTree, path: str) -> tuple[str, str]:
     """Return, by a table's first lines, its columns of paths and of labels or emotions, or ""."""
     names = {plain(name): name for name in header(tree, path)}
     named, label = (next((names[n] for n in of if n in names), "") for of in (_PATHS, _LABELS))
+    with suppress(DatasetError):
+        maybe = (names[name] for name in _VIDEOS if name in names and not named)
+        named = next((n for n in maybe if _names_videos(Table(tree, path, ()), n)), named)
     if label or not named:
         return named, label
     with suppress(DatasetError):

@@ -9,6 +9,7 @@ from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from mien.data.clips import Clip
 from mien.data.formats.columns import (
     MOST_WORDS,
     NO_NUMBER,
@@ -30,6 +31,7 @@ from mien.data.formats.reading import (
     SPLIT_COLUMNS,
     Format,
     Item,
+    Load,
     Reading,
     emotion_of_folder,
     no_split,
@@ -39,7 +41,7 @@ from mien.data.formats.reading import (
     split_of,
     split_of_folder,
 )
-from mien.data.formats.tables import Table, are_shares, box_by, number, numbers
+from mien.data.formats.tables import Table, are_shares, box_by, number, numbers, seconds
 from mien.data.formats.votes import NO_MAJORITY, most_voted, shares_of, vote_shares
 from mien.data.source import FileTree
 from mien.errors import DatasetError
@@ -54,8 +56,13 @@ _LEFT_OUT: Final = (
     "different ones, but none that is called as the manifest's own columns."
 )
 
+_CONTRADICTED: Final = (
+    "other rows give this video other labels: columns start and end, in seconds, say what part of "
+    "it each is of"
+)
+
 _FaceKey = tuple[str, ...]
-"""An image's path, and the cells of its box where it has one."""
+"""An image's path, and the cells of its box, or of its part of a video, where it has one."""
 
 
 @dataclass
@@ -85,6 +92,8 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         places = _places(images, table, columns)
         columns = _with_raters(columns, table, places)
         shares = _boxes_are_shares(table, columns)
+        if not tree.clips:
+            columns = replace(columns, span=())
         opinions = _opinions(table, places, columns, codes)
         if opinions:
             words, values = (
@@ -96,14 +105,14 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             _notes(
                 columns,
                 places,
-                frozenset((*tree.images, *tree.clips)),
+                frozenset(tree.pictured),
                 opinions=opinions,
                 shares=shares,
             )
         )
         # Beside a csv that was named by itself may lie anything.
         named = {place.path for place in places}
-        others = [] if given else [path for path in tree.images if path not in named]
+        others = [] if given else [path for path in tree.pictured if path not in named]
         samples = _items(tree, table, places, columns, codes, opinions)
         return Reading(
             table.count - sum(said.rows - 1 for said in opinions.values()) + len(others),
@@ -174,11 +183,11 @@ def _opinions(
     if not columns.annotator or any(columns.votes):
         return {}
     seen: dict[_FaceKey, _Said] = defaultdict(_Said)
-    rows = table.rows(columns.label, columns.split, *columns.box)
-    for place, (_, (given, split, *box)) in zip(places, rows, strict=True):
+    rows = table.rows(columns.label, columns.split, *columns.box, *columns.span)
+    for place, (_, (given, split, *where)) in zip(places, rows, strict=True):
         if not place.located:
             continue
-        said = seen[place.path, *box]
+        said = seen[place.path, *where]
         said.rows += 1
         said.splits |= {split_named(split) or split} - {""}
         if emotion := find_meaning(given, codes):
@@ -217,6 +226,8 @@ def _notes(
             f"Columns that may be of boxes, and are none by the names that are known: "
             f"{', '.join(like)}. So each image was taken whole."
         )
+    if columns.span and any(isinstance(place.load, Clip) for place in places):
+        yield f"Parts of videos by columns {' and '.join(map(shown, columns.span))}."
     if shares:
         yield "All boxes lie within about 1: they were read as shares of the image's sides."
     if columns.left_out:
@@ -227,6 +238,13 @@ def _notes(
             f"Paths at which there is no image: {len(lost):,}, the first {shown(lost[0])}. They go "
             "from the folder of the table."
         )
+    yield from _notes_of_repeats(named, columns, opinions)
+
+
+def _notes_of_repeats(
+    named: Mapping[str, int], columns: Columns, opinions: _Opinions
+) -> Iterator[str]:
+    """Tell what becomes of files that several rows name."""
     if opinions:
         count = sum(said.rows for said in opinions.values())
         yield (
@@ -234,7 +252,7 @@ def _notes(
             f"{count:,} of {len(opinions):,} faces. "
             "Its label is the emotion that most of them name."
         )
-    elif several := sum(rows > 1 for rows in named.values()):
+    elif not columns.span and (several := sum(rows > 1 for rows in named.values())):
         yield (
             f"Files that several rows name: {several:,}; 'mien data audit' shows them as "
             "duplicates, and where labels differ as conflicts."
@@ -251,13 +269,19 @@ class _Row(NamedTuple):
     votes: Sequence[str]
     raters: Sequence[str]
     box: Sequence[str]
+    span: Sequence[str]
     values: Sequence[str]
     words: Sequence[str]
+
+    def face(self, path: str) -> _FaceKey:
+        """Return what it is of, at a path."""
+        return (path, *self.box, *self.span)
 
 
 def _rows(table: Table, columns: Columns) -> Iterator[_Row]:
     single = (columns.label, columns.split, columns.subject, columns.weight)
-    groups = (columns.votes, columns.raters, columns.box, columns.values, columns.words)
+    own = (columns.values, columns.words)
+    groups = (columns.votes, columns.raters, columns.box, columns.span, *own)
     ends = [*accumulate(map(len, groups), initial=len(single))]
     for _, cells in table.rows(*single, *chain.from_iterable(groups)):
         yield _Row(*cells[: len(single)], *(cells[start:end] for start, end in pairwise(ends)))
@@ -272,23 +296,55 @@ def _items(
     opinions: _Opinions,
 ) -> Iterator[Item]:
     rows = ((own_split, row) for table, own_split in tables.parts for row in _rows(table, columns))
+    contradicted = _contradicted(tables, places, columns, codes, opinions)
     told = set[_FaceKey]()
     for place, (own_split, row) in zip(places, rows, strict=True):
-        face = (place.path, *row.box)
+        face = row.face(place.path)
         if face in told:
             continue  # The first row of a face that several name stands for all of them.
         if (said := opinions.get(face)) is not None:
             told.add(face)
         around, folder_label = _said_around(tree, place.path)
         sample = _sample(place, row, said, columns, codes)
+        load, why = _part_of_video(place.load, row.span)
+        why = sample.excluded or why or (_CONTRADICTED if face in contradicted else None)
         yield (
             replace(
                 sample,
                 split=sample.split or own_split or around,
                 folder_label=folder_label if place.located else None,
+                excluded=why,
+                problem="bad_label" if why else None,
             ),
-            place.load,
+            load,
         )
+
+
+def _contradicted(
+    tables: Tables,
+    places: Sequence[Place],
+    columns: Columns,
+    codes: Mapping[str, str],
+    opinions: _Opinions,
+) -> set[_FaceKey]:
+    """Return the videos that several rows give different emotions, and no part of them."""
+    seen: dict[_FaceKey, set[str]] = defaultdict(set)
+    rows = tables.rows(columns.label, *columns.box, *columns.span)
+    for place, (_, (given, *where)) in zip(places, rows, strict=True):
+        if isinstance(place.load, Clip) and (emotion := find_meaning(given, codes)):
+            seen[place.path, *where].add(emotion)
+    return {face for face, emotions in seen.items() if len(emotions) > 1 and face not in opinions}
+
+
+def _part_of_video(load: Load, span: Sequence[str]) -> tuple[Load, str | None]:
+    """Return what a row means of a video, and why that is nothing, if it is nothing."""
+    if not isinstance(load, Clip) or not any(span):
+        return load, None
+    start, end = map(seconds, span)
+    if start is None or end is None or start >= end:
+        told = " to ".join(map(shown, span))
+        return load, f"{told} is no part of a video: expected seconds, or times as 1:02.5"
+    return replace(load, part=(start, end)), None
 
 
 def _sample(
@@ -399,7 +455,7 @@ def _first_is_there(tree: FileTree, path: str, column: str) -> bool:
         return False
     located = Images(tree).at(first, folder_of(path)).located
     # A name alone leads into folders of emotions, too, which tell more than a table of names.
-    in_folders = any(map(emotion_of_folder, (*tree.images, *tree.clips)))
+    in_folders = any(map(emotion_of_folder, tree.pictured))
     return located == "path" or (located == "name" and not in_folders)
 
 

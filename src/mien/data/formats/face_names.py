@@ -6,11 +6,12 @@ In folders of emotions they are read as any such folder is, but the persons stay
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from mien.data.formats.csv_table import CSV
 from mien.data.formats.reading import (
     Format,
     Item,
@@ -43,8 +44,8 @@ class _Naming:
             ``values`` and ``words``.
         emotions: the emotion of each code, in capitals.
         others: what the codes say that are none of the eight emotions.
-        values: for each group of numbers what its codes mean; others are numbers themselves.
-        words: for each group of words what its codes mean; others are words themselves.
+        values: for each group of numbers what its codes mean; None: they are numbers themselves.
+        words: for each group of words what its codes mean; None: they are words themselves.
         note: what a user of the data set should know besides.
     """
 
@@ -53,16 +54,16 @@ class _Naming:
     pattern: str
     emotions: Mapping[str, str]
     others: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, float] | None] = field(default_factory=dict)
+    words: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)
     note: str = ""
 
     def match(self, path: str) -> dict[str, str] | None:
-        """Return what the groups hold of a file's name, in capitals, or None."""
+        """Return what the groups hold of a file's name, or None."""
         match = self.names.fullmatch(_name(path))
-        return {key: code.upper() for key, code in match.groupdict().items()} if match else None
+        return match.groupdict() if match else None
 
-    @property
+    @cached_property
     def names(self) -> re.Pattern[str]:
         """What all names follow, with their suffix."""
         return re.compile(rf"{self.pattern}\.\w+", re.IGNORECASE)
@@ -110,8 +111,8 @@ _NAMINGS: Mapping[str, _Naming] = {
             "SAD": "sadness",
             "SURPRISED": "surprise",
         },
-        values={"camera": {}},
-        words={"group": {}, "gender": {}, "gaze": {}},
+        values={"camera": None},
+        words={"group": None, "gender": None, "gaze": None},
         note="camera is 90 straight, 0 and 180 in profile.",
     ),
     "cfd": _Naming(
@@ -144,7 +145,7 @@ _NAMINGS: Mapping[str, _Naming] = {
     "faces": _Naming(
         "FACES",
         "004_o_m_a_a.jpg",
-        r"(?P<subject>\d{1,3})_(?P<age>[ymo])_(?P<gender>[fm])_(?P<emotion>[adfhns])_[ab]",
+        r"(?P<subject>\d{3})_(?P<age>[ymo])_(?P<gender>[fm])_(?P<emotion>[adfhns])_[ab]",
         {
             "A": "anger",
             "D": "disgust",
@@ -171,9 +172,10 @@ _NAMINGS: Mapping[str, _Naming] = {
             "08": "surprise",
         },
         others={"02": "calm"},
-        values={"intensity": {}},
+        values={"intensity": None},
         words={"gender": {str(n): "male" if n % 2 else "female" for n in range(10)}},
-        note="intensity is 1 normal, 2 strong.",
+        note="intensity is 1 normal, 2 strong. With sound (01-...) and without it (02-...) a "
+        "performance is there twice: import one kind.",
     ),
     "crema-d": _Naming(
         "CREMA-D",
@@ -203,7 +205,7 @@ _NAMINGS: Mapping[str, _Naming] = {
 
 def subjects_by_name(tree: FileTree, codes: Mapping[str, str]) -> re.Pattern[str] | None:
     """Return what most names of files in folders of emotions follow, if it tells persons."""
-    names = [_name(path) for path in _paths(tree) if emotion_of_folder(path, codes)]
+    names = [_name(path) for path in tree.pictured if emotion_of_folder(path, codes)]
     patterns = (CKPLUS_NAME, *(naming.names for naming in _NAMINGS.values()))
     return next((pattern for pattern in patterns if mostly(pattern, names)), None)
 
@@ -216,7 +218,7 @@ def subject_in(path: str, pattern: re.Pattern[str] | None) -> str | None:
 
 def _read(naming: _Naming, source: Path) -> Reading:
     tree = FileTree(source)
-    paths = _paths(tree)
+    paths = tree.pictured
     if not any(map(naming.match, paths)):
         raise DatasetError(
             f"{source}: {len(paths)} images and videos, none named as {naming.title} names them: "
@@ -228,24 +230,26 @@ def _read(naming: _Naming, source: Path) -> Reading:
 
 def _items(naming: _Naming, tree: FileTree) -> Iterator[Item]:
     load = image_loader(tree)
-    for path in _paths(tree):
+    for path in tree.pictured:
         yield _sample(naming, path, tree), load(path)
 
 
 def _sample(naming: _Naming, path: str, tree: FileTree) -> Sample:
-    codes = naming.match(path)
+    told = naming.match(path)
     split, folder = split_of(tree, path), emotion_of_folder(path)
-    if codes is None:
+    if told is None:
         why = f"no name of {naming.title}, as {naming.example} is"
         return Sample(path, split, None, excluded=why, folder_label=folder, problem="bad_label")
-    given = codes["emotion"]
-    emotion = naming.emotions.get(given)
+    codes = {group: code.upper() for group, code in told.items()}
+    emotion = naming.emotions.get(codes["emotion"])
     return Sample(
         path,
         split,
         emotion,
-        excluded=None if emotion else f"{naming.others[given]} is none of the eight emotions",
-        given=given,
+        excluded=None
+        if emotion
+        else f"{naming.others[codes['emotion']]} is none of the eight emotions",
+        given=told["emotion"],
         folder_label=folder,
         subject=codes["subject"],
         values={
@@ -260,14 +264,12 @@ def _sample(naming: _Naming, path: str, tree: FileTree) -> Sample:
 
 
 def _recognise(naming: _Naming, tree: FileTree) -> str | None:
-    in_folders = any(map(emotion_of_folder, _paths(tree)))
-    if in_folders or not mostly(naming.names, list(map(_name, _paths(tree)))):
+    in_folders = any(map(emotion_of_folder, tree.pictured))
+    if in_folders or not mostly(naming.names, list(map(_name, tree.pictured))):
         return None
+    if CSV.recognise(tree):
+        return None  # Who wrote a table of the files meant it.
     return f"files are named like {naming.example}"
-
-
-def _paths(tree: FileTree) -> list[str]:
-    return sorted((*tree.images, *tree.clips))
 
 
 def _name(path: str) -> str:

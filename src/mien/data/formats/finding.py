@@ -28,6 +28,7 @@ from mien.data.source import FileTree
 from mien.images import IMAGE_SUFFIXES
 from mien.labels import find_alias
 from mien.records import SPLITS, Sample, Split
+from mien.video.files import VIDEO_SUFFIXES
 
 __all__ = [
     "OUTSIDE",
@@ -127,9 +128,8 @@ class Images:
 
     def __init__(self, tree: FileTree) -> None:
         self._tree = tree
-        self._paths = (*tree.images, *tree.clips)
-        self._finder = Finder(self._paths)
-        folders = {folder_of(path): path for path in self._paths}
+        self._finder = Finder(tree.pictured)
+        folders = {folder_of(path): path for path in tree.images}
         self._splits = {split_of(tree, path) for path in folders.values()}
         self._folders = {
             "/".join(parts[:depth])
@@ -139,10 +139,31 @@ class Images:
         self._load = image_loader(tree)
 
     @cached_property
+    def _stems(self) -> tuple[Finder, dict[str, list[str]]]:
+        """What finds files by their paths without suffix, and the files of each such path."""
+        files: dict[str, list[str]] = {}
+        for path in self._tree.pictured:
+            files.setdefault(path.rpartition(".")[0], []).append(path)
+        return Finder([*files]), files
+
+    def _without_suffix(self, named: str, *, whole: bool) -> list[str]:
+        """Return the files that a name means which lacks the suffix, as ids of images do.
+
+        Args:
+            named: as a table has it.
+            whole: whether it is all of the path, or may be the end of one.
+        """
+        if PurePosixPath(named.lower()).suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+            return []
+        finder, files = self._stems
+        found = finder.at(named) if whole else finder.ending(named)
+        return [path for stem in found for path in files.get(stem, [])]
+
+    @cached_property
     def _uploaded(self) -> dict[str, list[str]]:
         """The images of each name as a server keeps it."""
         found: dict[str, list[str]] = {}
-        for path in self._paths:
+        for path in self._tree.pictured:
             found.setdefault(_as_uploaded(path.rpartition("/")[2]), []).append(path)
         return found
 
@@ -176,7 +197,7 @@ class Images:
         named = inside(name, folder)
         if named is None:
             return self._by_end(name, folder, split)
-        if found := self._finder.at(named):
+        if found := self._finder.at(named) or self._without_suffix(named, whole=True):
             return self._place(named, found)
         path = inside(name) or name
         first, below, _ = path.partition("/")
@@ -189,7 +210,7 @@ class Images:
 
         Those of a split that has folders lie in no other's.
         """
-        found = self._finder.ending(name)
+        found = self._finder.ending(name) or self._without_suffix(name, whole=False)
         if split in self._splits - {None}:
             found = [path for path in found if split_of(self._tree, path) in {split, None}]
         # Tables of several sets lie each around its own images.

@@ -44,8 +44,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
     tree = FileTree(source)
     load = image_loader(tree)
     naming = subjects_by_name(tree, codes)
-    paths = sorted((*tree.images, *tree.clips))
-    samples = [sample_in_folder(tree, path, codes, naming) for path in paths]
+    samples = [sample_in_folder(tree, path, codes, naming) for path in tree.pictured]
     shown_in = {} if naming else _by_folders(samples, codes)
     samples = [replace(each, subject=shown_in.get(each.path, each.subject)) for each in samples]
     if not any(sample.label for sample in samples):
@@ -159,7 +158,7 @@ def sample_in_folder(
 
 
 def _recognise(tree: FileTree) -> str | None:
-    folders = {folder_of(path) for path in (*tree.images, *tree.clips)}
+    folders = {folder_of(path) for path in tree.pictured}
     emotions = sorted({e for folder in folders if (e := emotion_of_folder(folder))})
     if len(emotions) < 2:
         return None

@@ -27,6 +27,7 @@ __all__ = [
     "SPLIT_COLUMNS",
     "SUBJECT_COLUMNS",
     "TABLE_SUFFIXES",
+    "Decode",
     "Format",
     "Item",
     "Load",
@@ -49,7 +50,9 @@ __all__ = [
     "split_of_folder",
 ]
 
-Load = Callable[[], NDArray[np.uint8]]
+Decode = Callable[[], NDArray[np.uint8]]
+Load = Decode | Clip
+"""How an image is decoded, or the video that some are taken of."""
 Item = tuple[Sample, Load]
 
 TABLE_SUFFIXES: Final = frozenset(
@@ -97,7 +100,8 @@ class Reading:
 
     Attributes:
         total: how many items it has.
-        items: each a sample and a function that decodes its image or raises `ImageError`.
+        items: each a sample and a function that decodes its image or raises `ImageError`, or the
+            video that pictures are taken of.
         tree: the files behind it, if any, closed at the end.
         values: the names of the numbers that samples carry in ``Sample.values``.
         words: the names of the words that samples carry in ``Sample.words``.
@@ -274,12 +278,12 @@ def image_loader(tree: FileTree) -> Callable[[str], Load]:
     return lambda path: Clip(tree, path) if path in clips else partial(read, path)
 
 
-def missing(reason: str = "no such image in the source") -> Load:
+def missing(reason: str = "no such image in the source") -> Decode:
     """Return a function that raises `MissingImageError` with the reason."""
     return no_image(reason, MissingImageError)
 
 
-def no_image(reason: str, kind: type[ImageError] = ImageError) -> Load:
+def no_image(reason: str, kind: type[ImageError] = ImageError) -> Decode:
     """Return a function that raises `ImageError`, or a kind of it, with the reason."""
 
     def load() -> NDArray[np.uint8]:

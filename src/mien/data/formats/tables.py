@@ -27,6 +27,7 @@ __all__ = [
     "lines",
     "number",
     "numbers",
+    "seconds",
 ]
 
 _FAR = 1e6  # No image is that wide.
@@ -296,6 +297,16 @@ def are_shares(boxes: Iterable[Sequence[float]]) -> bool:
     """
     near = [all(-_SHARE < edge < _SHARE for edge in box) for box in boxes if any(box)]
     return bool(near) and sum(near) >= _MOST * len(near)
+
+
+def seconds(cell: str) -> float | None:
+    """Return the seconds of ``12.5``, ``1:02.5`` or ``0:01:02``; None where it is neither."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+([.,]\d+)?", cell):
+        return None
+    found = 0.0
+    for part in cell.split(":"):
+        found = 60 * found + float(part.replace(",", "."))
+    return found
 
 
 def box_by(form: str, values: Sequence[float] | None) -> Box | None:
