@@ -60,11 +60,22 @@ def test_who_is_seen_in_every_frame_of_a_slow_film_is_not_out_of_sight(fps: floa
     assert not np.isnan(rows).any()
 
 
+@pytest.mark.parametrize(("pause", "gaps"), [(0.6, 0), (1.9, 0), (30.0, 1)])
+def test_who_is_in_every_frame_of_a_film_of_varying_rate_is_in_sight(
+    pause: float, gaps: int
+) -> None:
+    timeline = Timeline("a")
+    for now in (0.0, 0.1, 0.2, 0.3, 0.3 + pause, 0.4 + pause):
+        timeline.add(Prediction("a", 1, 1, (_face(1, "fear"),), time_s=now), PIXELS)
+    _, rows = timeline.series(timeline.people()[0])
+    assert np.count_nonzero(np.isnan(rows).all(axis=1)) == gaps
+
+
 def test_series_hold_the_probabilities_and_gaps() -> None:
     timeline = Timeline("a")
-    for now in (0.0, 0.1, 0.2, 2.0, 2.1):
-        prediction = Prediction("a", 1, 1, (_face(1, "fear"),), time_s=now)
-        timeline.add(prediction, PIXELS)
+    for now in (0.0, 0.1, 0.2, 0.9, 2.0, 2.1):
+        faces = () if now == 0.9 else (_face(1, "fear"),)
+        timeline.add(Prediction("a", 1, 1, faces, time_s=now), PIXELS)
     (person,) = timeline.people()
     times, rows = timeline.series(person)
     gaps = np.isnan(rows).all(axis=1)

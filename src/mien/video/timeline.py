@@ -28,6 +28,9 @@ _FIRST_BIN: Final = 0.05
 _LONGEST_FRAME: Final = 1.0
 """Seconds that one frame stands for at most."""
 
+_BREAK: Final = 10.0
+"""Seconds without a frame that are no film's."""
+
 _TOLERANCE: Final = 1e-3
 """Seconds: time stamps are rounded."""
 
@@ -88,6 +91,7 @@ class Timeline:
         self.dropped = 0
         self.bin_s = _FIRST_BIN
         self._people: dict[int, Person] = {}
+        self._with_frames: set[int] = set()  # bins
         self._last_s: float | None = None
 
     def add(self, prediction: Prediction, pixels: NDArray[np.uint8]) -> None:
@@ -99,6 +103,7 @@ class Timeline:
         self.duration_s = now + lasted
         while now / self.bin_s >= MAX_BINS:
             self._halve()
+        self._with_frames.add(int(now / self.bin_s))
         for face in prediction.faces:
             if face.track is not None:
                 self._note(face, face.track, now, lasted, pixels)
@@ -121,9 +126,7 @@ class Timeline:
         times: list[float] = []
         rows: list[NDArray[np.float64]] = []
         before: int | None = None
-        # A low frame rate leaves bins empty; a gap is more than a quarter second, and than a frame.
         usual_s = self.duration_s / max(self.frames, 1)
-        gap = max(2, round(max(0.25, 1.5 * usual_s) / self.bin_s) + 1)
         lasts = max(usual_s, self.bin_s)
 
         def end(at: float) -> None:
@@ -131,7 +134,7 @@ class Timeline:
             rows.append(rows[-1])
 
         for index in sorted(person.bins):
-            if before is not None and index - before > gap:
+            if before is not None and self._away(before, index):
                 end(times[-1] + lasts)
                 times.append(times[-1])
                 rows.append(empty)
@@ -142,6 +145,18 @@ class Timeline:
         if rows:
             end(max(times[-1] + lasts, person.last_s + usual_s))
         return np.array(times), np.array(rows).reshape(len(rows), len(self.labels))
+
+    def _away(self, before: int, index: int) -> bool:
+        """Whether a face that is in two bins, and in none between, was out of sight there.
+
+        That is where frames lack it for more than a quarter second; a low or varying rate leaves
+        bins empty. Of long breaks, as of a stream, nobody knows.
+        """
+        between = range(before + 1, index)
+        if len(between) * self.bin_s > max(_BREAK, 3 * self.duration_s / self.frames):
+            return True
+        shortest = max(2, round(0.25 / self.bin_s) + 1)
+        return len(between) >= shortest and not self._with_frames.isdisjoint(between)
 
     def _note(
         self, face: Face, number: int, now: float, lasted: float, pixels: NDArray[np.uint8]
@@ -183,6 +198,7 @@ class Timeline:
 
     def _halve(self) -> None:
         self.bin_s *= 2
+        self._with_frames = {index // 2 for index in self._with_frames}
         for person in self._people.values():
             merged: dict[int, tuple[NDArray[np.float64], int]] = {}
             for index, (total, count) in person.bins.items():
