@@ -290,7 +290,7 @@ def test_rows_may_be_of_parts_of_a_video(
 ) -> None:
     film(tmp_path / "s/a.mp4", *RAMP)
     film(tmp_path / "s/b.mp4", *RAMP[::-1])
-    rows = (f"a.mp4,{first},happy", f"a.mp4,{second},sad", "b.mp4,,,angry", "b.mp4,9,2,angry")
+    rows = [f"a.mp4,{first},happy", f"a.mp4,{second},sad", "b.mp4,,,angry", "b.mp4,9,2,angry"]
     write_text(tmp_path / "s/t.csv", f"video,{columns},emotion", *rows)
     info = import_dataset("csv", tmp_path / "s", tmp_path / "d", frames=2)
     found = {r["path"]: r for r in Dataset.open(tmp_path / "d").manifest.to_pylist()}
@@ -307,6 +307,17 @@ def test_rows_may_be_of_parts_of_a_video(
         "'9' to '2' is no part of a video: expected seconds, or times as 1:02.5"
     )
     assert any(note.startswith("Parts of videos by columns") for note in info["notes"])
+
+
+def test_parts_end_with_their_video(tmp_path: Path) -> None:
+    film(tmp_path / "s/a.mp4", *RAMP)
+    write_text(tmp_path / "s/t.csv", "video,start,end,emotion", "a.mp4,1,9,sad", "a.mp4,2,3,happy")
+    found = imported("csv", tmp_path / "s", frames=2)
+    assert {path: row["excluded"] for path, row in found.items()} == {
+        "a.mp4#t=1.200": None,
+        "a.mp4#t=1.700": None,
+        "a.mp4": "unreadable: it is over after 2.0 s, before its part begins",
+    }
 
 
 def test_whole_videos_of_several_labels_are_left_out(tmp_path: Path) -> None:

@@ -48,12 +48,15 @@ class Clip:
         There are fewer where it has fewer frames, or is cut off.
 
         Raises:
-            ImageError: it cannot be read, or ends before the first of them.
+            ImageError: it cannot be read, or ends before the first of them or its part.
         """
         with self.tree.on_disk(self.path) as file:
             try:
-                start, end = self.part or (0.0, _length(file))
-                each = (end - start) / count
+                length = _length(file)
+                start, end = self.part or (0.0, length)
+                if start >= length:
+                    raise ImageError(f"it is over after {length:.1f} s, before its part begins")
+                each = (min(end, length) - start) / count
                 yield from _shown_at([start + (n + 0.5) * each for n in range(count)], file)
             except VideoError as error:
                 # Without the path, which of an archive's member is that of a copy.
@@ -66,7 +69,7 @@ def _length(file: Path) -> float:
     with Video(file) as video:
         if length := video.length_s:
             return length
-        return max(frame.time_s for frame in video)
+        return max(frame.time_s for frame in video) or 1 / video.rate
 
 
 def _shown_at(times: Sequence[float], file: Path) -> Iterator[Frame]:
