@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from mien.data.clips import Clip, moment
 from mien.data.formats import FORMATS
 from mien.data.formats.columns import every_csv
-from mien.data.formats.reading import TABLE_SUFFIXES, Decode, Item, Reading, folder_around, no_image
+from mien.data.formats.reading import (
+    TABLE_SUFFIXES,
+    Decode,
+    Item,
+    Reading,
+    folder_around,
+    no_image,
+    shown,
+)
+from mien.data.formats.tables import header
 from mien.data.source import FileTree, MissingImageError
 from mien.data.writer import DatasetWriter, content_hash, new_folder
 from mien.detect import Detector, detector_identity, make_detector
@@ -205,6 +214,8 @@ def recognise(source: Path) -> tuple[str, str]:
             for path in (*tree.pictured, *tree.others, *tree.strangers)
         )
         notes = tree.notes[:_NOTES_TOLD]
+        if len(tables) == 1 and (columns := header(tree, tables[0])):
+            notes.append(f"{tables[0]} has the columns {shown(', '.join(columns))}")
     if len(tables) > 1:
         raise DatasetError(
             f"{source}: {len(tables)} tables ({', '.join(tables[:5])}): name the one to import, "
