@@ -70,7 +70,9 @@ def test_auto_tells_what_there_is_instead(tmp_path: Path) -> None:
     assert "found 2 .json, 1 .tar, 1 without a suffix; " in told
     assert "faces.tar: an archive that is no zip: unpack it first; a csv" in told
     write_text(tmp_path / "annotation.csv", "order,label", "1,happy")
-    with pytest.raises(DatasetError, match="annotation.csv has the columns 'order, label'; a csv"):
+    with pytest.raises(
+        DatasetError, match=r"annotation\.csv has the columns 'order, label'; a csv"
+    ):
         recognise(tmp_path)
 
 
