@@ -264,8 +264,9 @@ def _sample(naming: _Naming, path: str, tree: FileTree) -> Sample:
 
 
 def _recognise(naming: _Naming, tree: FileTree) -> str | None:
-    in_folders = any(map(emotion_of_folder, tree.pictured))
-    if in_folders or not mostly(naming.names, list(map(_name, tree.pictured))):
+    if not mostly(naming.names, list(map(_name, tree.pictured))):
+        return None
+    if any(map(emotion_of_folder, tree.pictured)):
         return None
     if CSV.recognise(tree):
         return None  # Who wrote a table of the files meant it.
