@@ -3,14 +3,17 @@
 import json
 import shutil
 import zipfile
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from commands import Command
 from filmed import person
-from layouts import LAYOUTS, draw_image, film, imported, write_text
+from labelled import cvat_image, write_cvat
+from layouts import LAYOUTS, Pixels, draw_image, film, imported, write_text
 from mien.data.audit.auditor import audit_dataset
 from mien.data.clips import Clip, clip_of, moment
 from mien.data.dataset import Dataset
@@ -20,7 +23,7 @@ from mien.drawn import draw_portrait
 from mien.errors import DatasetError, ImageError
 from mien.judging.groups import figures_of_videos
 from mien.people import chosen_by, number_people
-from mien.video.files import VideoCopy
+from mien.video.files import Video, VideoCopy
 
 RAMP = tuple(range(20, 220, 10))
 """Greys of twenty frames."""
@@ -311,7 +314,7 @@ def test_rows_may_be_of_parts_of_a_video(
 
 def test_parts_end_with_their_video(tmp_path: Path) -> None:
     film(tmp_path / "s/a.mp4", *RAMP)
-    write_text(tmp_path / "s/t.csv", "video,start,end,emotion", "a.mp4,1,9,sad", "a.mp4,2,3,happy")
+    write_text(tmp_path / "s/t.csv", "video,start,end,emotion", "a.mp4,1,9,sad", "a.mp4,9,10,happy")
     found = imported("csv", tmp_path / "s", frames=2)
     assert {path: row["excluded"] for path, row in found.items()} == {
         "a.mp4#t=1.200": None,
@@ -332,6 +335,42 @@ def test_whole_videos_of_several_labels_are_left_out(tmp_path: Path) -> None:
     assert "columns start and end, in seconds, say what part" in left_out[0][1]
 
 
+def test_parts_that_overlap_with_other_emotions_are_left_out(tmp_path: Path) -> None:
+    for name in "abcd":
+        film(tmp_path / f"s/{name}.mp4", *RAMP)
+    rows = ["a.mp4,,,happy", "a.mp4,1,2,sad", "b.mp4,0,1,happy", "b.mp4,1,2,sad"]
+    rows += ["c.mp4,0,1.5,happy", "c.mp4,0:00,0:01.5,sad", "d.mp4,0,1,sad", "d.mp4,0.5,2,sad"]
+    write_text(tmp_path / "s/t.csv", "video,start,end,emotion", *rows)
+    import_dataset("csv", tmp_path / "s", tmp_path / "d", frames=1)
+    found = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    left_out = [row["path"] for row in found if row["excluded"]]
+    assert left_out == ["a.mp4", "a.mp4", "c.mp4", "c.mp4"]
+
+
+def test_marked_faces_of_a_video_have_its_moments(tmp_path: Path) -> None:
+    film(tmp_path / "s/a.mp4", *RAMP)
+    shapes = [("happy", (0, 0, 40, 40)), ("sad", (40, 40, 90, 90))]
+    write_cvat(tmp_path / "s/annotations.xml", cvat_image("a.mp4", shapes, side=96))
+    found = imported("cvat", tmp_path / "s", frames=2)
+    assert {*map(clip_of, found)} == {"a.mp4"}
+    assert {path.partition("#t=")[2][:5] for path in found} == {"0.500", "1.500"}
+    assert len(found) == 4
+
+
+def test_long_videos_are_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film(tmp_path / "c.mp4", *([20] * 100), *([120] * 100), *([220] * 100))
+    read = Counter[str]()
+    real = Video._read
+
+    def counted(video: Video) -> Pixels | None:
+        read["frames"] += 1
+        return real(video)
+
+    monkeypatch.setattr(Video, "_read", counted)
+    assert _greys(tmp_path, 3) == [20, 120, 220]
+    assert read["frames"] < 60
+
+
 def test_faces_of_a_video_have_its_moments(tmp_path: Path) -> None:
     film(tmp_path / "s/a.mp4", *RAMP)
     film(tmp_path / "s/b.mp4", *RAMP[::-1])
@@ -344,20 +383,24 @@ def test_faces_of_a_video_have_its_moments(tmp_path: Path) -> None:
     assert {*dataset.column("excluded")} == {None}
 
 
-def test_a_video_beside_images_changes_nothing_of_them(tmp_path: Path) -> None:
-    for name in "ab":
-        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
-            archive.writestr("readme.mp4", name)
-            archive.writestr(f"happy/{name}.png", name)
-    with FileTree(tmp_path) as tree:
-        assert tree.images == ["happy/a.png", "happy/b.png"]
+def test_videos_of_one_name_in_two_archives_are_two(tmp_path: Path) -> None:
     for name in "cd":
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
             archive.writestr("happy/1.mp4", name)
-    (tmp_path / "a.zip").unlink()
-    (tmp_path / "b.zip").unlink()
+            archive.writestr(f"happy/cover {name}.png", name)
     with FileTree(tmp_path) as tree:
         assert tree.clips == ["c/happy/1.mp4", "d/happy/1.mp4"]
+
+
+def test_no_room_for_a_video_of_an_archive_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.writestr("happy/1.mp4", bytes(2048))
+        archive.writestr("sad/1.mp4", bytes(1))
+    monkeypatch.setattr("mien.data.source.shutil.disk_usage", lambda _: SimpleNamespace(free=1024))
+    with pytest.raises(DatasetError, match=r"no room to unpack happy/1\.mp4 .* TMPDIR names"):
+        imported("folder", tmp_path / "z.zip", frames=1)
 
 
 def test_a_table_of_files_whose_names_say_the_emotion_goes_before_the_names(
@@ -368,8 +411,17 @@ def test_a_table_of_files_whose_names_say_the_emotion_goes_before_the_names(
     assert recognise(tmp_path / "s")[0] == "rafd"
     write_text(tmp_path / "s/SentenceFilenames.csv", "Stimulus_Number,Filename", f"1,{names[0]}")
     assert recognise(tmp_path / "s")[0] == "rafd"
-    write_text(tmp_path / "s/SentenceFilenames.csv", "Filename,Emotion", f"{names[0]},fear")
+    few = [f"{name},fear" for name in names[:3]]
+    write_text(tmp_path / "s/SentenceFilenames.csv", "Filename,Emotion", *few)
+    assert recognise(tmp_path / "s")[0] == "rafd"
+    write_text(tmp_path / "s/SentenceFilenames.csv", "Filename,Emotion", *(f"{n},3" for n in names))
+    assert recognise(tmp_path / "s")[0] == "rafd"
+    rows = [f"{name},{('fear', 'sad')[n % 2]}" for n, name in enumerate(names)]
+    write_text(tmp_path / "s/SentenceFilenames.csv", "Filename,Emotion", *rows)
     assert recognise(tmp_path / "s")[0] == "csv"
+    found = imported("csv", tmp_path / "s")
+    assert {row["label"] for row in found.values()} == {"fear", "sadness"}
+    assert {row["subject"] for row in found.values()} == {"01", "65"}
 
 
 def test_images_of_one_video_are_not_independent(tmp_path: Path) -> None:

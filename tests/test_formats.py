@@ -254,6 +254,15 @@ def test_csv_of_boxes_as_roboflow_writes_it(tmp_path: Path) -> None:
     assert (rows[0]["label"], rows[0]["box"]) == ("anger", [2, 3, 20, 28])
 
 
+def test_a_table_may_name_what_is_hidden(tmp_path: Path) -> None:
+    draw_image(tmp_path / "s/.faces/1.png", 1)
+    draw_image(tmp_path / "s/.faces/2.png", 2)
+    write_text(tmp_path / "s/t.csv", "path,label", ".faces/1.png,happy")
+    assert recognise(tmp_path / "s")[0] == "csv"
+    rows = imported("csv", tmp_path / "s")
+    assert [(path, row["excluded"]) for path, row in rows.items()] == [(".faces/1.png", None)]
+
+
 def test_json_lines_are_a_table(tmp_path: Path) -> None:
     rows = _table_of(
         tmp_path / "s",
@@ -694,6 +703,7 @@ def test_file_names_say_emotion_person_and_more(
     root = lay_out(name, tmp_path)
     rows = imported(name, root, frames=1)
     label, subject, others = row
+    assert rows[path]["given"] in path
     assert (rows[path]["label"], rows[path]["subject"]) == (label, subject)
     assert {key: rows[path][key] for key in others} == others
     # What is left out is calm, which is none of the eight.

@@ -962,6 +962,30 @@ def test_folders_of_people_or_sequences_stay_in_one_split(
     )
 
 
+def test_people_around_named_splits_are_the_same_in_all(tmp_path: Path) -> None:
+    kinds = product(range(12), ("train", "test"), ("angry", "happy"))
+    paths = [f"P{n:02d}/{split}/{emotion}/1.png" for n, split, emotion in kinds]
+    import_dataset("folder", _faces(tmp_path / "s", paths), tmp_path / "d")
+    assert set(Dataset.open(tmp_path / "d").column("subject")) == {f"P{n:02d}" for n in range(12)}
+
+
+def test_the_outermost_folders_of_many_are_the_people(tmp_path: Path) -> None:
+    kinds = product(range(10), ("angry", "happy"), range(12))
+    paths = [f"P{who}/{emotion}/{take:03d}/1.png" for who, emotion, take in kinds]
+    import_dataset("folder", _faces(tmp_path / "s", paths), tmp_path / "d")
+    assert set(Dataset.open(tmp_path / "d").column("subject")) == {f"P{who}" for who in range(10)}
+
+
+def test_a_person_may_be_called_as_a_split_begins(tmp_path: Path) -> None:
+    names = ["Dev Patel", "Val Kilmer", "Test Person", *(f"Ann {n}" for n in range(9))]
+    kinds = product(("angry", "happy"), names, range(2))
+    paths = [f"{emotion}/{name}/{n}.png" for emotion, name, n in kinds]
+    import_dataset("folder", _faces(tmp_path / "s", paths), tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    assert {row["subject"] for row in rows} == {*names}
+    assert len({(row["subject"], row["split"]) for row in rows}) == len(names)
+
+
 def test_people_of_named_splits_are_others_of_the_same_name(tmp_path: Path) -> None:
     kinds = product(("train", "test"), range(10), ("angry", "happy", "sad"))
     paths = [f"{split}/{emotion}/{who:03d}/1.png" for split, who, emotion in kinds]
@@ -979,6 +1003,7 @@ def test_people_of_named_splits_are_others_of_the_same_name(tmp_path: Path) -> N
     "folders",
     [
         ["google", "bing", "flickr"] * 8,  # few
+        [f"{('angry', 'happy')[n % 2]} {n // 12}" for n in range(72)],  # few of each emotion
         ["rest"] * 12 + [f"P{who}" for who in range(9)] + ["P0", "P1", "P2"],  # one has most
         [f"{n}" for n in range(24)],  # one image in each
     ],

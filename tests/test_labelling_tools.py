@@ -519,6 +519,12 @@ def test_options_of_via_may_have_ids(tmp_path: Path) -> None:
     write_json(tmp_path / "s/p.json", {"_via_attributes": asked, "_via_img_metadata": about})
     labels = [row["label"] for row in rows_of("via", tmp_path / "s")]
     assert labels == ["sadness", "happiness", "sadness", "anger"]
+    write_json(
+        tmp_path / "s/p.json",
+        {"_via_attributes": {"file": None, "region": None}, "_via_img_metadata": about},
+    )
+    with pytest.raises(DatasetError, match="called 1, f1, and no emotion"):
+        rows_of("via", tmp_path / "s")
 
 
 @pytest.mark.parametrize("tool", ["cvat", "labelstudio", "via"])

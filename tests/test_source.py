@@ -72,6 +72,16 @@ def test_links_that_lead_out_and_pipes_are_not_read(tmp_path: Path) -> None:
         assert tree.read("out.csv") == b"secret"
 
 
+def test_what_is_hidden_is_passed_over_and_told(tmp_path: Path) -> None:
+    files = {".ipynb_checkpoints/1-checkpoint.jpg": b"", "a/.2.png": b"", "a/._2.png": b""}
+    _folder(tmp_path, files | {"a/1.jpg": b"", ".DS_Store": b""} | {"a/.t.csv": b""})
+    with FileTree(tmp_path, also=[".csv"]) as tree:
+        assert (tree.pictured, tree.others) == (["a/1.jpg"], [])
+        assert tree.hidden == [".ipynb_checkpoints/1-checkpoint.jpg", "a/.2.png"]
+        assert any(note.endswith("(and 1 more): hidden, so passed over") for note in tree.notes)
+        assert tree.read("a/.2.png") == b""
+
+
 def test_a_file_goes_before_an_archives_member(tmp_path: Path) -> None:
     _folder(tmp_path, {"a/1.jpg": b"unpacked"})
     _zip(tmp_path / "images.zip", {"a/1.jpg": b"packed"})

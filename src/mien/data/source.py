@@ -46,8 +46,7 @@ class FileTree:
     as Jupyter's copies and what macOS adds) and macOS's ``__MACOSX/`` is not there. An archive's
     files are listed as if they lay beside it. Where archives hold other files by the same name, as
     a train.zip and a test.zip may, each stands for a folder of its name; so does one that was
-    unpacked into such a
-    folder. Where a file lies unpacked too, the unpacked one is read.
+    unpacked into such a folder. Where a file lies unpacked too, the unpacked one is read.
 
     Args:
         root: a folder, a zip archive, or a single file with one of the suffixes in ``also``.
@@ -59,6 +58,7 @@ class FileTree:
         images: the relative path of each image file, with ``/``, sorted.
         clips: likewise for videos.
         others: likewise for the files that ``also`` asks for.
+        hidden: likewise for hidden images and videos, which are none of those.
         strangers: likewise for all others: by their names they are neither.
         notes: which folders and archives were not looked into, and why.
 
@@ -81,11 +81,17 @@ class FileTree:
         except BaseException:
             self.close()
             raise
-        listed = sorted(self._members)
+        listed = [path for path in sorted(self._members) if _shown_to_all(path)]
+        pictures = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+        unlisted = sorted({*self._members}.difference(listed))
+        self.hidden = [path for path in unlisted if _suffix(path) in pictures]
         self.images = [path for path in listed if _suffix(path) in IMAGE_SUFFIXES]
         self.clips = [path for path in listed if _suffix(path) in VIDEO_SUFFIXES]
         self.others = [path for path in listed if _suffix(path) in also]
         self.strangers = sorted(self._no_images)
+        if self.hidden:
+            more = f" (and {len(self.hidden) - 1:,} more)" if len(self.hidden) > 1 else ""
+            self.notes.append(f"{self.where(self.hidden[0])}{more}: hidden, so passed over")
         packed = [path for path in self.strangers if _suffix(path) in _OTHER_ARCHIVES]
         if packed:
             more = f" (and {len(packed) - 1:,} more)" if len(packed) > 1 else ""
@@ -192,12 +198,18 @@ class FileTree:
         archive, info = member
         with TemporaryDirectory(prefix="mien-") as folder:
             copy = Path(folder, "clip").with_suffix(_suffix(path))
+            if info.file_size > (free := shutil.disk_usage(folder).free):
+                needed = f"{info.file_size >> 20:,} MiB, {free >> 20:,} MiB free"
+                raise DatasetError(
+                    f"{folder}: no room to unpack {path} ({needed}); TMPDIR names another place "
+                    "for temporary files"
+                )
             try:
                 with archive.open(info) as packed, copy.open("wb") as file:
                     shutil.copyfileobj(packed, file)
             except OSError as error:
                 raise DatasetError(
-                    f"{folder}: no room to unpack {path} ({error.strerror or error}); TMPDIR names "
+                    f"{folder}: cannot unpack {path} ({error.strerror or error}); TMPDIR names "
                     "another place for temporary files"
                 ) from None
             except _BAD_MEMBER as error:
@@ -276,11 +288,7 @@ class FileTree:
                 elif _suffix(name) == ".zip" and _shown_to_all(name):
                     archive = self.where(f"{before}{name}")
                     self.notes.append(f"{archive}: an archive in an archive, which is not opened")
-        # Beside images a video is mostly a stranger, as one of how the pictures were made.
-        images = {name for name in content if _suffix(name) in IMAGE_SUFFIXES}
-        differ = any(
-            len(kinds) > 1 for name, kinds in content.items() if name in (images or content)
-        )
+        differ = any(len(kinds) > 1 for kinds in content.values())
         for path, members in zip(paths, listed, strict=True):
             own = f"{before}{path.stem}/"
             # What was unpacked into a folder of its name must not be there a second time.
@@ -291,10 +299,10 @@ class FileTree:
 
     def _take(self, path: str, member: tuple[zipfile.ZipFile, zipfile.ZipInfo] | None) -> None:
         """List a file, or note that it is there though no image by its name; the first stays."""
-        if self._wanted(path):
-            self._members.setdefault(path, member)
-        elif _suffix(path) not in self._suffixes:
+        if _suffix(path) not in self._suffixes:
             self._no_images.add(path)
+        elif not _of_macos(path):
+            self._members.setdefault(path, member)
 
     def _open_archive(self, path: Path) -> zipfile.ZipFile:
         try:
@@ -313,6 +321,11 @@ def _no_pointer(data: bytes) -> bytes:
     if data.startswith(_POINTER):
         raise ImageError("a pointer of Git LFS, not the file: 'git lfs pull' fetches it")
     return data
+
+
+def _of_macos(path: str) -> bool:
+    """Whether a path is one of those that macOS adds for itself."""
+    return "/._" in f"/{path}" or "/__MACOSX/" in f"/{path}"
 
 
 def _shown_to_all(path: str) -> bool:

@@ -36,6 +36,7 @@ __all__ = [
     "every_csv",
     "find_box",
     "is_number",
+    "labels_most",
     "like_boxes",
     "likely",
     "plain",
@@ -158,6 +159,7 @@ _LOOKED_AT: Final = 200
 MOST_WORDS: Final = 50
 """More different words than these are names or remarks, and make no groups."""
 _LONGEST_WORD: Final = 60
+_MOST: Final = 0.9
 _FEW: Final = 0.1
 """The largest share of cells without a number that look like a slip."""
 
@@ -261,6 +263,22 @@ def csvs(tree: FileTree) -> list[str]:
         if splits.count(split) > 1
     )
     return tables if surely and None not in splits else []
+
+
+def labels_most(tree: FileTree) -> bool:
+    """Whether the only csv at the top names most of the files, and their emotions."""
+    paths = csvs(tree)
+    if len(paths) != 1 or "/" in paths[0]:
+        return False
+    named, label = likely(tree, paths[0])
+    if not named or label not in (table := Table(tree, paths[0], ())).columns:
+        return False
+    with suppress(DatasetError):
+        rows = [cells for _, cells in table.rows(named, label)]
+        known = {PurePosixPath(path).name for path in tree.pictured}
+        told = {PurePosixPath(name).name for name, said in rows if find_alias(said)}
+        return len(told & known) >= _MOST * len(known)
+    return False
 
 
 def split_of_table(path: str) -> Split | None:
@@ -446,9 +464,10 @@ def likely(tree: FileTree, path: str) -> tuple[str, str]:
     """Return, by a table's first lines, its columns of paths and of labels or emotions, or ""."""
     names = {plain(name): name for name in header(tree, path)}
     named, label = (next((names[n] for n in of if n in names), "") for of in (_PATHS, _LABELS))
-    with suppress(DatasetError):
-        maybe = (names[name] for name in _VIDEOS if name in names and not named)
-        named = next((n for n in maybe if _names_videos(Table(tree, path, ()), n)), named)
+    if not named:
+        with suppress(DatasetError):
+            maybe = (names[name] for name in _VIDEOS if name in names)
+            named = next((n for n in maybe if _names_videos(Table(tree, path, ()), n)), "")
     if label or not named:
         return named, label
     with suppress(DatasetError):

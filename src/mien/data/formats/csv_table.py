@@ -1,5 +1,6 @@
 """Any table of path and label, with whatever else it knows of an image."""
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from mien.data.formats.columns import (
     plain,
     split_of_table,
 )
+from mien.data.formats.face_names import BY_NAMES, people_in, subject_in
 from mien.data.formats.finding import Images, Place, elsewhere, folder_of, unlisted
 from mien.data.formats.reading import (
     NO_CODES,
@@ -57,8 +59,8 @@ _LEFT_OUT: Final = (
 )
 
 _CONTRADICTED: Final = (
-    "other rows give this video other labels: columns start and end, in seconds, say what part of "
-    "it each is of"
+    "other rows give the same seconds of this video other labels: columns start and end, in "
+    "seconds, say what part of it each is of"
 )
 
 _FaceKey = tuple[str, ...]
@@ -101,6 +103,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
                 for names in (columns.words, columns.values)
             )
             columns = replace(columns, words=words, values=values)
+        naming = None if columns.subject else people_in([place.path for place in places])
         notes = tuple(
             _notes(
                 columns,
@@ -108,12 +111,16 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
                 frozenset(tree.pictured),
                 opinions=opinions,
                 shares=shares,
+                naming=naming,
             )
         )
         # Beside a csv that was named by itself may lie anything.
         named = {place.path for place in places}
         others = [] if given else [path for path in tree.pictured if path not in named]
-        samples = _items(tree, table, places, columns, codes, opinions)
+        samples = (
+            (replace(each, subject=each.subject or subject_in(each.path, naming)), load)
+            for each, load in _items(tree, table, places, columns, codes, opinions)
+        )
         return Reading(
             table.count - sum(said.rows - 1 for said in opinions.values()) + len(others),
             chain(samples, unlisted(tree, others)),
@@ -202,6 +209,7 @@ def _notes(
     *,
     opinions: _Opinions,
     shares: bool,
+    naming: re.Pattern[str] | None,
 ) -> Iterator[str]:
     named = Counter(place.path for place in places)
     if by_name := sum(place.located == "name" for place in places):
@@ -211,6 +219,8 @@ def _notes(
         )
     if plain(columns.subject) not in {"", "subject"}:
         yield f"People by column {shown(columns.subject)}: each is drawn into one split."
+    if naming:
+        yield BY_NAMES
     if columns.split and plain(columns.split) not in SPLIT_COLUMNS:
         yield f"Splits by column {shown(columns.split)}."
     if not columns.label:
@@ -327,13 +337,39 @@ def _contradicted(
     codes: Mapping[str, str],
     opinions: _Opinions,
 ) -> set[_FaceKey]:
-    """Return the videos that several rows give different emotions, and no part of them."""
-    seen: dict[_FaceKey, set[str]] = defaultdict(set)
+    """Return the videos, or parts of them, of which other rows say other emotions."""
+    seen: dict[_FaceKey, dict[_FaceKey, set[str]]] = defaultdict(lambda: defaultdict(set))
     rows = tables.rows(columns.label, *columns.box, *columns.span)
     for place, (_, (given, *where)) in zip(places, rows, strict=True):
-        if isinstance(place.load, Clip) and (emotion := find_meaning(given, codes)):
-            seen[place.path, *where].add(emotion)
-    return {face for face, emotions in seen.items() if len(emotions) > 1 and face not in opinions}
+        face = (place.path, *where)
+        emotion = find_meaning(given, codes)
+        if isinstance(place.load, Clip) and emotion and face not in opinions:
+            seen[face[: len(face) - len(columns.span)]][face].add(emotion)
+    found = set()
+    for parts in seen.values():
+        found |= {face for face, emotions in parts.items() if len(emotions) > 1}
+        if columns.span:
+            found |= _overlapping(parts, len(columns.span))
+    return found
+
+
+def _overlapping(parts: Mapping[_FaceKey, set[str]], cells: int) -> set[_FaceKey]:
+    """Return those parts of a video that have seconds in common with one of another emotion."""
+    found = set()
+    spans = sorted((*_span(face[-cells:]), face) for face in parts)
+    for later, (_, end, face) in enumerate(spans, start=1):
+        for start, _, other in spans[later:]:
+            if start >= end:
+                break
+            if parts[face] != parts[other]:
+                found |= {face, other}
+    return found
+
+
+def _span(cells: Sequence[str]) -> tuple[float, float]:
+    """Return the seconds of a part of a video; of all of it, or of what is no part, from 0 on."""
+    start, end = map(seconds, cells)
+    return (0.0, math.inf) if start is None or end is None else (start, end)
 
 
 def _part_of_video(load: Load, span: Sequence[str]) -> tuple[Load, str | None]:

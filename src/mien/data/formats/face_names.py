@@ -4,14 +4,14 @@ In folders of emotions they are read as any such folder is, but the persons stay
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from mien.data.formats.csv_table import CSV
+from mien.data.formats.columns import labels_most
 from mien.data.formats.reading import (
     Format,
     Item,
@@ -27,10 +27,13 @@ from mien.labels import EMOTIONS
 from mien.preprocess import InputSpec
 from mien.records import Sample
 
-__all__ = ["CKPLUS_NAME", "NAMED", "subject_in", "subjects_by_name"]
+__all__ = ["BY_NAMES", "CKPLUS_NAME", "NAMED", "people_in", "subject_in", "subjects_by_name"]
 
 CKPLUS_NAME: Final = re.compile(r"(?P<subject>S\d{3})_\d{3}_\d{8}\.\w+", re.IGNORECASE)
 """The name of a frame of CK+: person, sequence, frame."""
+
+
+BY_NAMES: Final = "By the names of the files each person stays in one split."
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,12 @@ _NAMINGS: Mapping[str, _Naming] = {
 
 def subjects_by_name(tree: FileTree, codes: Mapping[str, str]) -> re.Pattern[str] | None:
     """Return what most names of files in folders of emotions follow, if it tells persons."""
-    names = [_name(path) for path in tree.pictured if emotion_of_folder(path, codes)]
+    return people_in([path for path in tree.pictured if emotion_of_folder(path, codes)])
+
+
+def people_in(paths: Sequence[str]) -> re.Pattern[str] | None:
+    """Return what most names of files follow, if it tells persons."""
+    names = list(map(_name, paths))
     patterns = (CKPLUS_NAME, *(naming.names for naming in _NAMINGS.values()))
     return next((pattern for pattern in patterns if mostly(pattern, names)), None)
 
@@ -268,8 +276,8 @@ def _recognise(naming: _Naming, tree: FileTree) -> str | None:
         return None
     if any(map(emotion_of_folder, tree.pictured)):
         return None
-    if CSV.recognise(tree):
-        return None  # Who wrote a table of the files meant it.
+    if labels_most(tree):
+        return None  # Who wrote such a table meant it.
     return f"files are named like {naming.example}"
 
 

@@ -128,7 +128,7 @@ class Images:
 
     def __init__(self, tree: FileTree) -> None:
         self._tree = tree
-        self._finder = Finder(tree.pictured)
+        self._finder, self._hidden = Finder(tree.pictured), Finder(tree.hidden)
         folders = {folder_of(path): path for path in tree.images}
         self._splits = {split_of(tree, path) for path in folders.values()}
         self._folders = {
@@ -197,7 +197,8 @@ class Images:
         named = inside(name, folder)
         if named is None:
             return self._by_end(name, folder, split)
-        if found := self._finder.at(named) or self._without_suffix(named, whole=True):
+        found = self._finder.at(named) or self._without_suffix(named, whole=True)
+        if found := found or self._hidden.at(named):
             return self._place(named, found)
         path = inside(name) or name
         first, below, _ = path.partition("/")

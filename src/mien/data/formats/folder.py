@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from mien.data.formats.face_names import subject_in, subjects_by_name
+from mien.data.formats.face_names import BY_NAMES, subject_in, subjects_by_name
 from mien.data.formats.finding import folder_of
 from mien.data.formats.reading import (
     NO_CODES,
@@ -18,6 +18,7 @@ from mien.data.formats.reading import (
     folder_around,
     image_loader,
     shown,
+    split_named,
     split_of,
     split_of_folder,
 )
@@ -30,12 +31,12 @@ from mien.records import Sample
 __all__ = ["FOLDER", "sample_in_folder"]
 
 _OF_SYSTEMS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-_MANY: Final = 8
-_LARGEST: Final = 0.25
-"""Folders are of people or sequences where there are so many, none with a larger share of images.
-
-A few, or one that has most, may be of anything: sources, days, strengths.
+_MANY: Final = 10
+"""Folders are of people or sequences where each emotion has so many: a few may be of anything
+(sources, days, strengths), and splits that keep them whole might lack emotions.
 """
+_LARGEST: Final = 0.25
+"""Of all images; one that has more is none of many people's."""
 _TOLD: Final = 8
 """So many folders that mean nothing are named."""
 
@@ -59,36 +60,44 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
 
 
 def _by_folders(samples: Sequence[Sample], codes: Mapping[str, str]) -> dict[str, str]:
-    """Return whom images show, or of what sequence they are, by folders around them; none if few.
+    """Return whom images show, or of what sequence they are, by folders around them.
 
-    Of the folders that name neither an emotion nor a split those count of which there are most
-    different ones (``P001/happy/3.png``, ``happy/000046280/0012.png``, ``NI/Strong/P001/happy/``).
-    Under splits that are named such names may begin anew: they are no other split's.
+    Of the folders that name neither an emotion nor a split those of the outermost level count that
+    has many in each emotion and no large one (``P001/happy/3.png``, ``happy/000046280/0012.png``,
+    ``NI/Strong/P001/happy/3.png``). There may be none.
     """
-    others = {
-        sample.path: [
-            folder
-            for folder in sample.path.split("/")[:-1]
-            if not find_meaning(folder, codes) and not split_of_folder(f"{folder}/")
-        ]
-        for sample in samples
-        if sample.label
-    }
-    deepest = max(map(len, others.values()), default=0)
-    levels = (
-        {path: names[depth] for path, names in others.items() if len(names) > depth}
-        for depth in range(deepest)
-    )
-    found = max(levels, key=lambda names: len({*names.values()}), default={})
-    images = Counter(found.values())
-    if len(images) < _MANY or max(images.values()) > _LARGEST * len(others):
-        return {}
-    if len(found) < 2 * len(images):
-        return {}
-    splits = {sample.path: sample.split for sample in samples}
-    return {
-        path: f"{splits[path]}/{name}" if splits[path] else name for path, name in found.items()
-    }
+    labels = {sample.path: sample.label for sample in samples if sample.label}
+    others = {path: _unknown_folders(path, codes) for path in labels}
+    for level in range(max(map(len, others.values()), default=0)):
+        found = {path: names[level] for path, names in others.items() if len(names) > level}
+        images = Counter(found.values())
+        of_label: dict[str | None, set[str]] = {label: set() for label in labels.values()}
+        for path, name in found.items():
+            of_label[labels[path]].add(name)
+        if (
+            min(map(len, of_label.values())) >= _MANY
+            and max(images.values()) <= _LARGEST * len(labels)
+            and len(found) >= 2 * len(images)
+        ):
+            return found
+    return {}
+
+
+def _unknown_folders(path: str, codes: Mapping[str, str]) -> list[str]:
+    """Return the folders of a path that name neither an emotion nor a split, from the outermost on.
+
+    Below a split that is named they begin with it, as names may begin anew there. Within an
+    emotion's folder one whose name only begins as a split's does may be a person's.
+    """
+    split, within, found = "", False, []
+    for folder in path.split("/")[:-1]:
+        if find_meaning(folder, codes):
+            within = True
+        elif named := split_named(folder) if within else split_of_folder(f"{folder}/"):
+            split = f"{named}/"
+        else:
+            found.append(split + folder)
+    return found
 
 
 def _notes_of_people(shown_in: Mapping[str, str]) -> Iterator[str]:
@@ -134,7 +143,7 @@ def _notes(
         told = ", ".join(f"{suffix} {n:,}" for suffix, n in strangers.most_common(_TOLD))
         yield f"Files beside the images whose names are none of images, passed over: {told}."
     if naming:
-        yield "By the names of the files each person stays in one split."
+        yield BY_NAMES
 
 
 def sample_in_folder(

@@ -33,7 +33,7 @@ def _listed(regions: Any) -> Any:
 
 
 def _or_nothing(options: Any) -> Any:
-    """Return the options of an attribute; of one that is written freely there are none."""
+    """Return attributes, or the options of one; of one that is written freely there are none."""
     return options if isinstance(options, dict) else {}
 
 
@@ -53,8 +53,8 @@ class _Attribute(BaseModel):
 
 
 class _Attributes(BaseModel):
-    region: dict[str, _Attribute] = {}
-    file: dict[str, _Attribute] = {}
+    region: Annotated[dict[str, _Attribute], BeforeValidator(_or_nothing)] = {}
+    file: Annotated[dict[str, _Attribute], BeforeValidator(_or_nothing)] = {}
 
 
 class _Project(BaseModel):
