@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from filmed import person
 from mien import cli
 from mien.data.audit.auditor import audit_dataset
 from mien.data.audit.findings import KINDS, Audit
 from mien.data.audit.measures import measure
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
-from mien.drawn import draw_face, sample_parameters
+from mien.drawn import draw_face, draw_portrait, sample_parameters
 from mien.images import read_image, write_image
 from mien.labels import EMOTIONS
 
@@ -181,3 +182,20 @@ def test_command_writes_page_and_json(
 def test_thumbnail_source_is_untouched(planted: Dataset) -> None:
     source = Path(planted.info["source"])
     assert read_image(source / "train/neutral/flat.png").mean() == 130
+
+
+def test_of_near_copies_one_with_another_label_is_shown_beside(tmp_path: Path) -> None:
+    portrait = draw_portrait(person(5), size=96)
+    brighter = [np.clip(portrait * by, 0, 255).astype(np.uint8) for by in (1.01, 1.1)]
+    others = [draw_portrait(person(seed), size=96) for seed in range(6, 12)]
+    for path, pixels in (
+        *zip(("happy/a.png", "happy/b.png", "sad/c.png"), (portrait, *brighter), strict=True),
+        *((f"sad/{number}.png", other) for number, other in enumerate(others)),
+    ):
+        (tmp_path / "s" / path).parent.mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "s" / path, pixels)
+    import_dataset("folder", tmp_path / "s", tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    paths = dataset.column("path")
+    likest = audit_dataset(dataset).likest[paths.index("happy/a.png")]
+    assert paths[likest.row] == "sad/c.png"

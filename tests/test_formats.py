@@ -259,8 +259,10 @@ def test_a_table_may_name_what_is_hidden(tmp_path: Path) -> None:
     draw_image(tmp_path / "s/.faces/2.png", 2)
     write_text(tmp_path / "s/t.csv", "path,label", ".faces/1.png,happy")
     assert recognise(tmp_path / "s")[0] == "csv"
-    rows = imported("csv", tmp_path / "s")
-    assert [(path, row["excluded"]) for path, row in rows.items()] == [(".faces/1.png", None)]
+    info = import_dataset("csv", tmp_path / "s", tmp_path / "d")
+    rows = Dataset.open(tmp_path / "d").manifest.to_pylist()
+    assert [(row["path"], row["excluded"]) for row in rows] == [(".faces/1.png", None)]
+    assert not any("no image" in note for note in info["notes"])
 
 
 def test_json_lines_are_a_table(tmp_path: Path) -> None:

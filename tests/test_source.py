@@ -78,7 +78,10 @@ def test_what_is_hidden_is_passed_over_and_told(tmp_path: Path) -> None:
     with FileTree(tmp_path, also=[".csv"]) as tree:
         assert (tree.pictured, tree.others) == (["a/1.jpg"], [])
         assert tree.hidden == [".ipynb_checkpoints/1-checkpoint.jpg", "a/.2.png"]
-        assert any(note.endswith("(and 1 more): hidden, so passed over") for note in tree.notes)
+        assert any(
+            note.endswith("(and 1 more): hidden, so passed over unless a table names it")
+            for note in tree.notes
+        )
         assert tree.read("a/.2.png") == b""
 
 

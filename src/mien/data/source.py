@@ -91,7 +91,8 @@ class FileTree:
         self.strangers = sorted(self._no_images)
         if self.hidden:
             more = f" (and {len(self.hidden) - 1:,} more)" if len(self.hidden) > 1 else ""
-            self.notes.append(f"{self.where(self.hidden[0])}{more}: hidden, so passed over")
+            first = f"{self.where(self.hidden[0])}{more}"
+            self.notes.append(f"{first}: hidden, so passed over unless a table names it")
         packed = [path for path in self.strangers if _suffix(path) in _OTHER_ARCHIVES]
         if packed:
             more = f" (and {len(packed) - 1:,} more)" if len(packed) > 1 else ""

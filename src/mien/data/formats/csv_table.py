@@ -108,7 +108,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
             _notes(
                 columns,
                 places,
-                frozenset(tree.pictured),
+                frozenset((*tree.pictured, *tree.hidden)),
                 opinions=opinions,
                 shares=shares,
                 naming=naming,
