@@ -53,6 +53,7 @@ than films stand still, shorter than time stamps jump where a stream or a broken
 _USUAL_RATE: Final = 25.0
 _RATES: Final = (1.0, 120.0)
 _BEFORE_S: Final = 0.5
+"""So many seconds before a time frames are read again that are skipped."""
 _SHORTFALL: Final = 0.05
 _SHORTFALL_S: Final = 0.5
 """A file that ends this share and this many seconds before its container says is cut off."""
@@ -159,10 +160,13 @@ class Video:
         """How many seconds of a file there should be; 0 where nobody can know."""
         # Not `rate`, which is kept within what a copy can have: slow motion goes beyond.
         expected = self.expected_frames / (self._capture.get(cv2.CAP_PROP_FPS) or self.rate)
-        if not is_address(self.name) and stat.S_ISREG(_mode(self.name)):
-            shown = shown_seconds(Path(self.name))
-            expected = expected if shown is None else min(expected, shown)
-        return expected
+        shown = shown_seconds(Path(self.name)) if self._is_file else None
+        return expected if shown is None else min(expected, shown)
+
+    @property
+    def _is_file(self) -> bool:
+        """Whether it can be read again: no address, camera or pipe."""
+        return not is_address(self.name) and stat.S_ISREG(_mode(self.name))
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames that can be read.
@@ -183,7 +187,7 @@ class Video:
     def ends_early(self) -> str | None:
         """After the last frame: a line on a file that is cut off, else None."""
         # These count no frames, and last as long as the longest of picture, sound and titles.
-        if not is_address(self.name) and is_cut_off(Path(self.name)) is False:
+        if self._is_file and is_cut_off(Path(self.name)) is False:
             return None
         expected = self.length_s
         got = self._last_s + 1 / (self._capture.get(cv2.CAP_PROP_FPS) or self.rate)
@@ -200,7 +204,7 @@ class Video:
         Nothing is left out where the file cannot tell where its frames are. From then on the
         numbers of frames count those that were read.
         """
-        if self._first_s is None or self._cannot_skip:
+        if self._first_s is None or self._cannot_skip or not self._is_file:
             return
         before = self._last_s
         with quiet_opencv():
