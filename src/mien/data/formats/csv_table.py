@@ -1,6 +1,5 @@
 """Any table of path and label, with whatever else it knows of an image."""
 
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,12 +27,12 @@ from mien.data.formats.columns import (
 )
 from mien.data.formats.face_names import BY_NAMES, people_in, subject_in
 from mien.data.formats.finding import Images, Place, elsewhere, folder_of, unlisted
+from mien.data.formats.parts import CONTRADICTED, Part, contradicted, part_of
 from mien.data.formats.reading import (
     NO_CODES,
     SPLIT_COLUMNS,
     Format,
     Item,
-    Load,
     Reading,
     emotion_of_folder,
     no_split,
@@ -43,7 +42,7 @@ from mien.data.formats.reading import (
     split_of,
     split_of_folder,
 )
-from mien.data.formats.tables import Table, are_shares, box_by, number, numbers, seconds
+from mien.data.formats.tables import Table, are_shares, box_by, number, numbers
 from mien.data.formats.votes import NO_MAJORITY, most_voted, shares_of, vote_shares
 from mien.data.source import FileTree
 from mien.errors import DatasetError
@@ -56,11 +55,6 @@ __all__ = ["CSV"]
 _LEFT_OUT: Final = (
     f"Columns left out: {{}}. Kept are numbers, and words where there are at most {MOST_WORDS} "
     "different ones, but none that is called as the manifest's own columns."
-)
-
-_CONTRADICTED: Final = (
-    "other rows give the same seconds of this video other labels: columns start and end, in "
-    "seconds, say what part of it each is of"
 )
 
 _FaceKey = tuple[str, ...]
@@ -287,6 +281,10 @@ class _Row(NamedTuple):
         """Return what it is of, at a path."""
         return (path, *self.box, *self.span)
 
+    def part(self, path: str) -> Part:
+        """Return the same of a video."""
+        return (path, *self.box), tuple(self.span)
+
 
 def _rows(table: Table, columns: Columns) -> Iterator[_Row]:
     single = (columns.label, columns.split, columns.subject, columns.weight)
@@ -306,7 +304,7 @@ def _items(
     opinions: _Opinions,
 ) -> Iterator[Item]:
     rows = ((own_split, row) for table, own_split in tables.parts for row in _rows(table, columns))
-    contradicted = _contradicted(tables, places, columns, codes, opinions)
+    against = contradicted(_said_of_videos(tables, places, columns, codes, opinions))
     told = set[_FaceKey]()
     for place, (own_split, row) in zip(places, rows, strict=True):
         face = row.face(place.path)
@@ -316,8 +314,10 @@ def _items(
             told.add(face)
         around, folder_label = _said_around(tree, place.path)
         sample = _sample(place, row, said, columns, codes)
-        load, why = _part_of_video(place.load, row.span)
-        why = sample.excluded or why or (_CONTRADICTED if face in contradicted else None)
+        load, why = part_of(place.load, row.span)
+        if row.part(place.path) in against:
+            why = why or CONTRADICTED
+        why = sample.excluded or why
         yield (
             replace(
                 sample,
@@ -330,57 +330,19 @@ def _items(
         )
 
 
-def _contradicted(
+def _said_of_videos(
     tables: Tables,
     places: Sequence[Place],
     columns: Columns,
     codes: Mapping[str, str],
     opinions: _Opinions,
-) -> set[_FaceKey]:
-    """Return the videos, or parts of them, of which other rows say other emotions."""
-    seen: dict[_FaceKey, dict[_FaceKey, set[str]]] = defaultdict(lambda: defaultdict(set))
-    rows = tables.rows(columns.label, *columns.box, *columns.span)
-    for place, (_, (given, *where)) in zip(places, rows, strict=True):
-        face = (place.path, *where)
-        emotion = find_meaning(given, codes)
-        if isinstance(place.load, Clip) and emotion and face not in opinions:
-            seen[face[: len(face) - len(columns.span)]][face].add(emotion)
-    found = set()
-    for parts in seen.values():
-        found |= {face for face, emotions in parts.items() if len(emotions) > 1}
-        if columns.span:
-            found |= _overlapping(parts, len(columns.span))
-    return found
-
-
-def _overlapping(parts: Mapping[_FaceKey, set[str]], cells: int) -> set[_FaceKey]:
-    """Return those parts of a video that have seconds in common with one of another emotion."""
-    found = set()
-    spans = sorted((*_span(face[-cells:]), face) for face in parts)
-    for later, (_, end, face) in enumerate(spans, start=1):
-        for start, _, other in spans[later:]:
-            if start >= end:
-                break
-            if parts[face] != parts[other]:
-                found |= {face, other}
-    return found
-
-
-def _span(cells: Sequence[str]) -> tuple[float, float]:
-    """Return the seconds of a part of a video; of all of it, or of what is no part, from 0 on."""
-    start, end = map(seconds, cells)
-    return (0.0, math.inf) if start is None or end is None else (start, end)
-
-
-def _part_of_video(load: Load, span: Sequence[str]) -> tuple[Load, str | None]:
-    """Return what a row means of a video, and why that is nothing, if it is nothing."""
-    if not isinstance(load, Clip) or not any(span):
-        return load, None
-    start, end = map(seconds, span)
-    if start is None or end is None or start >= end:
-        told = " to ".join(map(shown, span))
-        return load, f"{told} is no part of a video: expected seconds, or times as 1:02.5"
-    return replace(load, part=(start, end)), None
+) -> Iterator[tuple[Part, str]]:
+    """Give the parts of videos that rows name, and the emotion of each but those of opinions."""
+    rows = chain.from_iterable(_rows(table, columns) for table, _ in tables.parts)
+    for place, row in zip(places, rows, strict=True):
+        emotion = find_meaning(row.given, codes)
+        if isinstance(place.load, Clip) and emotion and row.face(place.path) not in opinions:
+            yield row.part(place.path), emotion
 
 
 def _sample(
