@@ -96,7 +96,7 @@ class _Bright:
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Photos of 300x200 with no, one and two faces; a table gives one a box, one no emotion."""
     made = {"auto": _Bright(), "none": Whole()}
-    monkeypatch.setattr("mien.data.importers.make_detector", made.__getitem__)
+    monkeypatch.setattr("mien.data.taking.make_detector", made.__getitem__)
     source = tmp_path / "photos"
     source.mkdir()
     faces = {"none": (), "one": (40,), "two": (40, 10), "boxed": (40,), "odd": ()}
@@ -168,7 +168,7 @@ def test_a_found_face_is_turned_upright_as_in_recognition(
 ) -> None:
     box, eyes = Box(20, 30, 40, 40), ((30.0, 40.0), (50.0, 60.0))
     monkeypatch.setattr(
-        "mien.data.importers.make_detector", lambda _: lambda _: [Detection(box, 0.9, eyes)]
+        "mien.data.taking.make_detector", lambda _: lambda _: [Detection(box, 0.9, eyes)]
     )
     dataset = _import("csv", photos, size=40, channels=3, detector="auto")
     turned = face_crop(read_image(photos / "one.png"), box, InputSpec(40, 3), roll=45)
@@ -185,7 +185,7 @@ def test_found_faces_are_not_enlarged_either(photos: Path) -> None:
 def test_what_a_detector_takes_whole_has_no_box(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.data.importers.make_detector", lambda _: Whole())
+    monkeypatch.setattr("mien.data.taking.make_detector", lambda _: Whole())
     dataset = _import("csv", photos, detector="auto")
     assert [name for name, row in _rows(dataset).items() if row["box"]] == ["boxed.png"]
 

@@ -6,38 +6,31 @@ splits and keeping them apart happen here, once, for all formats.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
-from statistics import median
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mien.data.clips import Clip, moment
 from mien.data.formats import FORMATS
 from mien.data.formats.columns import every_csv
 from mien.data.formats.reading import (
     TABLE_SUFFIXES,
     Decode,
-    Item,
     Reading,
     folder_around,
-    no_image,
     shown,
 )
 from mien.data.formats.tables import header
 from mien.data.source import FileTree, MissingImageError
+from mien.data.taking import Faces, Videos
 from mien.data.writer import DatasetWriter, content_hash, new_folder
-from mien.detect import Detector, detector_identity, make_detector
 from mien.errors import DatasetError, ImageError, UsageError, one_of
 from mien.labels import whole
 from mien.preprocess import InputSpec, face_crop
 from mien.progress import Progress, silent
-from mien.records import Box, Detection, Sample, printable, show_path
+from mien.records import Box, Sample, show_path
 
 __all__ = ["import_dataset", "recognise"]
 
@@ -49,13 +42,10 @@ _SMALL: Final = (
     "No face of those looked at is larger than {small} pixels, so they are packed as "
     "{small}x{small}, not {own}x{own}: --size says otherwise."
 )
-_A_VIDEO: Final = "a video: --frames says how many pictures to take of each"
 _OTHER_SHAPE: Final = 0.02
 """Proportions that differ by more are not rounding."""
 _LARGEST_BOX: Final = 3
 """Sides of the image. A larger box would be all edge, and a wrong digit could fill the memory."""
-_LARGE: Final = 256
-"""Pixels. Cut-out faces seldom come with longer sides, whole photos seldom with shorter ones."""
 
 
 def import_dataset(
@@ -108,7 +98,7 @@ def import_dataset(
         raise UsageError(
             f"codes are for {others}: {format_name} knows what its labels mean; leave --codes out"
         )
-    faces, videos = _Faces(detector), _Videos(frames)
+    faces, videos = Faces(detector), Videos(frames)
     reading_of = partial(chosen.read, codes=codes) if codes else chosen.read
     own, small = chosen.spec.size, None
     if size is None:
@@ -144,57 +134,6 @@ def import_dataset(
         return writer.finish(
             source=str(source), notes=notes, looked_beyond_table=reading.looked_beyond_table
         )
-
-
-@dataclass
-class _Faces:
-    """Finds the face in images that come without a box, and keeps count.
-
-    Attributes:
-        detector: a name of `make_detector`; ``none`` takes every image whole.
-        look: what that makes.
-        sides: the longer side of each image that came without a box, pixels.
-        several: in how many images there was more than one face.
-        without: in how many there was none.
-    """
-
-    detector: str
-    look: Detector = field(init=False)
-    sides: list[int] = field(default_factory=list)
-    several: int = 0
-    without: int = 0
-
-    def __post_init__(self) -> None:
-        self.look = make_detector(self.detector)
-
-    def find(self, image: NDArray[np.uint8]) -> Detection | None:
-        """Return the face, the whole image with no score where it was taken so, or None."""
-        self.sides.append(max(image.shape[:2]))
-        found = self.look(image)
-        self.several += len(found) > 1
-        self.without += not found
-        return self.largest(found)
-
-    @staticmethod
-    def largest(found: Sequence[Detection]) -> Detection | None:
-        """Return the largest face; None where there is none."""
-        return max(found, key=lambda face: face.box.area, default=None)
-
-    def notes(self) -> list[str]:
-        """Tell what was found, or that a detector may be wanted."""
-        if self.detector == "none":
-            if not self.sides or (side := median(self.sides)) <= _LARGE:
-                return []
-            return [
-                f"Half of the images are {side:.0f} pixels or longer, and each was taken whole: if "
-                "they show more than a face, import them with --detector auto."
-            ]
-        largest = f"; in {self.several:,} the largest of several was taken" if self.several else ""
-        return [
-            f"Faces were looked for by {detector_identity(self.detector, self.look)} in "
-            f"{len(self.sides):,} images without a box: none was found in {self.without:,}"
-            f"{largest}."
-        ]
 
 
 def recognise(source: Path) -> tuple[str, str]:
@@ -236,82 +175,7 @@ def recognise(source: Path) -> tuple[str, str]:
     )
 
 
-@dataclass
-class _Videos:
-    """Takes pictures of videos, and keeps count.
-
-    Attributes:
-        frames: how many of each; 0: videos are left out.
-        pictures: how many were taken of each video.
-        short: videos of which there were fewer than asked for.
-        nameless: whether nobody says who is shown in one.
-        passed_over: videos that no table names, where none are taken.
-    """
-
-    frames: int
-    pictures: Counter[str] = field(default_factory=Counter)
-    short: dict[str, None] = field(default_factory=dict)
-    nameless: bool = False
-    passed_over: list[str] = field(default_factory=list)
-
-    def moments(self, item: Item) -> Iterator[tuple[Sample, Decode]]:
-        """Give an image as it is, and of a video so many pictures."""
-        sample, load = item
-        if not isinstance(load, Clip):
-            yield sample, load
-        elif not self.frames and sample.located is None:
-            self.passed_over.append(load.path)
-        elif not self.frames or sample.excluded:
-            why = sample.excluded or _A_VIDEO
-            yield replace(sample, excluded=why), no_image(why)
-        else:
-            yield from self._pictures(sample, load)
-
-    def _pictures(self, sample: Sample, clip: Clip) -> Iterator[tuple[Sample, Decode]]:
-        taken = 0
-        face = sample.path.removeprefix(clip.path)  # of several faces, which it is
-        try:
-            for frame in clip.pictures(self.frames):
-                taken += 1
-                path = moment(clip.path, frame.time_s) + face
-                yield replace(sample, path=path), partial(np.asarray, frame.pixels)
-        except ImageError as error:
-            yield sample, no_image(str(error))
-        self.pictures[clip.path] += taken
-        if taken < self.frames:
-            self.short[clip.path] = None
-        self.nameless |= sample.subject is None
-
-    def notes(self) -> Iterator[str]:
-        """Tell how many pictures were taken, and what nobody can know."""
-        if self.passed_over:
-            yield (
-                f"Videos that were passed over: {len(self.passed_over):,}, such as "
-                f"{printable(self.passed_over[0])}. --frames 5 takes five pictures of each."
-            )
-        if not self.frames:
-            return
-        if not self.pictures:
-            yield "No video is among what was imported, so --frames changed nothing."
-            return
-        videos = sum(count > 0 for count in self.pictures.values())
-        yield (
-            f"{self.pictures.total():,} pictures were taken of {videos:,} videos; those of one "
-            "video are drawn into one split."
-        )
-        if self.short:
-            yield (
-                f"Of {len(self.short):,} videos there are fewer than {self.frames}, such as of "
-                f"{printable(next(iter(self.short)))}: they are short, cut off or damaged."
-            )
-        if self.nameless:
-            yield (
-                "Nothing says who is shown in the videos: a person of several may be in several "
-                "splits. A csv of path, label and person does."
-            )
-
-
-def _largest_below(size: int, reading: Reading, faces: _Faces, frames: int) -> int | None:
+def _largest_below(size: int, reading: Reading, faces: Faces, frames: int) -> int | None:
     """Return the side of the largest face, pixels; None where one fills the size, or none is read.
 
     A face is stretched to a square, so its longer side counts. What is left out is no face, or a
@@ -319,7 +183,7 @@ def _largest_below(size: int, reading: Reading, faces: _Faces, frames: int) -> i
     """
     largest = 0
     step = max(1, reading.total // _LOOKED_AT)
-    videos = _Videos(frames)
+    videos = Videos(frames)
     some = islice(reading.items, 0, None, step)
     # Of a video the first picture: the less of it is decoded twice, the better.
     for sample, load in chain.from_iterable(islice(videos.moments(item), 1) for item in some):
@@ -349,7 +213,7 @@ def _add(
     sample: Sample,
     load: Decode,
     spec: InputSpec,
-    faces: _Faces,
+    faces: Faces,
     *,
     relative_boxes: bool,
 ) -> None:
