@@ -245,7 +245,8 @@ def print_report(report: "Report") -> None:
         soft_wrap=True,
     )
     if videos := report.videos:
-        (low, high), (least, most), _ = videos["intervals"].values()
+        within = videos["intervals"]
+        (low, high), (least, most) = within["accuracy"], within["macro_recall"]
         out_console.print(
             f"each video once, by the mean of its pictures, n = {videos['n']:,}: accuracy "
             f"{videos['accuracy']:.2%} ({low:.1%} to {high:.1%}), macro recall "

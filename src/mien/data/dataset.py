@@ -270,14 +270,17 @@ class Dataset:
         values: list[Any] = (column if rows is None else column.take(pa.array(rows))).to_pylist()
         return values
 
+    def videos(self, rows: NDArray[np.int64]) -> list[str | None]:
+        """Return which video some rows are pictures of; None: of none."""
+        return list(map(clip_of, self.column("path", rows)))
+
     def shown(self, rows: NDArray[np.int64]) -> tuple[list[str | None], Who]:
         """Return who is shown in some rows, or which video they are of, and which of the two.
 
         None is someone else every time. Where some are named, videos of others count as persons.
         """
         subjects = self.column("subject", rows)
-        videos = map(clip_of, self.column("path", rows))
-        shown = [who or video for who, video in zip(subjects, videos, strict=True)]
+        shown = [who or video for who, video in zip(subjects, self.videos(rows), strict=True)]
         return shown, "person" if any(subjects) or not any(shown) else "video"
 
     def with_column(self, name: str, values: Sequence[Any]) -> "Dataset":

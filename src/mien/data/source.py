@@ -18,7 +18,10 @@ from mien.errors import DatasetError, ImageError
 from mien.images import IMAGE_SUFFIXES
 from mien.video.files import VIDEO_SUFFIXES
 
-__all__ = ["FileTree", "MissingImageError"]
+__all__ = ["PICTURED", "FileTree", "MissingImageError"]
+
+PICTURED: Final = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+"""How the names of images and videos end."""
 
 # What zipfile raises for damaged, encrypted or exotic members, beside OSError.
 _BAD_MEMBER = (
@@ -74,7 +77,7 @@ class FileTree:
         # A file that lies in the folder itself is None: its path says where.
         self._members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo] | None] = {}
         self._no_images: set[str] = set()
-        self._suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES | frozenset(also)
+        self._suffixes = PICTURED | frozenset(also)
         self.notes: list[str] = []
         try:
             self._add(root, tables_too=bool(also))
@@ -82,23 +85,19 @@ class FileTree:
             self.close()
             raise
         listed = [path for path in sorted(self._members) if _shown_to_all(path)]
-        pictures = IMAGE_SUFFIXES | VIDEO_SUFFIXES
         unlisted = sorted({*self._members}.difference(listed))
-        self.hidden = [path for path in unlisted if _suffix(path) in pictures]
+        self.hidden = [path for path in unlisted if _suffix(path) in PICTURED]
         self.images = [path for path in listed if _suffix(path) in IMAGE_SUFFIXES]
         self.clips = [path for path in listed if _suffix(path) in VIDEO_SUFFIXES]
         self.others = [path for path in listed if _suffix(path) in also]
         self.strangers = sorted(self._no_images)
         if self.hidden:
-            more = f" (and {len(self.hidden) - 1:,} more)" if len(self.hidden) > 1 else ""
-            first = f"{self.where(self.hidden[0])}{more}"
-            self.notes.append(f"{first}: hidden, so passed over unless a table names it")
+            told = self._first_of(self.hidden)
+            self.notes.append(f"{told}: hidden, so passed over unless a table names it")
         packed = [path for path in self.strangers if _suffix(path) in _OTHER_ARCHIVES]
         if packed:
-            more = f" (and {len(packed) - 1:,} more)" if len(packed) > 1 else ""
-            self.notes.append(
-                f"{self.where(packed[0])}{more}: an archive that is no zip: unpack it first"
-            )
+            told = self._first_of(packed)
+            self.notes.append(f"{told}: an archive that is no zip: unpack it first")
 
     def __enter__(self) -> Self:
         return self
@@ -216,6 +215,11 @@ class FileTree:
             except _BAD_MEMBER as error:
                 raise ImageError(f"damaged in its archive ({type(error).__name__})") from None
             yield copy
+
+    def _first_of(self, paths: Sequence[str]) -> str:
+        """Name the first of some files, and say how many more there are."""
+        more = f" (and {len(paths) - 1:,} more)" if len(paths) > 1 else ""
+        return f"{self.where(paths[0])}{more}"
 
     def _inside(self, path: str) -> Path:
         """Return where a file lies; a link may not lead out, and a pipe would never end."""

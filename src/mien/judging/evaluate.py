@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from mien.atomic import replacing, write_text
 from mien.card import ModelCard
-from mien.data.clips import clip_of
 from mien.data.dataset import Dataset
 from mien.errors import DatasetError, UsageError
 from mien.judging import plots
@@ -303,9 +302,7 @@ def report_on(
             column: groups_by(dataset.column(column, rows), found, truth, labels, people)
             for column in by
         },
-        videos=figures_of_videos(
-            found, truth, labels, list(map(clip_of, dataset.column("path", rows))), subjects
-        ),
+        videos=figures_of_videos(found, truth, labels, dataset.videos(rows), subjects),
     )
 
 

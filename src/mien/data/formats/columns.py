@@ -301,9 +301,7 @@ def columns_of(table: Tables) -> Columns:
     def first(*names: str) -> str:
         return next((own[name] for name in names if name in own), "")
 
-    label = first(*_LABELS)
-    maybe_paths = (own[name] for name in _VIDEOS if name in own)
-    path = first(*_PATHS) or next((n for n in maybe_paths if _names_videos(table, n)), "")
+    path, label = _path_column(own, table), first(*_LABELS)
     if len(labels := [own[name] for name in _LABELS if name in own]) > 1:
         # Ids without names may lie beside names, and what is no emotion beside ids.
         label = next((name for name in labels if _names_emotions(table, name)), label)
@@ -346,6 +344,19 @@ def columns_of(table: Tables) -> Columns:
 def plain(column: str) -> str:
     """Return a column's name as those that are looked for are written: ``Image Path``."""
     return re.sub(r"[\s_-]+", "_", column.lower())
+
+
+def _path_column(names: Mapping[str, str], table: Tables | Table) -> str:
+    """Return the column of paths, or where it lacks one, of videos; empty where it has neither.
+
+    Args:
+        names: of all columns, as they are written, by their `plain` names.
+        table: that has them.
+    """
+    if path := next((names[name] for name in _PATHS if name in names), ""):
+        return path
+    maybe = (names[name] for name in _VIDEOS if name in names)
+    return next((column for column in maybe if _names_videos(table, column)), "")
 
 
 def _names_videos(table: Tables | Table, column: str) -> bool:
@@ -463,11 +474,9 @@ def _of_emotions(table: Tables, numeric: Sequence[str], label: str) -> tuple[str
 def likely(tree: FileTree, path: str) -> tuple[str, str]:
     """Return, by a table's first lines, its columns of paths and of labels or emotions, or ""."""
     names = {plain(name): name for name in header(tree, path)}
-    named, label = (next((names[n] for n in of if n in names), "") for of in (_PATHS, _LABELS))
-    if not named:
-        with suppress(DatasetError):
-            maybe = (names[name] for name in _VIDEOS if name in names)
-            named = next((n for n in maybe if _names_videos(Table(tree, path, ()), n)), "")
+    named, label = "", next((names[name] for name in _LABELS if name in names), "")
+    with suppress(DatasetError):
+        named = _path_column(names, Table(tree, path, ()))
     if label or not named:
         return named, label
     with suppress(DatasetError):

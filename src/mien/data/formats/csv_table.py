@@ -57,9 +57,6 @@ _LEFT_OUT: Final = (
     "different ones, but none that is called as the manifest's own columns."
 )
 
-_FaceKey = tuple[str, ...]
-"""An image's path, and the cells of its box, or of its part of a video, where it has one."""
-
 
 @dataclass
 class _Said:
@@ -70,7 +67,7 @@ class _Said:
     splits: set[str] = field(default_factory=set)
 
 
-_Opinions = Mapping[_FaceKey, _Said]
+_Opinions = Mapping[Part, _Said]
 
 
 def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
@@ -111,10 +108,7 @@ def _read(source: Path, *, codes: Mapping[str, str] = NO_CODES) -> Reading:
         # Beside a csv that was named by itself may lie anything.
         named = {place.path for place in places}
         others = [] if given else [path for path in tree.pictured if path not in named]
-        samples = (
-            (replace(each, subject=each.subject or subject_in(each.path, naming)), load)
-            for each, load in _items(tree, table, places, columns, codes, opinions)
-        )
+        samples = _items(tree, table, places, columns, codes, opinions, naming)
         return Reading(
             table.count - sum(said.rows - 1 for said in opinions.values()) + len(others),
             chain(samples, unlisted(tree, others)),
@@ -167,7 +161,7 @@ def _with_raters(columns: Columns, table: Tables, places: Sequence[Place]) -> Co
     participants = plain(columns.subject) in {"participant", "participant_id"}
     if columns.annotator or any(columns.votes) or not participants:
         return columns
-    people: dict[_FaceKey, set[str]] = defaultdict(set)
+    people: dict[tuple[str, ...], set[str]] = defaultdict(set)
     rows = table.rows(columns.subject, *columns.box)
     for place, (_, (name, *box)) in zip(places, rows, strict=True):
         people[place.path, *box].add(name)
@@ -183,15 +177,14 @@ def _opinions(
     """Return what annotators saw in the faces that several rows name; nothing without any."""
     if not columns.annotator or any(columns.votes):
         return {}
-    seen: dict[_FaceKey, _Said] = defaultdict(_Said)
-    rows = table.rows(columns.label, columns.split, *columns.box, *columns.span)
-    for place, (_, (given, split, *where)) in zip(places, rows, strict=True):
+    seen: dict[Part, _Said] = defaultdict(_Said)
+    for place, (_, row) in zip(places, _rows(table, columns), strict=True):
         if not place.located:
             continue
-        said = seen[place.path, *where]
+        said = seen[row.part(place.path)]
         said.rows += 1
-        said.splits |= {split_named(split) or split} - {""}
-        if emotion := find_meaning(given, codes):
+        said.splits |= {split_named(row.split) or row.split} - {""}
+        if emotion := find_meaning(row.given, codes):
             said.emotions.append(emotion)
     return {face: said for face, said in seen.items() if said.rows > 1}
 
@@ -277,22 +270,21 @@ class _Row(NamedTuple):
     values: Sequence[str]
     words: Sequence[str]
 
-    def face(self, path: str) -> _FaceKey:
-        """Return what it is of, at a path."""
-        return (path, *self.box, *self.span)
-
     def part(self, path: str) -> Part:
-        """Return the same of a video."""
+        """Return what it is of, in the file at a path."""
         return (path, *self.box), tuple(self.span)
 
 
-def _rows(table: Table, columns: Columns) -> Iterator[_Row]:
+def _rows(tables: Tables, columns: Columns) -> Iterator[tuple[Split | None, _Row]]:
+    """Give each row, and the split that its table is of."""
     single = (columns.label, columns.split, columns.subject, columns.weight)
     own = (columns.values, columns.words)
     groups = (columns.votes, columns.raters, columns.box, columns.span, *own)
     ends = [*accumulate(map(len, groups), initial=len(single))]
-    for _, cells in table.rows(*single, *chain.from_iterable(groups)):
-        yield _Row(*cells[: len(single)], *(cells[start:end] for start, end in pairwise(ends)))
+    for table, split in tables.parts:
+        for _, cells in table.rows(*single, *chain.from_iterable(groups)):
+            parts = (cells[start:end] for start, end in pairwise(ends))
+            yield split, _Row(*cells[: len(single)], *parts)
 
 
 def _items(
@@ -302,20 +294,20 @@ def _items(
     columns: Columns,
     codes: Mapping[str, str],
     opinions: _Opinions,
+    naming: re.Pattern[str] | None,
 ) -> Iterator[Item]:
-    rows = ((own_split, row) for table, own_split in tables.parts for row in _rows(table, columns))
     against = contradicted(_said_of_videos(tables, places, columns, codes, opinions))
-    told = set[_FaceKey]()
-    for place, (own_split, row) in zip(places, rows, strict=True):
-        face = row.face(place.path)
-        if face in told:
+    told = set[Part]()
+    for place, (own_split, row) in zip(places, _rows(tables, columns), strict=True):
+        part = row.part(place.path)
+        if part in told:
             continue  # The first row of a face that several name stands for all of them.
-        if (said := opinions.get(face)) is not None:
-            told.add(face)
+        if (said := opinions.get(part)) is not None:
+            told.add(part)
         around, folder_label = _said_around(tree, place.path)
         sample = _sample(place, row, said, columns, codes)
         load, why = part_of(place.load, row.span)
-        if row.part(place.path) in against:
+        if part in against:
             why = why or CONTRADICTED
         why = sample.excluded or why
         yield (
@@ -323,6 +315,7 @@ def _items(
                 sample,
                 split=sample.split or own_split or around,
                 folder_label=folder_label if place.located else None,
+                subject=sample.subject or subject_in(place.path, naming),
                 excluded=why,
                 problem="bad_label" if why else None,
             ),
@@ -337,12 +330,13 @@ def _said_of_videos(
     codes: Mapping[str, str],
     opinions: _Opinions,
 ) -> Iterator[tuple[Part, str]]:
-    """Give the parts of videos that rows name, and the emotion of each but those of opinions."""
-    rows = chain.from_iterable(_rows(table, columns) for table, _ in tables.parts)
-    for place, row in zip(places, rows, strict=True):
-        emotion = find_meaning(row.given, codes)
-        if isinstance(place.load, Clip) and emotion and row.face(place.path) not in opinions:
-            yield row.part(place.path), emotion
+    """Give the parts of videos that rows name, and the emotion of each; not those of opinions."""
+    if not any(isinstance(place.load, Clip) for place in places):
+        return
+    for place, (_, row) in zip(places, _rows(tables, columns), strict=True):
+        part, emotion = row.part(place.path), find_meaning(row.given, codes)
+        if isinstance(place.load, Clip) and emotion and part not in opinions:
+            yield part, emotion
 
 
 def _sample(

@@ -31,8 +31,6 @@ __all__ = ["BY_NAMES", "CKPLUS_NAME", "NAMED", "people_in", "subject_in", "subje
 
 CKPLUS_NAME: Final = re.compile(r"(?P<subject>S\d{3})_\d{3}_\d{8}\.\w+", re.IGNORECASE)
 """The name of a frame of CK+: person, sequence, frame."""
-
-
 BY_NAMES: Final = "By the names of the files each person stays in one split."
 
 

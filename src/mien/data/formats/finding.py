@@ -24,11 +24,10 @@ from mien.data.formats.reading import (
     split_of,
 )
 from mien.data.formats.tables import lines
-from mien.data.source import FileTree
+from mien.data.source import PICTURED, FileTree
 from mien.images import IMAGE_SUFFIXES
 from mien.labels import find_alias
 from mien.records import SPLITS, Sample, Split
-from mien.video.files import VIDEO_SUFFIXES
 
 __all__ = [
     "OUTSIDE",
@@ -153,7 +152,7 @@ class Images:
             named: as a table has it.
             whole: whether it is all of the path, or may be the end of one.
         """
-        if PurePosixPath(named.lower()).suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+        if PurePosixPath(named.lower()).suffix in PICTURED:
             return []
         finder, files = self._stems
         found = finder.at(named) if whole else finder.ending(named)

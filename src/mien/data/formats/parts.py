@@ -18,7 +18,7 @@ CONTRADICTED: Final = (
 )
 
 Part = tuple[tuple[str, ...], tuple[str, ...]]
-"""A face in a video, by any names, and the cells that say when: start and end, or none at all."""
+"""A file's path and the cells of a box in it, and those of the part of a video; either may lack."""
 
 
 def part_of(load: Load, span: Sequence[str]) -> tuple[Load, str | None]:
