@@ -10,6 +10,7 @@ which train for hours; `benchmarks.lineages`, which needs a GPU; `benchmarks.pee
 from benchmarks import (
     accidents,
     audit,
+    clips,
     crop,
     detection,
     ferplus,
@@ -34,6 +35,7 @@ for benchmark in (
     detection,
     crop,
     audit,
+    clips,
     small_sets,
     intervals,
     temperature,
